@@ -1,0 +1,77 @@
+//! An alarm: one (rule, point) from its first level to the end of its last. The columns every output shows.
+
+use crate::time::{Micros, rfc3339};
+use crate::transition::{Marks, Severity};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Whether any level is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlarmState {
+    /// At least one level is on.
+    Active,
+    /// All levels are off or withdrawn.
+    Closed,
+}
+
+impl AlarmState {
+    /// As outputs print it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AlarmState::Active => "active",
+            AlarmState::Closed => "closed",
+        }
+    }
+}
+
+/// An alarm as lists, API and webhooks show it. Times are RFC 3339 with milliseconds in UTC.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Alarm {
+    /// Id of the transition that opened it, 32 hex digits.
+    pub id: String,
+    /// Site code.
+    pub site: String,
+    /// Point code.
+    pub point: String,
+    /// Rule name.
+    pub rule: String,
+    /// Highest level now on; after closing the highest it reached.
+    pub level: String,
+    /// Active or closed.
+    pub state: AlarmState,
+    /// Whether somebody acknowledged it.
+    pub acked: bool,
+    /// Severity of the level shown, as the rules decided it.
+    pub severity: Severity,
+    /// Event time of its first transition.
+    #[serde(serialize_with = "time_out")]
+    pub opened: Micros,
+    /// Event time of its last transition once closed.
+    #[serde(serialize_with = "time_out_opt")]
+    pub closed: Option<Micros>,
+    /// Value farthest over the limit among its transitions, in the point's unit.
+    pub peak: Option<f64>,
+    /// Ended because its rule or point is gone.
+    pub withdrawn: bool,
+    /// Who acknowledged.
+    pub acked_by: Option<String>,
+    /// When.
+    #[serde(serialize_with = "time_out_opt")]
+    pub acked_at: Option<Micros>,
+    /// Reason of the newest transition.
+    pub reason: String,
+    /// Circumstances of the newest transition.
+    pub marks: Marks,
+}
+
+fn time_out<S: Serializer>(t: &Micros, s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_str(&rfc3339(*t))
+}
+
+#[allow(clippy::ref_option)] // the form serde asks for
+fn time_out_opt<S: Serializer>(t: &Option<Micros>, s: S) -> Result<S::Ok, S::Error> {
+    match t {
+        Some(t) => s.serialize_str(&rfc3339(*t)),
+        None => s.serialize_none(),
+    }
+}

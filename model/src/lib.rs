@@ -1,0 +1,32 @@
+//! What every part of firedamp speaks: sites and points, readings as columns, log records, transitions,
+//! alarms, the clock. No I/O except reading a catalog file that was handed over as text.
+//!
+//! The meaning of each type is fixed here once: ids and partitions in [`ids`], the status word in
+//! [`status`], the wire format of a record in [`record`]. All times are microseconds since 1970, UTC.
+
+#![warn(missing_docs)]
+
+pub mod alarm;
+pub mod catalog;
+pub mod clock;
+pub mod ids;
+pub mod people;
+pub mod problem;
+pub mod readings;
+pub mod record;
+pub mod status;
+pub mod time;
+pub mod toml_file;
+pub mod transition;
+pub mod units;
+
+pub use alarm::{Alarm, AlarmState};
+pub use catalog::{Catalog, Point, Site};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use ids::{Offset, Origin, PointId, TransitionId};
+pub use people::{Position, Presence};
+pub use problem::{Problem, Problems};
+pub use readings::{Readings, ReadingsBuilder};
+pub use record::{Entry, Record, Run, Stream};
+pub use time::Micros;
+pub use transition::{Severity, To, Transition};
