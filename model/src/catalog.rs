@@ -322,8 +322,8 @@ mod tests {
         for expected in [
             "sites.csv:2:9: error: kind is `mien`",
             "sites.csv:2:14: error: region `1401`",
-            "points.csv:2:14: error: low 4 is not below high 0",
-            "points.csv:3:14: error: low `zero` is not a number",
+            "points.csv:2:15: error: low 4 is not below high 0",
+            "points.csv:3:15: error: low `zero` is not a number",
             "points.csv:4:",
         ] {
             assert!(shown.contains(expected), "missing `{expected}` in\n{shown}");
