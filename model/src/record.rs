@@ -24,12 +24,13 @@ use crate::people::Positions;
 use crate::readings::Readings;
 use crate::time::Micros;
 use crate::transition::Transition;
-use arrow::ipc::CompressionType;
-use arrow::ipc::reader::StreamReader;
+use arrow::ipc::reader::read_record_batch;
+use arrow::ipc::{CompressionType, root_as_message};
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 /// Largest encoded record that is taken, in bytes: a catalog of 1 M points in 8 partitions stays below it.
 pub const RECORD_LEN_MAX: usize = 16 << 20;
@@ -354,10 +355,56 @@ fn decode_readings(payload: &[u8]) -> Result<Readings, DecodeError> {
     std::panic::catch_unwind(|| read_ipc(payload)).unwrap_or_else(|_| Err(error("its columns are damaged")))
 }
 
+/// The schema message every payload of readings begins with.
+static SCHEMA_MESSAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut out = Vec::new();
+    encode_readings(&mut out, &Readings::default());
+    let batch_at = message_len(&out).expect("a schema message was written");
+    out.truncate(batch_at);
+    out
+});
+
+/// Length of the IPC message at the start of `bytes`, without a body: marker, length, metadata.
+fn message_len(bytes: &[u8]) -> Result<usize, DecodeError> {
+    let mut all = Cursor(bytes);
+    if all.take(4)? != [0xff; 4] {
+        return Err(error("its columns are no Arrow IPC stream"));
+    }
+    Ok(8 + u32::from_le_bytes(all.array()?) as usize)
+}
+
 fn read_ipc(payload: &[u8]) -> Result<Readings, DecodeError> {
-    let mut reader = StreamReader::try_new(payload, None).map_err(|e| error(e.to_string()))?;
-    let batch = reader.next().ok_or_else(|| error("it holds no batch"))?.map_err(|e| error(e.to_string()))?;
+    let rest = payload.strip_prefix(SCHEMA_MESSAGE.as_slice()).ok_or_else(|| error("its columns have another schema"))?;
+    let metadata_len = message_len(rest)?;
+    let mut all = Cursor(rest);
+    let metadata = all.take(metadata_len)?;
+    let message = root_as_message(&metadata[8..]).map_err(|e| error(e.to_string()))?;
+    let batch = message.header_as_record_batch().ok_or_else(|| error("it holds no batch"))?;
+    let body_len = usize::try_from(message.bodyLength()).map_err(|e| error(e.to_string()))?;
+    let body = all.take(body_len)?;
+    check_claims(&batch, body)?;
+    let buffer = arrow::buffer::Buffer::from(body);
+    let batch = read_record_batch(&buffer, batch, Readings::schema(), &HashMap::new(), None, &message.version())
+        .map_err(|e| error(e.to_string()))?;
     Readings::from_batch(&batch).map_err(error)
+}
+
+/// Refuses a batch whose compressed columns claim more room than its rows need: the reader would allocate it.
+fn check_claims(batch: &arrow::ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), DecodeError> {
+    let rows = usize::try_from(batch.length()).ok().filter(|n| *n <= RECORD_LEN_MAX);
+    let rows = rows.ok_or_else(|| error(format!("it claims {} rows", batch.length())))?;
+    for buffer in batch.buffers().into_iter().flatten() {
+        let start = usize::try_from(buffer.offset()).map_err(|e| error(e.to_string()))?;
+        let len = usize::try_from(buffer.length()).map_err(|e| error(e.to_string()))?;
+        if len < 8 {
+            continue;
+        }
+        let claimed = body.get(start..).and_then(|b| b.first_chunk::<8>()).map(|b| i64::from_le_bytes(*b));
+        if claimed.is_none_or(|n| n > (rows * 8 + 64) as i64) {
+            return Err(error(format!("a column of {rows} rows claims {claimed:?} bytes")));
+        }
+    }
+    Ok(())
 }
 
 struct Cursor<'a>(&'a [u8]);
