@@ -10,6 +10,7 @@ pub mod alarm;
 pub mod catalog;
 pub mod clock;
 pub mod ids;
+pub mod keys;
 pub mod people;
 pub mod problem;
 pub mod readings;

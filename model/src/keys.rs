@@ -1,0 +1,20 @@
+//! A key of a configuration section, as the generated reference prints it. Each crate lists the keys of its own sections
+//! beside the code that reads them.
+
+/// One key: name, kind, default, and a sentence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyDoc {
+    /// Name, with the path below its section: `retain.age`.
+    pub key: &'static str,
+    /// `text`, `duration`, `size`, `number`, `list of texts`, ...
+    pub kind: &'static str,
+    /// Default as written in TOML; `-` where the key is needed, empty where absent means "none".
+    pub default: &'static str,
+    /// What it does, with its unit.
+    pub doc: &'static str,
+}
+
+/// Shorthand for tables of keys.
+pub const fn key(key: &'static str, kind: &'static str, default: &'static str, doc: &'static str) -> KeyDoc {
+    KeyDoc { key, kind, default, doc }
+}
