@@ -284,6 +284,11 @@ impl<'a> Section<'a> {
 
     /// Refuses every key that was not asked for, naming the nearest that was.
     pub fn finish(self) {
+        self.finish_ref();
+    }
+
+    /// [`Section::finish`] without giving the section up.
+    pub fn finish_ref(&self) {
         let known = self.known.borrow();
         for (key, _) in self.table.iter() {
             let word = key.get_ref().as_ref();

@@ -1,0 +1,108 @@
+//! The files a configuration points to: catalog and rules, read whole, every mistake told.
+
+use super::Config;
+use model::problem::Problem;
+use model::{Catalog, Problems};
+use rules::{Program, RuleFile};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Catalog and rules as they stand in the files.
+pub struct Loaded {
+    /// Sites and points.
+    pub catalog: Arc<Catalog>,
+    /// The texts of the rules.
+    pub rules: Vec<RuleFile>,
+    /// The rules compiled against the catalog.
+    pub program: Arc<Program>,
+}
+
+impl Loaded {
+    /// Reads and compiles everything `config` points to. `None` when there is an error among the problems.
+    pub fn read(config: &Config) -> (Option<Self>, Problems) {
+        let mut problems = Problems::default();
+        let catalog = Arc::new(load_catalog(config, &mut problems));
+        let rules = load_rules(config, &mut problems);
+        let (program, found) = Program::compile(&rules, &catalog);
+        problems.extend(found);
+        problems.extend(program.check_coverage(&catalog));
+        let loaded = Self { catalog, rules, program };
+        (if problems.errors() == 0 { Some(loaded) } else { None }, problems)
+    }
+}
+
+fn read(path: &Path, problems: &mut Problems) -> Option<(String, String)> {
+    let name = path.display().to_string();
+    match std::fs::read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => Some((name, text)),
+        Ok(Err(e)) => {
+            let at = e.utf8_error().valid_up_to();
+            let line = e.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
+            let help = "save it as UTF-8; GBK is not read";
+            problems.push(Problem::error(&name, line, 1, "the file is not UTF-8").help(help));
+            None
+        }
+        Err(e) => {
+            problems.push(Problem::error(&name, 0, 0, format!("cannot be read: {e}")));
+            None
+        }
+    }
+}
+
+/// Points that were registered by command, in the order of their registration: a CSV beside the log.
+pub fn registered_file(config: &Config) -> PathBuf {
+    config.data_dir.join("registered.csv")
+}
+
+/// Sites and points of all files, the registered ones last.
+pub fn load_catalog(config: &Config, problems: &mut Problems) -> Catalog {
+    let (mut sites, mut points) = (Vec::new(), Vec::new());
+    if let Some((name, text)) = config.catalog.sites.as_deref().and_then(|path| read(path, problems)) {
+        sites = model::catalog::sites_from_csv(&name, &text, problems);
+    }
+    let registered = registered_file(config);
+    let registered = registered.exists().then_some(registered);
+    for path in config.catalog.points.iter().chain(&registered) {
+        let Some((name, text)) = read(path, problems) else { continue };
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("txt")) {
+            let (more_sites, more_points) = ingest::national::catalog_from_cddy(&name, &text, problems);
+            // A CDDY header names its mine; a row of the sites file says more about it and stands first.
+            let known: Vec<String> = sites.iter().map(|(s, _)| s.code.clone()).collect();
+            sites.extend(more_sites.into_iter().filter(|(s, _)| !known.contains(&s.code)));
+            points.extend(more_points);
+        } else {
+            points.extend(model::catalog::points_from_csv(&name, &text, problems));
+        }
+    }
+    Catalog::build(sites, points, config.log.partitions, problems)
+}
+
+/// The rule files a list of files and folders stands for, in the order of their names.
+pub fn rule_files(paths: &[PathBuf], problems: &mut Problems) -> Vec<RuleFile> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let mut inside: Vec<PathBuf> = match std::fs::read_dir(path) {
+                Ok(dir) => dir.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "toml")).collect(),
+                Err(e) => {
+                    problems.push(Problem::error(&path.display().to_string(), 0, 0, format!("cannot be read: {e}")));
+                    continue;
+                }
+            };
+            inside.sort();
+            files.extend(inside);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    files.iter().filter_map(|p| read(p, problems)).map(|(name, text)| RuleFile { name, text }).collect()
+}
+
+/// The texts of all rules a configuration names: packs first, then its own files.
+pub fn load_rules(config: &Config, problems: &mut Problems) -> Vec<RuleFile> {
+    let packs = rules::packs().iter().filter(|(name, _)| config.rules.packs.iter().any(|p| p == name));
+    let mut files: Vec<RuleFile> =
+        packs.map(|(name, text)| RuleFile { name: format!("pack:{name}"), text: (*text).to_owned() }).collect();
+    files.extend(rule_files(&config.rules.paths, problems));
+    files
+}

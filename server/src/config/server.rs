@@ -1,0 +1,169 @@
+//! `[server]`: where the API listens, its TLS and its tokens. Without TLS and a token only loopback is bound.
+
+use super::{Config, read_secret};
+use model::keys::{KeyDoc, key};
+use model::toml_file::Section;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a token may do; each includes the ones before it, except that an analyst reads SQL and an operator acts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Role {
+    /// Sees.
+    Viewer,
+    /// Sees and asks SQL.
+    Analyst,
+    /// Acknowledges alarms, registers points, pushes readings.
+    Operator,
+    /// Changes rules and catalog.
+    Engineer,
+    /// Everything.
+    Admin,
+}
+
+/// Words of the roles, lowest first.
+pub const ROLES: [&str; 5] = ["viewer", "analyst", "operator", "engineer", "admin"];
+
+/// `[[server.token]]`.
+#[derive(Clone)]
+pub struct TokenConfig {
+    /// Who it is, for the journal.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// Region prefixes it sees; empty: all.
+    pub regions: Vec<String>,
+    /// Site codes it sees; empty: all.
+    pub sites: Vec<String>,
+    /// The secret.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for TokenConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TokenConfig({}, {:?})", self.name, self.role)
+    }
+}
+
+/// `server.tls`.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM file of the certificate chain.
+    pub cert: PathBuf,
+    /// PEM file of the private key.
+    pub key: PathBuf,
+}
+
+/// Limits of one SQL query.
+#[derive(Clone, Copy, Debug)]
+pub struct SqlLimits {
+    /// Longest time.
+    pub time: Duration,
+    /// Most memory, bytes.
+    pub memory: u64,
+    /// Most rows.
+    pub rows: u64,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Address to bind.
+    pub listen: SocketAddr,
+    /// TLS, if any.
+    pub tls: Option<Tls>,
+    /// Tokens.
+    pub tokens: Vec<TokenConfig>,
+    /// Limits of SQL.
+    pub sql: SqlLimits,
+    /// How long a shutdown may drain.
+    pub drain: Duration,
+}
+
+/// Keys of `[server]`.
+pub const KEYS: &[KeyDoc] = &[
+    key("listen", "address", "\"127.0.0.1:8460\"", "address of the API; anything but loopback needs `tls` and a token"),
+    key("tls.cert", "path", "", "PEM file of the certificate chain"),
+    key("tls.key", "path", "", "PEM file of the private key"),
+    key("token.name", "text", "-", "who the token stands for, in `[[server.token]]`"),
+    key("token.role", "`viewer`, `analyst`, `operator`, `engineer` or `admin`", "-", "what it may do"),
+    key("token.secret", "{ env } or { file }", "-", "the token itself, sent as `Authorization: Bearer ...`"),
+    key("token.regions", "list of texts", "", "region prefixes it is limited to"),
+    key("token.sites", "list of texts", "", "site codes it is limited to"),
+    key("sql.time", "duration", "\"30s\"", "longest time of one query"),
+    key("sql.memory", "size", "\"1GiB\"", "most memory of one query"),
+    key("sql.rows", "number", "1000000", "most rows of one answer"),
+    key("drain", "duration", "\"20s\"", "how long a shutdown may take to write down what is under way"),
+];
+
+/// Reads the section; `None` when it has an error.
+pub fn read(path: &Path, section: Option<Section<'_>>) -> Option<ServerConfig> {
+    let mut config = ServerConfig {
+        listen: SocketAddr::from(([127, 0, 0, 1], 8460)),
+        tls: None,
+        tokens: Vec::new(),
+        sql: SqlLimits { time: Duration::from_secs(30), memory: 1 << 30, rows: 1_000_000 },
+        drain: Duration::from_secs(20),
+    };
+    let Some(s) = section else { return Some(config) };
+    let listen = s.str("listen");
+    if let Some(listen) = &listen {
+        match listen.value.parse() {
+            Ok(address) => config.listen = address,
+            Err(_) => {
+                let message = format!("`server.listen` is `{}`, no address with a port", listen.value);
+                s.file().error_at(listen.at, message, "write for example \"127.0.0.1:8460\"");
+            }
+        }
+    }
+    if let Some(tls) = s.table("tls") {
+        let (cert, key) = (tls.need_str("cert", "\"server.pem\""), tls.need_str("key", "\"server.key\""));
+        if let (Some(cert), Some(key)) = (cert, key) {
+            config.tls = Some(Tls { cert: Config::resolve(path, cert.value), key: Config::resolve(path, key.value) });
+        }
+        tls.finish();
+    }
+    for token in s.tables("token") {
+        config.tokens.extend(read_token(path, &token));
+        token.finish();
+    }
+    if let Some(sql) = s.table("sql") {
+        config.sql.time = sql.duration("time").map_or(config.sql.time, |v| Duration::from_micros(v.value as u64));
+        config.sql.memory = sql.size("memory").map_or(config.sql.memory, |v| v.value);
+        config.sql.rows = sql.int("rows", 1, i64::MAX).map_or(config.sql.rows, |v| v.value as u64);
+        sql.finish();
+    }
+    config.drain = s.duration("drain").map_or(config.drain, |v| Duration::from_micros(v.value as u64));
+    if !config.listen.ip().is_loopback() && (config.tls.is_none() || config.tokens.is_empty()) {
+        let at = listen.map_or(s.at(), |l| l.at);
+        let message = format!("`server.listen` {} is not loopback and there is no TLS or no token", config.listen);
+        s.file().error_at(at, message, "add `tls = { cert, key }` and a [[server.token]], or listen on 127.0.0.1");
+    }
+    s.finish();
+    Some(config)
+}
+
+fn read_token(path: &Path, s: &Section<'_>) -> Option<TokenConfig> {
+    let name = s.need_str("name", "\"centre\"");
+    if !s.has("role") {
+        s.missing("role", "\"operator\"");
+    }
+    if !s.has("secret") {
+        s.missing("secret", "{ env = \"FIREDAMP_TOKEN\" }");
+    }
+    let role = s.one_of("role", &ROLES);
+    let secret = read_secret(path, s, "secret");
+    let texts = |list: Option<Vec<model::toml_file::Located<&str>>>| -> Vec<String> {
+        list.unwrap_or_default().iter().map(|t| t.value.to_owned()).collect()
+    };
+    let (regions, sites) = (texts(s.strs("regions")), texts(s.strs("sites")));
+    let role = match role?.value {
+        "viewer" => Role::Viewer,
+        "analyst" => Role::Analyst,
+        "operator" => Role::Operator,
+        "engineer" => Role::Engineer,
+        _ => Role::Admin,
+    };
+    Some(TokenConfig { name: name?.value.to_owned(), role, regions, sites, secret: secret? })
+}
