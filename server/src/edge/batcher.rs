@@ -1,0 +1,124 @@
+//! One task a partition: gathers parts into records, appends them, answers their sources.
+//!
+//! While one append is under way the next record fills; it is sent when it is full or its linger is over and the append
+//! before it has returned. So one append of a partition is under way at a time and its order is the order of the parts.
+
+use super::{Body, EdgeMetrics, Part, RECORD_ROWS_MAX};
+use bytes::Bytes;
+use ingest::SinkError;
+use model::record::Refused;
+use model::{ReadingsBuilder, Record, Run, Stream};
+use std::sync::Arc;
+use std::time::Duration;
+use stream::{Append, Log, LogError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+/// Runs until the edge is gone and its queue is empty.
+pub async fn run(
+    log: Arc<dyn Log>,
+    partition: u32,
+    linger: Duration,
+    mut queue: mpsc::UnboundedReceiver<Part>,
+    metrics: EdgeMetrics,
+) {
+    let mut under_way: Option<tokio::task::JoinHandle<()>> = None;
+    let mut parts = Vec::new();
+    while let Some(first) = queue.recv().await {
+        let end = Instant::now() + linger;
+        let mut rows = first.run.rows as usize;
+        parts.push(first);
+        while rows < RECORD_ROWS_MAX {
+            let next = match tokio::time::timeout_at(end, queue.recv()).await {
+                Ok(Some(part)) => part,
+                Ok(None) | Err(_) => break,
+            };
+            rows += next.run.rows as usize;
+            parts.push(next);
+        }
+        if let Some(before) = under_way.take() {
+            // The task cannot panic on outside data; if it did, its parts' answers are dropped and read as closed.
+            let _ = before.await;
+        }
+        let batch = std::mem::take(&mut parts);
+        under_way = Some(tokio::spawn(append(log.clone(), partition, batch, metrics.clone())));
+    }
+    if let Some(before) = under_way {
+        let _ = before.await;
+    }
+}
+
+type Answers = Vec<(oneshot::Sender<Result<(), SinkError>>, tokio::sync::OwnedSemaphorePermit)>;
+
+async fn append(log: Arc<dyn Log>, partition: u32, parts: Vec<Part>, metrics: EdgeMetrics) {
+    let (records, answers, rows) = encode(parts);
+    metrics.record(rows);
+    let records = records.into_iter().map(|bytes| Append { bytes, origin: None }).collect();
+    let result = match log.append(Stream::Readings, partition, records).await {
+        Ok(_) => Ok(()),
+        Err(LogError::Broken(why)) => {
+            tracing::error!(partition, why, "the log is broken; nothing more is taken");
+            Err(SinkError::Closed)
+        }
+        Err(e) => {
+            metrics.held_back();
+            Err(SinkError::Retry(e.to_string()))
+        }
+    };
+    for (answer, _rows) in answers {
+        let _ = answer.send(result.clone());
+    }
+}
+
+fn encode(parts: Vec<Part>) -> (Vec<Bytes>, Answers, usize) {
+    let mut answers: Answers = Vec::with_capacity(parts.len());
+    let mut runs: Vec<Run> = Vec::new();
+    let mut readings: Vec<model::Readings> = Vec::new();
+    let mut refused: Vec<Refused> = Vec::new();
+    let mut records = Vec::new();
+    for Part { run, body, done, _rows } in parts {
+        match body {
+            Body::Readings(rows) => {
+                readings.push(rows);
+                merge_run(&mut runs, run);
+            }
+            Body::Quarantine(rows) => records.push(Record::Quarantine { run, rows }.encode()),
+            Body::Positions(positions) => records.push(Record::Positions { run, positions }.encode()),
+            Body::Refused(total) => merge_refused(&mut refused, total),
+        }
+        answers.push((done, _rows));
+    }
+    let rows = readings.iter().map(model::Readings::len).sum();
+    if !runs.is_empty() {
+        let readings = match readings.len() {
+            1 => readings.swap_remove(0),
+            _ => {
+                let mut all = ReadingsBuilder::with_capacity(rows);
+                readings.iter().for_each(|r| all.extend(r));
+                all.finish()
+            }
+        };
+        records.push(Record::Readings { runs, readings }.encode());
+    }
+    if !refused.is_empty() {
+        records.push(Record::Refused(refused).encode());
+    }
+    (records, answers, rows)
+}
+
+/// Rows of one source received in the same microsecond are one run.
+fn merge_run(runs: &mut Vec<Run>, run: Run) {
+    match runs.last_mut() {
+        Some(last) if last.source == run.source && last.received == run.received && last.flags == run.flags => {
+            last.rows += run.rows;
+        }
+        _ => runs.push(run),
+    }
+}
+
+fn merge_refused(totals: &mut Vec<Refused>, one: Refused) {
+    match totals.iter_mut().find(|t| t.source == one.source && t.reason == one.reason) {
+        Some(total) => total.count += one.count,
+        None => totals.push(one),
+    }
+}
