@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use stream::Log;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinSet;
 
 use crate::config::Unknown;
 
@@ -79,27 +79,33 @@ pub struct Edge {
     under_way: Arc<Semaphore>,
     splits: Mutex<AHashMap<Arc<str>, Arc<Split>>>,
     metrics: EdgeMetrics,
+    // Dropping it ends the batchers.
+    _batchers: JoinSet<()>,
 }
 
 impl Edge {
-    /// Starts one batcher a partition on `tasks`; they end when the edge is dropped and all is written down.
+    /// Starts one batcher a partition; they end with the edge.
     pub fn start(
         log: &Arc<dyn Log>,
         options: EdgeOptions,
         catalog: Arc<RwLock<Arc<Catalog>>>,
         metrics: EdgeMetrics,
-        tasks: &TaskTracker,
     ) -> Arc<Self> {
         let partitions = log.partitions();
-        let mut queues = Vec::new();
+        let (mut queues, mut batchers) = (Vec::new(), JoinSet::new());
         for partition in 0..partitions {
             // Unbounded, but never longer than the permits of `under_way` allow: permits are taken before a part is sent.
             let (sender, receiver) = mpsc::unbounded_channel();
             queues.push(sender);
-            tasks.spawn(batcher::run(log.clone(), partition, options.linger, receiver, metrics.clone()));
+            batchers.spawn(batcher::run(log.clone(), partition, options.linger, receiver, metrics.clone()));
         }
         let under_way = Arc::new(Semaphore::new(ROWS_UNDER_WAY_MAX));
-        Arc::new(Self { options, catalog, partitions, queues, under_way, splits: Mutex::default(), metrics })
+        Arc::new(Self { options, catalog, partitions, queues, under_way, splits: Mutex::default(), metrics, _batchers: batchers })
+    }
+
+    /// Takes nothing more; what was taken is written down and answered.
+    pub fn close(&self) {
+        self.under_way.close();
     }
 
     fn split(&self, source: &SourceInfo, readings: &Readings) -> Arc<Split> {

@@ -1,0 +1,185 @@
+//! The pipeline on one page: how edge, log, rules, alarms and storage meet, in the order of the path of a reading.
+//!
+//! Everything it runs on is handed in as a trait object, so the same code runs on real parts and, in the seeded
+//! simulation, on models in memory under a paused clock.
+
+use crate::edge::{Edge, EdgeMetrics, EdgeOptions};
+use crate::live::Live;
+use crate::runners::{self, Lag, RunnerMetrics, Shared, aside::Aside, own::OwnAlarms};
+use crate::snapshots::SnapshotStore;
+use crate::versions::Version;
+use crate::watchdog;
+use ::alerts::{AlarmStore, Dispatcher};
+use ::storage::Storage;
+use model::{Catalog, Clock, Micros};
+use prometheus::Registry;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+use stream::Log;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What a pipeline runs on.
+pub struct Parts {
+    /// Where the edge appends: the collector's own log.
+    pub edge_log: Arc<dyn Log>,
+    /// Where rules, storage and alerts read: the same log, or Kafka behind a forwarder.
+    pub log: Arc<dyn Log>,
+    /// The forwarder between the two, where they differ.
+    pub forwarder: Option<stream::Forwarder>,
+    /// The table, in the role storage.
+    pub storage: Option<Storage>,
+    /// How often it commits.
+    pub flush: Duration,
+    /// The alarm store.
+    pub alarms: Arc<dyn AlarmStore>,
+    /// Sends what the alarm store has to tell, in the role alerts.
+    pub dispatcher: Option<Dispatcher>,
+    /// Snapshots of the rules, in the role rules.
+    pub snapshots: Option<Arc<dyn SnapshotStore>>,
+    /// How often they are taken.
+    pub snapshot_every: Micros,
+    /// Rules and catalog wanted; a change is activated through the log.
+    pub version: watch::Receiver<Arc<Version>>,
+    /// The catalog in force at the edge.
+    pub catalog: Arc<RwLock<Arc<Catalog>>>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Options of the edge.
+    pub edge: EdgeOptions,
+    /// Where undecodable records go.
+    pub aside: Aside,
+    /// All metrics.
+    pub registry: Registry,
+}
+
+/// One stage: told to stop by its token, done when its tasks are.
+#[derive(Default)]
+struct Stage {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Stage {
+    async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// A pipeline at work.
+pub struct Pipeline {
+    /// The sink of all sources.
+    pub edge: Arc<Edge>,
+    /// Last values and people.
+    pub live: Arc<Live>,
+    /// How far the rules are behind.
+    pub lag: Lag,
+    /// firedamp's own alarms.
+    pub own: OwnAlarms,
+    /// Cancelled when a part that cannot be done without is broken.
+    pub broken: CancellationToken,
+    forwarding: Stage,
+    deciding: Stage,
+    alarming: Stage,
+    telling: Stage,
+    storing: Stage,
+    committing: Stage,
+    logs: [Arc<dyn Log>; 2],
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Drained {
+    /// Everything under way was written down.
+    Clean,
+    /// The deadline came first; the rest is in the log and goes on at the next start.
+    Cut,
+}
+
+impl Pipeline {
+    /// Starts the stages from the last to the first, so that each finds its reader at work.
+    ///
+    /// # Errors
+    /// A sentence, when a part cannot be read or a metric stands twice.
+    pub async fn start(parts: Parts) -> Result<Self, String> {
+        let metrics = RunnerMetrics::register(&parts.registry).map_err(|e| e.to_string())?;
+        let edge_metrics = EdgeMetrics::register(&parts.registry).map_err(|e| e.to_string())?;
+        let (own, own_queue) = OwnAlarms::queue();
+        let partitions = parts.log.partitions();
+        let lag = Lag::new(partitions);
+        let shared = Shared {
+            log: parts.log.clone(),
+            clock: parts.clock.clone(),
+            metrics,
+            aside: parts.aside,
+            own: own.clone(),
+            lag: lag.clone(),
+        };
+        let live = Live::new(parts.catalog.clone());
+        let broken = CancellationToken::new();
+        let [forwarding, deciding, alarming, telling, storing, committing] = <[Stage; 6]>::default();
+
+        if let Some(storage) = &parts.storage {
+            for p in 0..partitions {
+                let (s, t) = (shared.clone(), storage.clone());
+                let read = runners::storage::readings(s, t, live.clone(), p, storing.stop.clone(), broken.clone());
+                storing.tasks.spawn(read);
+                let (s, t) = (shared.clone(), storage.clone());
+                storing.tasks.spawn(runners::storage::events(s, t, p, storing.stop.clone(), broken.clone()));
+            }
+            let (s, t, stop) = (shared.clone(), storage.clone(), committing.stop.clone());
+            committing.tasks.spawn(runners::storage::commits(s, t, parts.flush, stop, broken.clone()));
+        }
+        if let Some(dispatcher) = parts.dispatcher {
+            telling.tasks.spawn(dispatcher.run(telling.stop.clone()));
+            for p in 0..partitions {
+                let (s, a) = (shared.clone(), parts.alarms.clone());
+                alarming.tasks.spawn(runners::alerts::run(s, a, p, alarming.stop.clone()));
+            }
+        }
+        let own_run = runners::own::run(parts.alarms.clone(), parts.clock.clone(), own_queue, telling.stop.clone());
+        telling.tasks.spawn(own_run);
+        if let Some(snapshots) = &parts.snapshots {
+            for p in 0..partitions {
+                let (s, w) = (shared.clone(), parts.version.clone());
+                let every = parts.snapshot_every;
+                let rules = runners::rules::RulesRunner::restore(s, p, snapshots.clone(), w, every).await?;
+                deciding.tasks.spawn(rules.run(deciding.stop.clone()));
+            }
+            let dog = watchdog::run(shared.clone(), partitions, deciding.stop.clone());
+            telling.tasks.spawn(dog);
+        }
+        if let Some(forwarder) = parts.forwarder {
+            forwarding.tasks.spawn(forwarder.run(forwarding.stop.clone()));
+        }
+        let edge = Edge::start(&parts.edge_log, parts.edge, parts.catalog, edge_metrics);
+        let logs = [parts.edge_log, parts.log];
+        Ok(Self { edge, live, lag, own, broken, forwarding, deciding, alarming, telling, storing, committing, logs })
+    }
+
+    /// Stops in the order of the path, each stage draining what the one before wrote. The sources must have ended.
+    pub async fn stop(self, deadline: Duration) -> Drained {
+        let drain = async {
+            self.edge.close();
+            self.forwarding.end().await;
+            self.deciding.end().await;
+            self.alarming.end().await;
+            self.storing.end().await;
+            self.committing.end().await;
+            self.telling.end().await;
+        };
+        let drained = match tokio::time::timeout(deadline, drain).await {
+            Ok(()) => Drained::Clean,
+            Err(_) => Drained::Cut,
+        };
+        for log in &self.logs {
+            if let Err(e) = log.close().await {
+                tracing::warn!("the log did not close cleanly: {e}");
+            }
+        }
+        drained
+    }
+}

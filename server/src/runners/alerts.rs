@@ -1,0 +1,62 @@
+//! The alarms of one partition: carries transitions into the alarm store, which keeps the position in the same transaction.
+//!
+//! While the rules are more than [`HOLD`] behind the newest record, notifications are held; the store tells what then
+//! stands open, and sends what rose and fell meanwhile as one digest.
+
+use super::{Reader, Shared};
+use ::alerts::{AlarmStore, TransitionBatch};
+use model::{Micros, Record, Stream};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Lag of the rules beyond which nothing is told as live.
+const HOLD: Micros = 5 * model::time::SECOND;
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Carries one partition until stopped and drained.
+pub async fn run(shared: Shared, store: Arc<dyn AlarmStore>, partition: u32, stop: CancellationToken) {
+    let next = match store.position(partition).await {
+        Ok(next) => next,
+        Err(e) => return tracing::error!(partition, "the alarm store cannot be read: {e}"),
+    };
+    let mut reader = Reader::new(shared.clone(), "alerts", Stream::Transitions, partition, next);
+    let mut held = false;
+    while let Some(entries) = reader.entries(PATIENCE, &stop).await {
+        let hold = shared.lag.of(partition) > HOLD && !stop.is_cancelled();
+        if entries.is_empty() && hold == held {
+            continue;
+        }
+        let mut transitions = Vec::new();
+        for entry in &entries {
+            if let Some(Record::Transitions(more)) = reader.decode(entry) {
+                transitions.extend(more);
+            }
+        }
+        held = hold;
+        let batch = TransitionBatch { partition, next: reader.next(), transitions, now: shared.clock.now(), hold };
+        if !apply(&shared, &*store, batch, &stop).await {
+            return;
+        }
+        reader.save(reader.next()).await;
+    }
+}
+
+async fn apply(shared: &Shared, store: &dyn AlarmStore, mut batch: TransitionBatch, stop: &CancellationToken) -> bool {
+    let mut pause = super::RETRY.0;
+    loop {
+        match store.apply(batch.clone()).await {
+            Ok(_) => return true,
+            Err(e) if stop.is_cancelled() => {
+                tracing::error!(partition = batch.partition, "stopping before alarms are stored: {e}");
+                return false;
+            }
+            Err(e) => {
+                tracing::error!(partition = batch.partition, "alarms not stored, trying again: {e}");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(super::RETRY.1);
+                batch.now = shared.clock.now();
+            }
+        }
+    }
+}

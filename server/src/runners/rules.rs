@@ -1,0 +1,299 @@
+//! The rules of one partition: reads readings and ticks in order, decides, makes the transitions durable, snapshots.
+//!
+//! - Owns the tick of its partition: one a second when nothing else came.
+//! - An activation is a record: when the wanted rules or catalog differ from those in force, it is appended, and comes into
+//!   force when it is read again, so a replay judges each reading by the version that was in force at its offset.
+//! - A snapshot is taken shard by shard between batches, and only of offsets whose transitions are durable. A pass over
+//!   all shards that an activation interrupts is thrown away.
+
+use super::{Reader, Shared};
+use crate::snapshots::{Generation, SnapshotStore};
+use crate::versions::Version;
+use ::rules::{At, Evaluator};
+use model::record::{Activated, Activation};
+use model::{Entry, Micros, Record, Stream, Transition};
+use std::sync::Arc;
+use std::time::Duration;
+use stream::{Append, LogError};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Silence of a partition after which its owner writes a tick.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often a snapshot pass begins.
+pub const SNAPSHOT_EVERY: Micros = 30 * model::time::SECOND;
+
+/// What the runner of a partition needs beside [`Shared`].
+pub struct RulesRunner {
+    shared: Shared,
+    partition: u32,
+    snapshots: Arc<dyn SnapshotStore>,
+    wanted: watch::Receiver<Arc<Version>>,
+    every: Micros,
+    evaluator: Evaluator,
+    active: Arc<Version>,
+    /// Hashes of activations appended and not yet read again.
+    appended: Option<(String, String)>,
+    pass: Option<Pass>,
+    saving: Option<JoinHandle<Result<u64, String>>>,
+    last_pass: Micros,
+}
+
+/// A snapshot under way.
+struct Pass {
+    from: u64,
+    shards: Vec<Vec<u8>>,
+}
+
+/// Where a partition's rules go on.
+pub struct Restored {
+    runner: RulesRunner,
+    next: u64,
+}
+
+impl RulesRunner {
+    /// Loads the newest snapshot of the partition, or begins with the wanted version at the start of the log.
+    ///
+    /// # Errors
+    /// A sentence, when the snapshot store cannot be read or written.
+    pub async fn restore(
+        shared: Shared,
+        partition: u32,
+        snapshots: Arc<dyn SnapshotStore>,
+        wanted: watch::Receiver<Arc<Version>>,
+        every: Micros,
+    ) -> Result<Restored, String> {
+        let now = shared.clock.now();
+        let begin = |evaluator, active, next| {
+            let runner = Self {
+                shared: shared.clone(),
+                partition,
+                snapshots: snapshots.clone(),
+                wanted: wanted.clone(),
+                every,
+                evaluator,
+                active,
+                appended: None,
+                pass: None,
+                saving: None,
+                last_pass: now,
+            };
+            Restored { runner, next }
+        };
+        if let Some(generation) = snapshots.load(partition).await? {
+            let same = wanted.borrow().clone().of_partition(partition);
+            let version = if same.rules_text == generation.rules && same.catalog_text == generation.catalog {
+                same // compiled already
+            } else {
+                Arc::new(Version::from_texts(&generation.rules, &generation.catalog)?)
+            };
+            match Evaluator::restore(version.program.clone(), version.catalog.clone(), &generation.shards) {
+                Ok((evaluator, next)) => return Ok(begin(evaluator, version, next)),
+                // A snapshot of another format: read the log again from its start; ids are the same, so nothing is raised anew.
+                Err(e) => tracing::warn!(partition, "the snapshot cannot be used, the log is judged again: {e}"),
+            }
+        }
+        let version = wanted.borrow().clone();
+        let version = version.of_partition(partition);
+        let bounds = shared.log.bounds(Stream::Readings, partition).await.map_err(|e| e.to_string())?;
+        let evaluator = Evaluator::new(version.program.clone(), version.catalog.clone());
+        let mut restored = begin(evaluator, version, bounds.first);
+        // The first version is written down before anything is judged by it: a replay must use the same one.
+        restored.runner.save_generation(restored.next, Vec::new()).await?;
+        Ok(restored)
+    }
+}
+
+impl Restored {
+    /// Runs until `stop` is cancelled and the stream is drained, or the log is broken.
+    pub async fn run(self, stop: CancellationToken) {
+        let Restored { mut runner, next } = self;
+        let mut reader = Reader::new(runner.shared.clone(), "rules", Stream::Readings, runner.partition, next);
+        loop {
+            runner.want(&stop).await;
+            let Some(entries) = reader.entries(TICK, &stop).await else { break };
+            if entries.is_empty() {
+                runner.tick().await;
+                continue;
+            }
+            if !runner.judge(&reader, &entries, &stop).await {
+                return;
+            }
+            runner.snapshot_step(&reader).await;
+        }
+        runner.finish(&reader).await;
+    }
+}
+
+impl RulesRunner {
+    async fn tick(&self) {
+        let append = Append { bytes: Record::Tick.encode(), origin: Some(crate::versions::NO_ORIGIN) };
+        if let Err(e) = self.shared.log.append(Stream::Readings, self.partition, vec![append]).await {
+            tracing::warn!(partition = self.partition, "no tick: {e}");
+        }
+    }
+
+    /// Appends an activation where the wanted version is not the one in force.
+    async fn want(&mut self, stop: &CancellationToken) {
+        let wanted = self.wanted.borrow_and_update().clone().of_partition(self.partition);
+        let hashes = (wanted.rules_hash.clone(), wanted.catalog_hash.clone());
+        let active = (&self.active.rules_hash, &self.active.catalog_hash);
+        if (&hashes.0, &hashes.1) == active || self.appended.as_ref() == Some(&hashes) || stop.is_cancelled() {
+            return;
+        }
+        let mut records = Vec::new();
+        for (what, hash, text, old) in [
+            (Activated::Catalog, &hashes.1, &wanted.catalog_text, active.1),
+            (Activated::Rules, &hashes.0, &wanted.rules_text, active.0),
+        ] {
+            if hash != old {
+                let activation = Activation { what, hash: hash.clone(), text: Some(text.to_string()) };
+                let bytes = Record::Activation(activation).encode();
+                records.push(Append { bytes, origin: Some(crate::versions::NO_ORIGIN) });
+            }
+        }
+        match self.shared.log.append(Stream::Readings, self.partition, records).await {
+            Ok(_) => self.appended = Some(hashes),
+            Err(e) => tracing::warn!(partition = self.partition, "activation not written, trying again: {e}"),
+        }
+    }
+
+    /// Judges entries and makes what was decided durable. False when the log is broken.
+    async fn judge(&mut self, reader: &Reader, entries: &[Entry], stop: &CancellationToken) -> bool {
+        let mut out = Vec::new();
+        for entry in entries {
+            let at = At { offset: entry.offset, appended: entry.appended, origin: entry.origin };
+            match reader.decode(entry) {
+                Some(Record::Readings { runs, readings }) => self.evaluator.readings(at, &runs, &readings, &mut out),
+                Some(Record::Activation(activation)) => self.activate(at, activation, &mut out),
+                // Whatever else came moves the partition's clock.
+                _ => self.evaluator.tick(at, &mut out),
+            }
+        }
+        let newest = entries.last().map_or(0, |e| e.appended);
+        let now = self.shared.clock.now();
+        self.shared.lag.set(self.partition, (now - newest).max(0), now);
+        self.write(out, stop).await
+    }
+
+    fn activate(&mut self, at: At, activation: Activation, out: &mut Vec<Transition>) {
+        let Some(text) = activation.text else {
+            tracing::error!(hash = activation.hash, "an activation without its text is ignored");
+            return self.evaluator.tick(at, out);
+        };
+        let version = match activation.what {
+            Activated::Rules => Version::from_texts(&text, &self.active.catalog_text),
+            Activated::Catalog => Version::from_texts(&self.active.rules_text, &text),
+        };
+        match version {
+            Ok(version) => {
+                self.active = Arc::new(version);
+                self.pass = None;
+                self.last_pass = 0;
+                self.evaluator.activate(at, self.active.program.clone(), self.active.catalog.clone(), out);
+                tracing::info!(partition = self.partition, rules = self.active.rules_hash, "activated");
+            }
+            Err(e) => {
+                tracing::error!(hash = activation.hash, "an activation cannot be read and is ignored: {e}");
+                self.evaluator.tick(at, out);
+            }
+        }
+    }
+
+    async fn write(&self, transitions: Vec<Transition>, stop: &CancellationToken) -> bool {
+        if transitions.is_empty() {
+            return true;
+        }
+        for t in &transitions {
+            self.shared.metrics.transitions.with_label_values(&[t.to.as_str()]).inc();
+        }
+        let bytes = Record::Transitions(transitions).encode();
+        let mut pause = super::RETRY.0;
+        loop {
+            let append = Append { bytes: bytes.clone(), origin: None };
+            match self.shared.log.append(Stream::Transitions, self.partition, vec![append]).await {
+                Ok(_) => return true,
+                Err(LogError::Broken(e)) => {
+                    tracing::error!(partition = self.partition, "transitions not written: {e}");
+                    return false;
+                }
+                Err(e) if stop.is_cancelled() => {
+                    // They are decided again after the restart, with the same ids.
+                    tracing::error!(partition = self.partition, "stopping before transitions are written: {e}");
+                    return false;
+                }
+                Err(e) => {
+                    tracing::warn!(partition = self.partition, "transitions not written, trying again: {e}");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(super::RETRY.1);
+                }
+            }
+        }
+    }
+
+    /// One shard, when a pass is under way or due: the evaluator stands still for one shard only.
+    async fn snapshot_step(&mut self, reader: &Reader) {
+        if !self.saved(reader).await {
+            return;
+        }
+        let now = self.shared.clock.now();
+        let mut pass = match self.pass.take() {
+            Some(pass) => pass,
+            None if now - self.last_pass < self.every => return,
+            None => Pass { from: reader.next(), shards: Vec::new() },
+        };
+        pass.shards.push(self.evaluator.snapshot(pass.shards.len()));
+        if pass.shards.len() < self.evaluator.shards() {
+            self.pass = Some(pass);
+            return;
+        }
+        self.last_pass = now;
+        // Packing and fsync go beside the evaluator, which stands still only while one shard is copied.
+        let (store, partition) = (self.snapshots.clone(), self.partition);
+        let generation = self.generation(pass.from, pass.shards);
+        self.saving = Some(tokio::spawn(async move {
+            let next = generation.next;
+            store.save(partition, generation).await.map(|()| next)
+        }));
+    }
+
+    /// Whether no snapshot is being written; tells the log once one is.
+    async fn saved(&mut self, reader: &Reader) -> bool {
+        match &self.saving {
+            None => return true,
+            Some(saving) if !saving.is_finished() => return false,
+            Some(_) => {}
+        }
+        let Some(saving) = self.saving.take() else { return true };
+        match saving.await {
+            Ok(Ok(next)) => reader.save(next).await,
+            Ok(Err(e)) => tracing::warn!(partition = self.partition, "snapshot not saved: {e}"),
+            Err(e) => tracing::warn!(partition = self.partition, "snapshot not saved: {e}"),
+        }
+        true
+    }
+
+    fn generation(&self, next: u64, shards: Vec<Vec<u8>>) -> Generation {
+        let (rules, catalog) = (self.active.rules_text.clone(), self.active.catalog_text.clone());
+        Generation { rules, catalog, next, shards }
+    }
+
+    async fn save_generation(&mut self, next: u64, mut shards: Vec<Vec<u8>>) -> Result<(), String> {
+        if shards.is_empty() {
+            shards = (0..self.evaluator.shards()).map(|i| self.evaluator.snapshot(i)).collect();
+        }
+        self.snapshots.save(self.partition, self.generation(next, shards)).await
+    }
+
+    async fn finish(&mut self, reader: &Reader) {
+        if let Some(saving) = self.saving.take() {
+            let _ = saving.await; // a newer one is written now
+        }
+        match self.save_generation(reader.next(), Vec::new()).await {
+            Ok(()) => reader.save(reader.next()).await,
+            Err(e) => tracing::warn!(partition = self.partition, "snapshot not saved at the end: {e}"),
+        }
+    }
+}
