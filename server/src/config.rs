@@ -9,6 +9,7 @@ use model::problem::Problem;
 use model::toml_file::{Section, TomlFile};
 use model::{Micros, Problems, time};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 mod load;
@@ -16,7 +17,7 @@ pub mod reference;
 mod secret;
 mod server;
 
-pub use load::{Loaded, load_catalog, load_rules, rule_files};
+pub use load::{Loaded, load_catalog, load_rules, registered_file, rule_files};
 pub use secret::read_secret;
 pub use server::{Role, ServerConfig, Tls, TokenConfig};
 
@@ -111,7 +112,28 @@ pub struct Config {
     /// `[server]`.
     pub server: ServerConfig,
     /// `[[source]]`.
-    pub sources: Vec<Configured>,
+    pub sources: Vec<SourceSlot>,
+}
+
+/// A configured source until it is started.
+pub struct SourceSlot {
+    /// Name and flags.
+    pub info: ingest::SourceInfo,
+    /// Protocol.
+    pub kind: &'static str,
+    source: Mutex<Option<Box<dyn ingest::Source>>>,
+}
+
+impl SourceSlot {
+    fn new(configured: Configured) -> Self {
+        let Configured { info, kind, source, .. } = configured;
+        Self { info, kind, source: Mutex::new(Some(source)) }
+    }
+
+    /// The source itself, the first time.
+    pub fn take(&self) -> Option<Box<dyn ingest::Source>> {
+        self.source.lock().expect("no holder of this lock panics").take()
+    }
 }
 
 /// Keys of `[data]`, `[log]`, `[catalog]`, `[rules]`, `[alerts]`.
@@ -202,7 +224,7 @@ fn read_root(path: &Path, root: &Section<'_>) -> Option<Config> {
     let server = server::read(path, root.table("server"));
     let mut sources = Vec::new();
     for section in root.tables("source") {
-        sources.extend(ingest::sources_from_section(&section));
+        sources.extend(ingest::sources_from_section(&section).map(SourceSlot::new));
         section.finish();
     }
     unique(root, "source", sources.iter().map(|s| s.info.name.to_string()));

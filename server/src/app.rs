@@ -1,0 +1,237 @@
+//! The composition root: from a configuration to a running process, part by part, each handed only what it needs.
+
+use crate::config::{Config, Loaded, LogKind};
+use crate::edge::EdgeOptions;
+use crate::http;
+use crate::pipeline::{Drained, Parts, Pipeline};
+use crate::reload::{self, Active};
+use crate::runners::{aside::Aside, rules::SNAPSHOT_EVERY};
+use crate::snapshots::{FolderSnapshots, SnapshotStore};
+use crate::sources::Sources;
+use crate::versions::Version;
+use ::alerts::{AlarmStore, Dispatcher, SqliteStore};
+use ::storage::Storage;
+use anyhow::{Context, anyhow};
+use model::{Clock, SystemClock};
+use prometheus::Registry;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+use stream::{EmbeddedLog, EmbeddedOptions, Forwarder, KafkaLog, KafkaOptions, Log};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// What one process does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, clap::ValueEnum)]
+pub enum ProcessRole {
+    /// Reads devices into the log.
+    Ingest,
+    /// Judges.
+    Rules,
+    /// Writes the table.
+    Storage,
+    /// Carries alarms and tells.
+    Alerts,
+    /// Serves the API and the page.
+    Server,
+}
+
+impl ProcessRole {
+    /// All roles: one process does everything.
+    pub fn all() -> BTreeSet<Self> {
+        [Self::Ingest, Self::Rules, Self::Storage, Self::Alerts, Self::Server].into()
+    }
+}
+
+/// A running process.
+pub struct App {
+    /// Address of the API, in the role server.
+    pub address: Option<SocketAddr>,
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// The alarm store.
+    pub alarms: Arc<dyn AlarmStore>,
+    /// The table, in the role storage.
+    pub storage: Option<Storage>,
+    log: Arc<dyn Log>,
+    sources: Sources,
+    serving: Option<http::Serving>,
+    stop: CancellationToken,
+    drain: std::time::Duration,
+}
+
+impl App {
+    /// Starts everything `roles` ask for. Nothing is taken from a device before all parts stand.
+    ///
+    /// # Errors
+    /// What could not be started, with its place and cause.
+    pub async fn start(config: Config, loaded: Loaded, roles: &BTreeSet<ProcessRole>) -> anyhow::Result<Self> {
+        let has = |role| roles.contains(&role);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let registry = Registry::new();
+        let stop = CancellationToken::new();
+        let (edge_log, log, forwarder) = open_logs(&config, &clock, &registry, roles).await?;
+        let catalog = Arc::new(RwLock::new(loaded.catalog.clone()));
+        let version = Arc::new(Version::of_all(&loaded.rules, &loaded.catalog));
+        let (versions, wanted) = watch::channel(version);
+
+        let storage = if has(ProcessRole::Storage) {
+            let opened = Storage::open(config.storage.clone(), None, catalog.clone(), clock.clone(), &registry).await;
+            Some(opened.with_context(|| format!("the table at {} cannot be opened", config.storage.url))?)
+        } else {
+            None
+        };
+        let alarms = SqliteStore::open(&config.alerts_database, config.receivers.clone(), &registry).await;
+        let alarms: Arc<dyn AlarmStore> =
+            Arc::new(alarms.with_context(|| format!("the alarm database {} cannot be opened", config.alerts_database))?);
+        let dispatcher = has(ProcessRole::Alerts)
+            .then(|| Dispatcher::new(alarms.clone(), config.receivers.clone(), clock.clone(), &registry))
+            .transpose()
+            .context("a receiver cannot be set up")?;
+        let snapshots: Option<Arc<dyn SnapshotStore>> = has(ProcessRole::Rules)
+            .then(|| Arc::new(FolderSnapshots(config.data_dir.join("rules"))) as Arc<dyn SnapshotStore>);
+
+        let pipeline = Pipeline::start(Parts {
+            edge_log,
+            log: log.clone(),
+            forwarder,
+            storage: storage.clone(),
+            flush: config.storage.flush,
+            alarms: alarms.clone(),
+            dispatcher,
+            snapshots,
+            snapshot_every: SNAPSHOT_EVERY,
+            version: wanted,
+            catalog: catalog.clone(),
+            clock: clock.clone(),
+            edge: EdgeOptions {
+                linger: config.log.linger,
+                unknown: config.catalog.unknown,
+                retention: config.storage.retain_readings.as_micros() as i64,
+            },
+            aside: Aside(Some(config.data_dir.join("undecodable"))),
+            registry: registry.clone(),
+        })
+        .await
+        .map_err(|e| anyhow!(e))?;
+        if let Some(storage) = &storage {
+            crate::restore::live(storage, &pipeline.live, clock.now()).await;
+        }
+
+        let active = Arc::new(Active { catalog: catalog.clone(), versions, loaded: RwLock::new(Arc::new(loaded)) });
+        let config = Arc::new(config);
+        let sources = Sources::new(&config, pipeline.edge.clone(), catalog, clock.clone());
+        let state = http::State {
+            config: config.clone(),
+            live: pipeline.live.clone(),
+            lag: pipeline.lag.clone(),
+            broken: pipeline.broken.clone(),
+            alarms: alarms.clone(),
+            storage: storage.clone(),
+            log: log.clone(),
+            sources: sources.clone(),
+            active: active.clone(),
+            clock: clock.clone(),
+            registry: registry.clone(),
+        };
+        let serving = if has(ProcessRole::Server) { Some(http::serve(state).await?) } else { None };
+        tokio::spawn(reload::watch(config.clone(), active, pipeline.own.clone(), stop.clone()));
+        tokio::spawn(log_trimmer(log.clone(), config.clone(), clock.clone(), pipeline.own.clone(), stop.clone()));
+        if has(ProcessRole::Ingest) {
+            sources.start();
+        }
+        let address = serving.as_ref().map(|s| s.address);
+        Ok(Self { address, pipeline, alarms, storage, log, sources, serving, stop, drain: config.server.drain })
+    }
+
+    /// Cancelled when a part that cannot be done without is broken.
+    pub fn broken(&self) -> CancellationToken {
+        self.pipeline.broken.clone()
+    }
+
+    /// What came in against what is stored.
+    ///
+    /// # Errors
+    /// When log or table cannot be read.
+    pub async fn balance(&self) -> anyhow::Result<crate::balance::Balance> {
+        let storage = self.storage.as_ref().context("this process has not the role storage")?;
+        crate::balance::of(storage, &self.log).await
+    }
+
+    /// Ends every source; what they handed over is answered.
+    pub async fn stop_sources(&self) {
+        self.sources.stop().await;
+    }
+
+    /// Stops taking, drains, and says which of the two came first: the end or the deadline.
+    pub async fn stop(self) -> Drained {
+        self.stop.cancel();
+        if let Some(serving) = self.serving {
+            serving.stop().await;
+        }
+        self.sources.stop().await;
+        self.pipeline.stop(self.drain).await
+    }
+}
+
+type Logs = (Arc<dyn Log>, Arc<dyn Log>, Option<Forwarder>);
+
+async fn open_logs(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    registry: &Registry,
+    roles: &BTreeSet<ProcessRole>,
+) -> anyhow::Result<Logs> {
+    let c = &config.log;
+    let embedded = || -> anyhow::Result<Arc<dyn Log>> {
+        let options = EmbeddedOptions {
+            dir: c.dir.clone(),
+            partitions: c.partitions,
+            retain_size: c.retain_size,
+            disk_reserve: c.disk_reserve,
+            ..EmbeddedOptions::default()
+        };
+        let log = EmbeddedLog::open(options, clock.clone(), registry);
+        Ok(Arc::new(log.with_context(|| format!("the log in {} cannot be opened", c.dir.display()))?))
+    };
+    if c.kind == LogKind::Embedded {
+        let log = embedded()?;
+        return Ok((log.clone(), log, None));
+    }
+    let kafka = c.kafka.as_ref().context("log.kafka is missing")?;
+    let options = KafkaOptions {
+        brokers: kafka.brokers.join(","),
+        topic: kafka.topic.clone(),
+        partitions: c.partitions,
+        ..KafkaOptions::default()
+    };
+    let log = KafkaLog::open(options, registry).await;
+    let log: Arc<dyn Log> = Arc::new(log.with_context(|| format!("Kafka at {} cannot be used", kafka.brokers.join(",")))?);
+    if !roles.contains(&ProcessRole::Ingest) {
+        return Ok((log.clone(), log, None));
+    }
+    let own = embedded()?;
+    let forwarder = Forwarder::new(own.clone(), log.clone(), registry).map_err(|e| anyhow!(e))?;
+    Ok((own, log, Some(forwarder)))
+}
+
+/// Removes once a minute what retention allows and every consumer has read.
+async fn log_trimmer(
+    log: Arc<dyn Log>,
+    config: Arc<Config>,
+    clock: Arc<dyn Clock>,
+    own: crate::runners::own::OwnAlarms,
+    stop: CancellationToken,
+) {
+    const CONSUMERS: [&str; 3] = ["rules", "storage", "alerts"];
+    loop {
+        tokio::select! {
+            _ = stop.cancelled() => return,
+            _ = tokio::time::sleep(std::time::Duration::from_secs(60)) => {}
+        }
+        match log.trim(&CONSUMERS, clock.now() - config.log.retain_age).await {
+            Ok(()) => own.clear("log-trim", "log", "the log is trimmed again".to_owned()),
+            Err(e) => own.raise("log-trim", "log", format!("the log cannot be trimmed: {e}")),
+        }
+    }
+}
