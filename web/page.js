@@ -27,6 +27,19 @@ function el(name, attributes = {}, ...children) {
   return node;
 }
 
+// Puts rows into a table body and touches only cells that differ: a button stays the same node while it is being clicked,
+// and focus and selection survive each update.
+function put(body, rows) {
+  rows.forEach((row, i) => {
+    const old = body.rows[i];
+    if (!old) return body.append(row);
+    if (old.dataset.key !== row.dataset.key) return old.replaceWith(row);
+    old.className = row.className;
+    [...row.cells].forEach((cell, n) => { if (!old.cells[n].isEqualNode(cell)) old.cells[n].replaceWith(cell); });
+  });
+  while (body.rows.length > rows.length) body.deleteRow(-1);
+}
+
 function span(ms) {
   const s = Math.max(0, Math.round(ms / 1000));
   if (s < 60) return `${s}s`;
@@ -105,7 +118,7 @@ function alarmRow(alarm) {
   const word = `${t(alarm.severity)} ${alarm.acked ? "✓" : "!"}`;
   const marks = Object.keys(alarm.marks || {}).filter((m) => alarm.marks[m] === true && ["calibrating", "late", "unconfirmed"].includes(m)).map(t);
   const action = alarm.acked ? el("span", {}, t("acked")) : el("button", { onclick: () => acknowledge(alarm.id).catch(tell) }, t("acknowledge"));
-  return el("tr", { class: alarm.acked ? "" : "unacked", "data-id": alarm.id },
+  return el("tr", { class: alarm.acked ? "" : "unacked", "data-key": alarm.id },
     el("td", { class: `symbol ${alarm.severity}` }, mark, ` ${word}`),
     el("td", {}, span(now() - Date.parse(alarm.opened))),
     el("td", {}, alarm.site), el("td", {}, alarm.point), el("td", {}, `${alarm.rule} · ${alarm.level}`),
@@ -115,9 +128,7 @@ function alarmRow(alarm) {
 function drawAlarms() {
   const order = (a, b) => a.acked - b.acked || LEVELS.indexOf(a.severity) - LEVELS.indexOf(b.severity) || b.opened.localeCompare(a.opened);
   const rows = [...state.alarms.values()].filter((a) => a.state === "active").sort(order);
-  const focused = document.activeElement?.closest?.("tr")?.dataset?.id;
-  $("alarms").tBodies[0].replaceChildren(...rows.map(alarmRow));
-  if (focused) document.querySelector(`#alarms tr[data-id="${CSS.escape(focused)}"] button`)?.focus();
+  put($("alarms").tBodies[0], rows.map(alarmRow));
   $("alarms").hidden = rows.length === 0;
   $("no-alarms").textContent = rows.length ? "" : t("none") + clock(now());
 }
@@ -139,11 +150,11 @@ function drawSites() {
     const p = people.get(s.site);
     const uncertain = p?.uncertain ? ` (${p.uncertain} ${t("uncertain")})` : "";
     const old = lost() || (p && now() - p.as_of > 15 * 60e3);
-    return el("tr", {}, el("td", {}, `${s.name || ""} ${s.site}`), el("td", { class: s.alarms ? "symbol" : "" }, s.alarms),
+    return el("tr", { "data-key": s.site }, el("td", {}, `${s.name || ""} ${s.site}`), el("td", { class: s.alarms ? "symbol" : "" }, s.alarms),
       el("td", { class: old && p ? "stale" : "" }, p ? `${p.below}${uncertain}` : ""), el("td", {}, p ? clock(p.as_of) : ""),
       el("td", { class: lost() ? "stale" : "" }, s.last ? clock(Date.parse(s.last)) : t("never")));
   });
-  $("sites").tBodies[0].replaceChildren(...rows);
+  put($("sites").tBodies[0], rows);
 }
 
 function quality(status) {
@@ -158,14 +169,14 @@ function pointRow(p) {
   const dead = age === null || age > 10 * period;
   const cls = lost() || dead || age > 3 * period ? "stale" : p.status & 4 ? "calibrating" : "";
   const value = p.received === null ? t("never") : bad || dead ? `— (${number(p.value)} ${p.unit})` : `${number(p.value)} ${p.unit}`;
-  return el("tr", {}, el("td", {}, p.site), el("td", {}, el("button", { class: "link", onclick: () => showTrend(p) }, p.point)), el("td", {}, [p.name, p.place].filter(Boolean).join(" ")),
+  return el("tr", { "data-key": p.key }, el("td", {}, p.site), el("td", {}, el("button", { class: "link", "data-key": p.key, onclick: () => showTrend(p).catch(tell) }, p.point)), el("td", {}, [p.name, p.place].filter(Boolean).join(" ")),
     el("td", {}, p.quantity), el("td", { class: cls }, value), el("td", { class: cls }, age === null ? "" : span(age)), el("td", {}, p.received === null ? "" : quality(p.status)));
 }
 
 function drawPoints() {
   const all = shownPoints();
   const rows = all.slice(0, ROWS_MAX);
-  $("points").tBodies[0].replaceChildren(...rows.map(pointRow));
+  put($("points").tBodies[0], rows.map(pointRow));
   $("shown").textContent = `${t("shown")}${rows.length}${t("of")}${all.length}`;
 }
 

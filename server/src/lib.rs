@@ -1,1 +1,22 @@
-//! placeholder
+//! The server: wires ingest, log, rules, storage and alarms together ([`pipeline`]), and serves API, page and commands.
+//!
+//! `main` -> [`commands`] -> [`app`] -> [`pipeline`] is the way to the data.
+
+pub mod app;
+pub mod balance;
+pub mod commands;
+pub mod config;
+pub mod edge;
+pub mod http;
+pub mod live;
+pub mod logging;
+pub mod people;
+pub mod pipeline;
+pub mod registration;
+pub mod reload;
+pub mod restore;
+pub mod runners;
+pub mod snapshots;
+pub mod sources;
+pub mod versions;
+pub mod watchdog;
