@@ -158,6 +158,33 @@ impl App {
         crate::balance::of(storage, &self.log).await
     }
 
+    /// Waits until everything that was accepted is judged, told and stored, then commits; for a demo that ends.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub async fn settle(&self) -> anyhow::Result<()> {
+        let storage = self.storage.as_ref().context("this process has not the role storage")?;
+        let end = tokio::time::Instant::now() + self.drain;
+        while tokio::time::Instant::now() < end && !self.is_settled(storage).await? {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        storage.flush().await.context("the table cannot be written")?;
+        Ok(())
+    }
+
+    async fn is_settled(&self, storage: &Storage) -> anyhow::Result<bool> {
+        for p in 0..self.log.partitions() {
+            // Ticks come all the time; what was there when we looked is what counts.
+            let readings = self.log.bounds(model::Stream::Readings, p).await?.next;
+            let judged = self.log.bounds(model::Stream::Transitions, p).await?.next;
+            if storage.next_offset(p) + 2 < readings || self.alarms.position(p).await? < judged {
+                return Ok(false);
+            }
+        }
+        let counts = self.alarms.counts().await?;
+        Ok(counts.pending == 0)
+    }
+
     /// Ends every source; what they handed over is answered.
     pub async fn stop_sources(&self) {
         self.sources.stop().await;
