@@ -120,6 +120,21 @@ impl<'de> Deserialize<'de> for TransitionId {
 mod tests {
     use super::*;
 
+    /// The vectors of `docs/identity.md`, computed there by another implementation of BLAKE3 too.
+    #[test]
+    fn published_vectors() {
+        assert_eq!(PointId::of("M1", "T1").0, 8_247_447_257_533_599_908);
+        assert_eq!(PointId::of("620000000001", "62000000000101MN004300001A01").0, -6_811_986_250_555_577_770);
+        assert_eq!(PointId::of("矿", "瓦斯").0, -2_773_603_342_776_703_222);
+        assert_eq!(PointId::salted("M1", "T1", "2").0, -3_917_098_254_852_472_885);
+        assert_eq!(partition_of("M1", 8), 7);
+        assert_eq!(partition_of("620000000001", 8), 7);
+        let first_over = Origin { collector: 7, sequence: 42 };
+        let id = TransitionId::of("ch4-face", PointId::of("M1", "T1"), "alarm", first_over, 3, 0);
+        assert_eq!(id.to_string(), "125b7ec33bbe60adf9a9031b50c9baee");
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
     #[test]
     fn length_prefix_keeps_sites_apart() {
         assert_ne!(PointId::of("M1", "1T1"), PointId::of("M11", "T1"));
