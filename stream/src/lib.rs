@@ -5,6 +5,14 @@
 //! `min.insync.replicas` (Kafka, acks=all). Offsets of a partition of a stream are dense from the producer's view and
 //! never reused. Nothing behind the lowest saved position of a consumer is removed.
 
+mod embedded;
+mod memory;
+mod metrics;
+
+pub use embedded::{EmbeddedLog, EmbeddedOptions};
+pub use memory::{Fault, MemoryLog};
+pub use metrics::LogMetrics;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::{Entry, Micros, Origin, Stream};
@@ -80,8 +88,9 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     /// The saved position, if any.
     async fn position(&self, consumer: Consumer<'_>, stream: Stream, partition: u32) -> Result<Option<u64>, LogError>;
 
-    /// Removes what retention allows: beyond age or size, never at or behind the lowest position of `consumers`.
-    async fn trim(&self, consumers: &[&str], older_than: Micros) -> Result<(), LogError>;
+    /// Removes from a stream what retention allows: beyond age or size, never at or behind the lowest position of
+    /// `consumers`; one that has no position yet has read nothing.
+    async fn trim(&self, stream: Stream, consumers: &[&str], older_than: Micros) -> Result<(), LogError>;
 
     /// Flushes, closes; appends after it fail with [`LogError::Broken`].
     async fn close(&self) -> Result<(), LogError>;
