@@ -1,1 +1,215 @@
-//! placeholder
+//! Alarms: from transitions to a bureau that was told. One writer, one transaction a batch, an outbox in the same transaction.
+//!
+//! - [`life`]: the pure state machine: alarm × transition -> alarm, event, reason.
+//! - [`store`]: where alarms, events and outbox lie: SQLite ([`SqliteStore`]) or memory ([`MemoryStore`], the model), one
+//!   [`conformance`] suite for both.
+//! - [`tell`]: who is told what, and the rendered bytes: one content a key, forever.
+//! - [`Dispatcher`]: sends the outbox, one task a receiver, with back-off, deadline and dead letters.
+//!
+//! An alarm is one (rule, point) from its first level to the end of its last. A transition id seen before changes nothing, so a
+//! replay is harmless. What is decided while calibrating is recorded and not told; what is late is recorded as a closed
+//! episode and told in a digest; what is simulated goes to drill receivers only.
+
+mod dispatcher;
+pub mod life;
+mod metrics;
+pub mod notifiers;
+mod own;
+mod receiver;
+pub mod store;
+pub mod tell;
+
+pub use dispatcher::Dispatcher;
+pub use notifiers::{Message, Notifier, SendError};
+pub use own::OwnAlarm;
+pub use receiver::{Receiver, receiver_keys};
+pub use store::conformance;
+pub use store::{MemoryStore, SqliteStore};
+
+use async_trait::async_trait;
+use model::{Alarm, Micros, Transition};
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// Transitions of one partition, in order, and where its reader stands after them.
+#[derive(Clone, Debug)]
+pub struct TransitionBatch {
+    /// Partition of the log.
+    pub partition: u32,
+    /// The offset read next.
+    pub next: u64,
+    /// What was decided.
+    pub transitions: Vec<Transition>,
+    /// Wall time.
+    pub now: Micros,
+    /// The rules are catching up: record, tell later.
+    pub hold: bool,
+}
+
+/// What happened to an alarm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// It opened.
+    Raised,
+    /// A level went on or off, or it turned out real.
+    Changed,
+    /// All its levels are off.
+    Cleared,
+    /// Somebody acknowledged it.
+    Acknowledged,
+    /// Recorded from late readings, as a closed episode.
+    Late,
+}
+
+impl EventKind {
+    /// As stored and sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Changed => "changed",
+            Self::Cleared => "cleared",
+            Self::Acknowledged => "acknowledged",
+            Self::Late => "late",
+        }
+    }
+}
+
+/// One event of the alarm list, in the order it happened.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct AlarmEvent {
+    /// Grows by one an event, over all alarms.
+    pub seq: i64,
+    /// What happened.
+    pub event: EventKind,
+    /// The alarm after it.
+    pub alarm: Alarm,
+    /// Wall time.
+    pub at: Micros,
+}
+
+/// Which alarms a list has.
+#[derive(Clone, Debug)]
+pub struct AlarmFilter {
+    /// Closed ones too.
+    pub all: bool,
+    /// Only this site.
+    pub site: Option<String>,
+    /// Most alarms.
+    pub limit: usize,
+}
+
+impl Default for AlarmFilter {
+    fn default() -> Self {
+        Self { all: false, site: None, limit: usize::MAX }
+    }
+}
+
+/// What an action did to one alarm.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct AckOutcome {
+    /// The alarm.
+    pub id: String,
+    /// `acked`, `cleared`, `already`, `gone`, `changed` (it rose after what the caller had seen) or `active`.
+    pub outcome: &'static str,
+}
+
+/// A message on its way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OutboxRow {
+    /// Idempotency key: never stands for two contents.
+    pub key: String,
+    /// Name of the receiver.
+    pub receiver: String,
+    /// The rendered body, sent as it lies here at every try.
+    pub body: Vec<u8>,
+    /// Tries so far.
+    pub attempts: u32,
+    /// When it was written, wall time.
+    pub created: Micros,
+    /// When to try next.
+    pub next_at: Micros,
+}
+
+/// Sums over all alarms and messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Counts {
+    /// Alarms raised, without simulated and late ones.
+    pub raised: u64,
+    /// Of these: closed.
+    pub cleared: u64,
+    /// Messages written for receivers.
+    pub sent: u64,
+    /// Of these: taken by the receiver.
+    pub delivered: u64,
+    /// Of these: still to be delivered.
+    pub pending: u64,
+    /// Of these: given up, each with an alarm of its own.
+    pub dead: u64,
+}
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused or is not there: hold back and try again.
+    #[error("alarm database: {0}")]
+    Database(String),
+    /// It was made by a newer firedamp, or is no alarm database.
+    #[error("alarm database: {0}")]
+    Format(String),
+}
+
+/// Where alarms lie. One writer; every method that changes something is one transaction.
+#[async_trait]
+pub trait AlarmStore: Send + Sync {
+    /// The offset of stream transitions to read next in a partition.
+    async fn position(&self, partition: u32) -> Result<u64, StoreError>;
+
+    /// Takes transitions: alarms, events, outbox and position in one transaction. A batch that ends at or before the
+    /// position changes nothing but what is held.
+    async fn apply(&self, batch: TransitionBatch) -> Result<Vec<AlarmEvent>, StoreError>;
+
+    /// Acknowledges; an alarm that rose after `seen_seq` is not.
+    async fn acknowledge(
+        &self,
+        ids: &[String],
+        by: &str,
+        note: &str,
+        seen_seq: Option<i64>,
+        now: Micros,
+    ) -> Result<Vec<AckOutcome>, StoreError>;
+
+    /// Closes firedamp's own alarms by hand; an alarm of a rule is closed by its rule only.
+    async fn clear(&self, ids: &[String], by: &str, note: &str, now: Micros) -> Result<Vec<AckOutcome>, StoreError>;
+
+    /// Alarms: active ones first, newest first.
+    async fn list(&self, filter: &AlarmFilter) -> Result<Vec<Alarm>, StoreError>;
+
+    /// One alarm.
+    async fn get(&self, id: &str) -> Result<Option<Alarm>, StoreError>;
+
+    /// Number of the newest event; 0 when there is none.
+    async fn last_seq(&self) -> Result<i64, StoreError>;
+
+    /// Events after a number, oldest first.
+    async fn events_after(&self, seq: i64, limit: usize) -> Result<Vec<AlarmEvent>, StoreError>;
+
+    /// Raises or ends one of firedamp's own alarms.
+    async fn raise_own(&self, alarm: OwnAlarm, now: Micros) -> Result<(), StoreError>;
+
+    /// Messages of a receiver whose time has come, oldest first.
+    async fn outbox_due(&self, receiver: &str, now: Micros, limit: usize) -> Result<Vec<OutboxRow>, StoreError>;
+
+    /// The receiver took it.
+    async fn delivered(&self, key: &str, now: Micros) -> Result<(), StoreError>;
+
+    /// It was not taken; try again at `next_at`, or never (`None`: a dead letter, raised as an alarm in the same
+    /// transaction).
+    async fn failed(&self, key: &str, error: &str, next_at: Option<Micros>, now: Micros) -> Result<(), StoreError>;
+
+    /// Sums.
+    async fn counts(&self) -> Result<Counts, StoreError>;
+
+    /// Changes whenever the outbox may have something new.
+    fn changed(&self) -> watch::Receiver<u64>;
+}

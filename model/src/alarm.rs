@@ -1,8 +1,8 @@
 //! An alarm: one (rule, point) from its first level to the end of its last. The columns every output shows.
 
-use crate::time::{Micros, rfc3339};
+use crate::time::{Micros, parse, rfc3339};
 use crate::transition::{Marks, Severity};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Whether any level is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ impl AlarmState {
 }
 
 /// An alarm as lists, API and webhooks show it. Times are RFC 3339 with milliseconds in UTC.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Alarm {
     /// Id of the transition that opened it, 32 hex digits.
     pub id: String,
@@ -44,11 +44,14 @@ pub struct Alarm {
     /// Severity of the level shown, as the rules decided it.
     pub severity: Severity,
     /// Event time of its first transition.
-    #[serde(serialize_with = "time_out")]
+    #[serde(serialize_with = "time_out", deserialize_with = "time_in")]
     pub opened: Micros,
     /// Event time of its last transition once closed.
-    #[serde(serialize_with = "time_out_opt")]
+    #[serde(serialize_with = "time_out_opt", deserialize_with = "time_in_opt")]
     pub closed: Option<Micros>,
+    /// Event time of its newest transition.
+    #[serde(serialize_with = "time_out", deserialize_with = "time_in")]
+    pub changed: Micros,
     /// Value farthest over the limit among its transitions, in the point's unit.
     pub peak: Option<f64>,
     /// Ended because its rule or point is gone.
@@ -56,7 +59,7 @@ pub struct Alarm {
     /// Who acknowledged.
     pub acked_by: Option<String>,
     /// When.
-    #[serde(serialize_with = "time_out_opt")]
+    #[serde(serialize_with = "time_out_opt", deserialize_with = "time_in_opt")]
     pub acked_at: Option<Micros>,
     /// Reason of the newest transition.
     pub reason: String,
@@ -74,4 +77,14 @@ fn time_out_opt<S: Serializer>(t: &Option<Micros>, s: S) -> Result<S::Ok, S::Err
         Some(t) => s.serialize_str(&rfc3339(*t)),
         None => s.serialize_none(),
     }
+}
+
+fn time_in<'de, D: Deserializer<'de>>(d: D) -> Result<Micros, D::Error> {
+    let text = std::borrow::Cow::<str>::deserialize(d)?;
+    parse(&text).map_err(serde::de::Error::custom)
+}
+
+fn time_in_opt<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Micros>, D::Error> {
+    let text = Option::<String>::deserialize(d)?;
+    text.map(|t| parse(&t).map_err(serde::de::Error::custom)).transpose()
 }

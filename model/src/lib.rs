@@ -15,6 +15,7 @@ pub mod people;
 pub mod problem;
 pub mod readings;
 pub mod record;
+pub mod secret;
 pub mod status;
 pub mod time;
 pub mod toml_file;

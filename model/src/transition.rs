@@ -121,6 +121,9 @@ pub struct Transition {
     pub to: To,
     /// The value that decided, in the point's unit; `None` where there is none (silent, status).
     pub value: Option<f64>,
+    /// The value farthest over the limit since the episode began, this reading included; `None` where there is none.
+    #[serde(default)]
+    pub peak: Option<f64>,
     /// Severity as the rule decided it.
     pub severity: Severity,
     /// Why, in one sentence a person can read: `1.02 >= 1.0 %`.

@@ -14,11 +14,9 @@ use std::time::Duration;
 
 mod load;
 pub mod reference;
-mod secret;
 mod server;
 
 pub use load::{Loaded, load_catalog, load_rules, registered_file, rule_files};
-pub use secret::read_secret;
 pub use server::{Role, ServerConfig, Tls, TokenConfig};
 
 /// Which log carries the readings.

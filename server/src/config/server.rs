@@ -1,7 +1,8 @@
 //! `[server]`: where the API listens, its TLS and its tokens. Without TLS and a token only loopback is bound.
 
-use super::{Config, read_secret};
+use super::Config;
 use model::keys::{KeyDoc, key};
+use model::secret::{Secret, read_secret};
 use model::toml_file::Section;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub enum Role {
 pub const ROLES: [&str; 5] = ["viewer", "analyst", "operator", "engineer", "admin"];
 
 /// `[[server.token]]`.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct TokenConfig {
     /// Who it is, for the journal.
     pub name: String,
@@ -37,13 +38,7 @@ pub struct TokenConfig {
     /// Site codes it sees; empty: all.
     pub sites: Vec<String>,
     /// The secret.
-    pub secret: String,
-}
-
-impl std::fmt::Debug for TokenConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "TokenConfig({}, {:?})", self.name, self.role)
-    }
+    pub secret: Secret,
 }
 
 /// `server.tls`.
@@ -125,7 +120,7 @@ pub fn read(path: &Path, section: Option<Section<'_>>) -> Option<ServerConfig> {
         tls.finish();
     }
     for token in s.tables("token") {
-        config.tokens.extend(read_token(path, &token));
+        config.tokens.extend(read_token(&token));
         token.finish();
     }
     if let Some(sql) = s.table("sql") {
@@ -144,7 +139,7 @@ pub fn read(path: &Path, section: Option<Section<'_>>) -> Option<ServerConfig> {
     Some(config)
 }
 
-fn read_token(path: &Path, s: &Section<'_>) -> Option<TokenConfig> {
+fn read_token(s: &Section<'_>) -> Option<TokenConfig> {
     let name = s.need_str("name", "\"centre\"");
     if !s.has("role") {
         s.missing("role", "\"operator\"");
@@ -153,7 +148,7 @@ fn read_token(path: &Path, s: &Section<'_>) -> Option<TokenConfig> {
         s.missing("secret", "{ env = \"FIREDAMP_TOKEN\" }");
     }
     let role = s.one_of("role", &ROLES);
-    let secret = read_secret(path, s, "secret");
+    let secret = read_secret(s, "secret");
     let texts = |list: Option<Vec<model::toml_file::Located<&str>>>| -> Vec<String> {
         list.unwrap_or_default().iter().map(|t| t.value.to_owned()).collect()
     };
