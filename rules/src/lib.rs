@@ -1,1 +1,29 @@
-//! placeholder
+//! Rules: files to a compiled [`Program`], readings and ticks to [`Transition`]s by an [`Evaluator`]. Pure: no clock, no I/O, no
+//! async, no randomness; the same entries give the same transitions, to the bit, whole or cut anywhere.
+//!
+//! - [`kinds`]: what makes a value worth a level. A kind is one file and one line; it gives a [`Verdict`] for each level and knows
+//!   nothing of delays, latches, calibration, late readings or ids.
+//! - [`latch`]: what a verdict does to a level: the same for every kind. Exact semantics in `docs/rules.md`.
+//! - [`evaluator`]: feeds readings and ticks of one partition through both, keeps its clocks, snapshots by shard.
+//!
+//! [`Transition`]: model::Transition
+
+mod compile;
+mod compare;
+mod def;
+pub mod evaluator;
+pub mod kinds;
+pub mod latch;
+mod legal;
+mod reading;
+mod select;
+mod snapshot;
+
+pub use compile::{Program, RuleFile, RuleInfo};
+pub use evaluator::{At, Evaluator};
+pub use reading::{Grade, Reading, Verdict};
+
+/// The shipped rule packs: name and text.
+pub fn packs() -> &'static [(&'static str, &'static str)] {
+    &[("coal", include_str!("../packs/coal.toml")), ("chemical", include_str!("../packs/chemical.toml"))]
+}

@@ -1,0 +1,187 @@
+//! Rule files against a catalog: every rule bound to the points it selects, with its limits in their units.
+
+use crate::def::{self, LevelDef, RuleDef};
+use crate::kinds::{Binding, Bound};
+use crate::legal;
+use model::{Catalog, Problems};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A rule file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleFile {
+    /// Name as problems say it.
+    pub name: String,
+    /// TOML.
+    pub text: String,
+}
+
+/// A rule bound to its points.
+#[derive(Debug)]
+pub struct Rule {
+    /// Name.
+    pub name: String,
+    /// Kind.
+    pub kind: &'static str,
+    /// Where it comes from.
+    pub source: String,
+    /// Short hash of what it says.
+    pub version: String,
+    /// Levels, mildest first.
+    pub levels: Vec<LevelDef>,
+    /// Points it selects, by index in the catalog, ascending; the slot is the place here.
+    pub points: Vec<u32>,
+    /// Its limits for each slot.
+    pub bound: Arc<dyn Bound>,
+}
+
+/// What lists show of a rule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleInfo {
+    /// Name.
+    pub name: String,
+    /// Kind.
+    pub kind: &'static str,
+    /// Where it comes from.
+    pub source: String,
+    /// Short hash of what it says.
+    pub version: String,
+    /// Number of points it selects.
+    pub points: usize,
+    /// Level, limit, and where the limit comes from; for a point only.
+    pub levels: Vec<(String, String, &'static str)>,
+}
+
+/// Rules compiled against a catalog.
+#[derive(Debug, Default)]
+pub struct Program {
+    rules: Vec<Rule>,
+    /// Rules by point: `by_point[ix]..by_point[ix + 1]` of `instances`.
+    by_point: Vec<u32>,
+    /// (rule, slot).
+    instances: Vec<(u32, u32)>,
+    version: String,
+    defs: Vec<RuleDef>,
+}
+
+impl Program {
+    /// Compiles; rules with errors are left out, and every mistake is told at its place.
+    pub fn compile(files: &[RuleFile], catalog: &Catalog) -> (Arc<Program>, Problems) {
+        let mut problems = Problems::default();
+        let mut hasher = blake3::Hasher::new();
+        let mut defs: Vec<RuleDef> = Vec::new();
+        let mut named: BTreeMap<String, (String, usize, usize)> = BTreeMap::new();
+        for file in files {
+            hasher.update(file.text.as_bytes());
+            for rule in def::read(&file.name, &file.text, &mut problems) {
+                if let Some((first_file, first_line, _)) = named.get(&rule.name) {
+                    let (file, line, column) = &rule.place;
+                    let message = format!("rule `{}` stands twice, first at {first_file}:{first_line}", rule.name);
+                    problems.push(model::Problem::error(file, *line, *column, message).help("rename one of the two"));
+                    continue;
+                }
+                named.insert(rule.name.clone(), rule.place.clone());
+                defs.push(rule);
+            }
+        }
+        let rules: Vec<Rule> = defs.iter().map(|d| bind(d, catalog, &mut problems)).collect();
+        let (by_point, instances) = index(&rules, catalog.points().len());
+        let version = hasher.finalize().to_hex()[..12].to_owned();
+        (Arc::new(Self { rules, by_point, instances, version, defs }), problems)
+    }
+
+    /// Points of a legally limited kind that no rule covers, and limits looser than the legal ones.
+    pub fn check_coverage(&self, catalog: &Catalog) -> Problems {
+        legal::check(self, catalog)
+    }
+
+    /// Short hash of all texts.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// All rules.
+    pub fn rules(&self) -> Vec<RuleInfo> {
+        self.rules.iter().map(|r| r.info(None)).collect()
+    }
+
+    /// The rules that apply to a point, with their limits and where these come from.
+    pub fn rules_of_point(&self, ix: u32) -> Vec<RuleInfo> {
+        self.of_point(ix).iter().map(|(rule, slot)| self.rules[*rule as usize].info(Some(*slot as usize))).collect()
+    }
+
+    pub(crate) fn bound_rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    pub(crate) fn defs(&self) -> &[RuleDef] {
+        &self.defs
+    }
+
+    pub(crate) fn of_point(&self, ix: u32) -> &[(u32, u32)] {
+        match self.by_point.get(ix as usize..ix as usize + 2) {
+            Some(&[from, to]) => &self.instances[from as usize..to as usize],
+            _ => &[],
+        }
+    }
+}
+
+impl Rule {
+    fn info(&self, slot: Option<usize>) -> RuleInfo {
+        RuleInfo {
+            name: self.name.clone(),
+            kind: self.kind,
+            source: self.source.clone(),
+            version: self.version.clone(),
+            points: self.points.len(),
+            levels: slot.map(|s| self.bound.describe(s)).unwrap_or_default(),
+        }
+    }
+}
+
+fn bind(d: &RuleDef, catalog: &Catalog, problems: &mut Problems) -> Rule {
+    let points: Vec<u32> = (0..catalog.points().len() as u32).filter(|ix| d.select.selects(catalog, *ix)).collect();
+    // An empty catalog is a rule check without one.
+    if !catalog.points().is_empty() {
+        d.select.check(&d.name, points.len(), &d.place, problems);
+    }
+    let mut found = Problems::default();
+    let mut binding =
+        Binding { rule: &d.name, unit: &d.unit, levels: &d.levels, place: &d.place, catalog, problems: &mut found };
+    let bound = d.spec.bind(&mut binding, &points).into();
+    let said = format!("{}{:?}{:?}{:?}{}", d.kind, d.select, d.levels, d.spec, d.unit);
+    let version = blake3::hash(said.as_bytes()).to_hex()[..12].to_owned();
+    // One mistake in units would be told for each of a thousand points: the first ones say it.
+    const TOLD_MAX: usize = 5;
+    let more = found.0.len().saturating_sub(TOLD_MAX);
+    found.0.truncate(TOLD_MAX);
+    if more > 0 {
+        let (file, line, column) = &d.place;
+        let message = format!("rule `{}`: the same for {more} more points", d.name);
+        found.push(model::Problem::warning(file, *line, *column, message));
+    }
+    problems.extend(found);
+    Rule { name: d.name.clone(), kind: d.kind, source: d.source.clone(), version, levels: d.levels.clone(), points, bound }
+}
+
+fn index(rules: &[Rule], points: usize) -> (Vec<u32>, Vec<(u32, u32)>) {
+    let mut counts = vec![0u32; points + 1];
+    for rule in rules {
+        for ix in &rule.points {
+            counts[*ix as usize + 1] += 1;
+        }
+    }
+    for i in 1..counts.len() {
+        counts[i] += counts[i - 1];
+    }
+    let by_point = counts.clone();
+    let mut instances = vec![(0, 0); *by_point.last().unwrap_or(&0) as usize];
+    for (r, rule) in rules.iter().enumerate() {
+        for (slot, ix) in rule.points.iter().enumerate() {
+            let at = &mut counts[*ix as usize];
+            instances[*at as usize] = (r as u32, slot as u32);
+            *at += 1;
+        }
+    }
+    (by_point, instances)
+}

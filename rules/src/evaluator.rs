@@ -1,0 +1,511 @@
+//! The rules of one partition at work: entries in, transitions out.
+//!
+//! Clocks: the **partition clock** is the running maximum of append times and ticks; a jump of more than [`JUMP`] ahead counts only when
+//! a tick confirms it. A source marked replay brings its own: the newest event time of its readings; its points are judged by it.
+//!
+//! Order of transitions: by row of the record, then rule, then level; what a tick decides: by rule, then point, then level.
+//!
+//! Simulated readings run in a lane of their own with its own state: a drill can neither raise nor clear anything real.
+
+use crate::compile::{Program, Rule};
+use crate::kinds::Machine;
+use crate::kinds::limit::REPORTED;
+use crate::latch::{Change, Latch};
+use crate::reading::{PERIOD, Reading, Verdict};
+use ahash::AHashMap;
+use model::record::run_flags;
+use model::time::{Micros, SECOND};
+use model::transition::Marks;
+use model::{Catalog, Offset, Origin, PointId, Readings, Run, Transition, TransitionId, status};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How far ahead a record may pull the clock without a tick.
+pub const JUMP: Micros = 60 * SECOND;
+/// Readings older than this when they are appended correct history only.
+pub const LATE_AFTER: Micros = 120 * SECOND;
+/// Points of one shard: copying a shard stops the evaluator for well under 5 ms.
+const SHARD_POINTS: usize = 4096;
+/// Most levels of one rule.
+const LEVELS_MAX: usize = 16;
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug)]
+pub struct At {
+    /// Its offset.
+    pub offset: Offset,
+    /// When the log took it.
+    pub appended: Micros,
+    /// Who made it durable first.
+    pub origin: Origin,
+}
+
+/// What is known of a point.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct PointState {
+    /// Event time of the newest reading.
+    pub last: Micros,
+    /// The clock when it came; where armed before anything came.
+    pub heard: Micros,
+    /// Where it stands.
+    pub origin: Origin,
+    pub row: u32,
+    /// Number of the replay clock that judges it; 0 the partition's.
+    pub clock: u32,
+}
+
+/// State of all rules for one kind of reading: live, or simulated.
+pub(crate) struct Lane {
+    pub points: Vec<PointState>,
+    pub machines: Vec<Box<dyn Machine>>,
+    /// For each rule: levels × slots.
+    pub latches: Vec<Vec<Latch>>,
+    /// Latches with an on-delay running, as (rule, slot): what ticks must look at.
+    pub pending: std::collections::BTreeSet<(u32, u32)>,
+}
+
+/// One clock of a source marked replay.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ReplayClock {
+    pub source: Arc<str>,
+    pub now: Micros,
+}
+
+/// The evaluator of one partition.
+pub struct Evaluator {
+    pub(crate) program: Arc<Program>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) clock: Micros,
+    pub(crate) replay: Vec<ReplayClock>,
+    pub(crate) origins: BTreeMap<u64, u64>,
+    pub(crate) next: u64,
+    /// The offset each shard goes on at; all the same unless just restored.
+    pub(crate) shard_next: Vec<u64>,
+    pub(crate) live: Lane,
+    pub(crate) drill: Option<Box<Lane>>,
+    dense: AHashMap<Arc<str>, Dense>,
+}
+
+/// Dense indexes of the last rows of a source: the same points come again and again.
+struct Dense {
+    points: arrow::buffer::ScalarBuffer<i64>,
+    ix: Arc<[u32]>,
+}
+
+/// Index of a point that is not in the catalog.
+const UNKNOWN: u32 = u32::MAX;
+
+impl Lane {
+    pub(crate) fn new(program: &Program, points: usize, armed: Micros) -> Self {
+        let origin = Origin { collector: 0, sequence: 0 };
+        let state = PointState { last: Micros::MIN, heard: armed, origin, row: 0, clock: 0 };
+        let rules = program.bound_rules();
+        Self {
+            points: vec![state; points],
+            machines: rules.iter().map(|r| r.bound.clone().machine(r.points.len())).collect(),
+            latches: rules.iter().map(|r| vec![Latch::IDLE; r.points.len() * r.levels.len()]).collect(),
+            pending: Default::default(),
+        }
+    }
+}
+
+impl Evaluator {
+    /// An evaluator that has seen nothing. Silent rules are armed by the first entry.
+    pub fn new(program: Arc<Program>, catalog: Arc<Catalog>) -> Self {
+        let live = Lane::new(&program, catalog.points().len(), Micros::MIN);
+        let shards = shards_of(catalog.points().len());
+        Self {
+            program,
+            catalog,
+            clock: Micros::MIN,
+            replay: Vec::new(),
+            origins: BTreeMap::new(),
+            next: 0,
+            shard_next: vec![0; shards],
+            live,
+            drill: None,
+            dense: AHashMap::new(),
+        }
+    }
+
+    /// The partition clock.
+    pub fn clock(&self) -> Micros {
+        self.clock
+    }
+
+    /// The offset to go on at.
+    pub fn next_offset(&self) -> u64 {
+        self.next
+    }
+
+    /// Number of shards of a snapshot.
+    pub fn shards(&self) -> usize {
+        self.shard_next.len()
+    }
+
+    /// Judges a record of readings.
+    pub fn readings(&mut self, at: At, runs: &[Run], readings: &Readings, out: &mut Vec<Transition>) {
+        if !self.begin(at, false) {
+            return self.end(at);
+        }
+        let mut from = 0;
+        for run in runs {
+            let rows = (run.rows as usize).min(readings.len() - from);
+            let clock = self.replay_clock(run);
+            let ix = self.dense(run, &readings.point.slice(from, rows));
+            for (i, ix) in ix.iter().enumerate().filter(|(_, ix)| **ix != UNKNOWN) {
+                if at.offset.number >= self.shard_next[*ix as usize / SHARD_POINTS] {
+                    self.one(at, run, clock, *ix, from + i, readings, out);
+                }
+            }
+            if clock > 0 {
+                let now = self.replay[clock as usize - 1].now;
+                self.run_out(at, now, clock, out);
+            }
+            from += rows;
+        }
+        self.end(at);
+    }
+
+    /// Judges the passing of time: a tick record, or any record that is neither readings nor an activation.
+    pub fn tick(&mut self, at: At, out: &mut Vec<Transition>) {
+        if self.begin(at, true) {
+            self.run_out(at, self.clock, 0, out);
+            self.wait_out(at, out);
+        }
+        self.end(at);
+    }
+
+    /// Puts a new version in force. What is gone is withdrawn; state of what stays is kept, by rule name and level name.
+    pub fn activate(&mut self, at: At, program: Arc<Program>, catalog: Arc<Catalog>, out: &mut Vec<Transition>) {
+        self.begin(at, true);
+        let mut next = Self::new(program, catalog);
+        (next.clock, next.next) = (self.clock, self.next);
+        next.replay = std::mem::take(&mut self.replay);
+        next.origins = std::mem::take(&mut self.origins);
+        next.shard_next.fill(self.next);
+        next.live.points.iter_mut().for_each(|p| p.heard = self.clock);
+        self.withdraw_gone(at, &next, out);
+        next.live.take_over(&next.program, &next.catalog, &self.live, &self.program, &self.catalog);
+        if let Some(old) = &self.drill {
+            let mut lane = Lane::new(&next.program, next.catalog.points().len(), self.clock);
+            lane.take_over(&next.program, &next.catalog, old, &self.program, &self.catalog);
+            next.drill = Some(Box::new(lane));
+        }
+        *self = next;
+        self.end(at);
+    }
+
+    /// Moves the clock; false when the whole record was seen before.
+    fn begin(&mut self, at: At, is_tick: bool) -> bool {
+        if at.offset.number < self.next {
+            return false;
+        }
+        if at.origin.collector != 0 {
+            if self.origins.get(&at.origin.collector).is_some_and(|seen| *seen >= at.origin.sequence) {
+                return false;
+            }
+            self.origins.insert(at.origin.collector, at.origin.sequence);
+        }
+        let first = self.clock == Micros::MIN;
+        if first || is_tick || at.appended - self.clock <= JUMP {
+            self.clock = self.clock.max(at.appended);
+        }
+        if first {
+            // Silent rules are armed now: what spoke never counts from here.
+            let clock = self.clock;
+            self.live.points.iter_mut().filter(|p| p.heard == Micros::MIN).for_each(|p| p.heard = clock);
+        }
+        true
+    }
+
+    fn end(&mut self, at: At) {
+        self.next = self.next.max(at.offset.number + 1);
+        if self.shard_next.iter().any(|n| *n < self.next) {
+            let next = self.next;
+            self.shard_next.iter_mut().for_each(|n| *n = next.max(*n));
+        }
+    }
+
+    fn replay_clock(&mut self, run: &Run) -> u32 {
+        if run.flags & run_flags::REPLAY == 0 {
+            return 0;
+        }
+        if let Some(i) = self.replay.iter().position(|c| c.source == run.source) {
+            return i as u32 + 1;
+        }
+        self.replay.push(ReplayClock { source: run.source.clone(), now: Micros::MIN });
+        self.replay.len() as u32
+    }
+
+    fn dense(&mut self, run: &Run, points: &arrow::buffer::ScalarBuffer<i64>) -> Arc<[u32]> {
+        if let Some(dense) = self.dense.get(&run.source)
+            && dense.points == *points
+        {
+            return dense.ix.clone();
+        }
+        let ix: Arc<[u32]> = points.iter().map(|p| self.catalog.ix(PointId(*p)).unwrap_or(UNKNOWN)).collect();
+        self.dense.insert(run.source.clone(), Dense { points: points.clone(), ix: ix.clone() });
+        ix
+    }
+
+    #[allow(clippy::too_many_arguments)] // the parts of one row, taken apart once
+    fn one(&mut self, at: At, run: &Run, clock: u32, ix: u32, row: usize, all: &Readings, out: &mut Vec<Transition>) {
+        let (_, event, value, status) = all.row(row);
+        let future = status & status::FUTURE != 0 && clock == 0;
+        let time = if future { run.received } else { event };
+        let heard = match clock {
+            0 => self.clock,
+            n => {
+                let replay = &mut self.replay[n as usize - 1];
+                replay.now = replay.now.max(time);
+                replay.now
+            }
+        };
+        let late = status & status::HISTORICAL != 0 || (clock == 0 && at.appended - time > LATE_AFTER);
+        let simulated = status & status::SIMULATED != 0;
+        let lane = if simulated {
+            let (program, clock) = (&self.program, self.clock);
+            let points = self.catalog.points().len();
+            self.drill.get_or_insert_with(|| Box::new(Lane::new(program, points, clock)))
+        } else {
+            &mut self.live
+        };
+        let state = &mut lane.points[ix as usize];
+        let newer = !late && time > state.last;
+        if newer {
+            *state = PointState { last: time, heard, origin: at.origin, row: row as u32, clock };
+        }
+        let origin = at.origin;
+        let r = Reading { time, heard, value, status, newer, late, replay: clock > 0, origin, row: row as u32 };
+        for &(rule_ix, slot) in self.program.of_point(ix) {
+            let rule = &self.program.bound_rules()[rule_ix as usize];
+            let width = rule.levels.len();
+            let mut verdicts = [Verdict::Hold; LEVELS_MAX];
+            let verdicts = &mut verdicts[..width];
+            let number = lane.machines[rule_ix as usize].reading(slot as usize, &r, verdicts);
+            let latches = &mut lane.latches[rule_ix as usize][slot as usize * width..][..width];
+            for (level, (latch, verdict)) in latches.iter_mut().zip(verdicts).enumerate() {
+                if latch.is_idle() && *verdict != Verdict::Over {
+                    continue;
+                }
+                let up = rule.bound.is_up(slot as usize, level);
+                let change = latch.reading(&rule.levels[level], *verdict, &r, number, up);
+                if latch.is_pending() {
+                    lane.pending.insert((rule_ix, slot));
+                }
+                if let Some(change) = change {
+                    let who = Who { rule, slot, level, ix, time, value: number };
+                    let context = Context { at, clock: self.clock, catalog: &self.catalog, simulated, replay: clock > 0 };
+                    out.push(transition(&context, &who, &*lane.machines[rule_ix as usize], change));
+                }
+            }
+        }
+    }
+
+    /// On-delays that run out by the clock of number `clock`.
+    fn run_out(&mut self, at: At, now: Micros, clock: u32, out: &mut Vec<Transition>) {
+        let lanes = [(Some(&mut self.live), false), (self.drill.as_deref_mut(), true)];
+        for (lane, simulated) in lanes {
+            let Some(lane) = lane else { continue };
+            let pending: Vec<(u32, u32)> = lane.pending.iter().copied().collect();
+            for (rule_ix, slot) in pending {
+                let rule = &self.program.bound_rules()[rule_ix as usize];
+                let (ix, width) = (rule.points[slot as usize], rule.levels.len());
+                let point = lane.points[ix as usize];
+                let mut still = false;
+                for level in 0..width {
+                    let latch = &mut lane.latches[rule_ix as usize][slot as usize * width + level];
+                    let period = self.catalog.point(ix).period.unwrap_or(PERIOD);
+                    let due = point.clock == clock && at.offset.number >= self.shard_next[ix as usize / SHARD_POINTS];
+                    if due && let Some(change) = latch.tick(&rule.levels[level], point.last, point.heard, now, period) {
+                        let value = change.peak;
+                        let who = Who { rule, slot, level, ix, time: now, value };
+                        let context = Context { at, clock: self.clock, catalog: &self.catalog, simulated, replay: clock > 0 };
+                        out.push(transition(&context, &who, &*lane.machines[rule_ix as usize], change));
+                    }
+                    still |= latch.is_pending();
+                }
+                if !still {
+                    lane.pending.remove(&(rule_ix, slot));
+                }
+            }
+        }
+    }
+
+    /// Kinds that wait for what does not come; live points only: a drill is not silent.
+    fn wait_out(&mut self, at: At, out: &mut Vec<Transition>) {
+        let lane = &mut self.live;
+        for (rule_ix, rule) in self.program.bound_rules().iter().enumerate() {
+            if !lane.machines[rule_ix].ticks() {
+                continue;
+            }
+            let width = rule.levels.len();
+            for (slot, &ix) in rule.points.iter().enumerate() {
+                let point = lane.points[ix as usize];
+                if at.offset.number < self.shard_next[ix as usize / SHARD_POINTS] {
+                    continue;
+                }
+                let now = match point.clock {
+                    0 => self.clock,
+                    n => self.replay[n as usize - 1].now,
+                };
+                let mut verdicts = [Verdict::Hold; LEVELS_MAX];
+                lane.machines[rule_ix].tick(slot, now, point.heard, &mut verdicts[..width]);
+                for level in 0..width {
+                    if verdicts[level] != Verdict::Over {
+                        continue;
+                    }
+                    let latch = &mut lane.latches[rule_ix][slot * width + level];
+                    let change = latch.tick_verdict(&rule.levels[level], Verdict::Over, point.origin, point.row, now);
+                    if let Some(change) = change {
+                        let who = Who { rule, slot: slot as u32, level, ix, time: now, value: f64::NAN };
+                        let context = Context { at, clock: self.clock, catalog: &self.catalog, simulated: false, replay: false };
+                        out.push(transition(&context, &who, &*lane.machines[rule_ix], change));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Levels that are on and whose rule, level or point is not in the next version.
+    fn withdraw_gone(&mut self, at: At, next: &Self, out: &mut Vec<Transition>) {
+        let kept = next.names();
+        let lanes = [(Some(&mut self.live), false), (self.drill.as_deref_mut(), true)];
+        for (lane, simulated) in lanes {
+            let Some(lane) = lane else { continue };
+            for (rule_ix, rule) in self.program.bound_rules().iter().enumerate() {
+                let width = rule.levels.len();
+                for i in 0..lane.latches[rule_ix].len() {
+                    let (slot, level) = (i / width, i % width);
+                    let ix = rule.points[slot];
+                    let is = kept.get(&(rule.kind, rule.name.as_str()));
+                    let stays = is.is_some_and(|r| {
+                        let same = next.catalog.ix(self.catalog.ids()[ix as usize]);
+                        let selected = same.is_some_and(|ix| r.points.binary_search(&ix).is_ok());
+                        selected && r.levels.iter().any(|l| l.name == rule.levels[level].name)
+                    });
+                    if stays {
+                        continue;
+                    }
+                    if let Some(change) = lane.latches[rule_ix][i].withdraw() {
+                        let who = Who { rule, slot: slot as u32, level, ix, time: self.clock, value: f64::NAN };
+                        let context = Context { at, clock: self.clock, catalog: &self.catalog, simulated, replay: false };
+                        out.push(transition(&context, &who, &*lane.machines[rule_ix], change));
+                    }
+                }
+            }
+        }
+    }
+
+    fn names(&self) -> BTreeMap<(&'static str, &str), &Rule> {
+        self.program.bound_rules().iter().map(|r| ((r.kind, r.name.as_str()), r)).collect()
+    }
+}
+
+impl Lane {
+    /// Takes state over from another version, by id of the point, name of the rule and name of the level.
+    pub(crate) fn take_over(
+        &mut self,
+        program: &Program,
+        catalog: &Catalog,
+        old: &Lane,
+        old_program: &Program,
+        old_catalog: &Catalog,
+    ) {
+        for (old_ix, id) in old_catalog.ids().iter().enumerate() {
+            if let Some(ix) = catalog.ix(*id) {
+                self.points[ix as usize] = old.points[old_ix];
+            }
+        }
+        for (rule_ix, rule) in program.bound_rules().iter().enumerate() {
+            let same = |r: &&Rule| r.name == rule.name && r.kind == rule.kind;
+            let Some(old_rule) = old_program.bound_rules().iter().find(same) else { continue };
+            let old_ix = old_program.bound_rules().iter().position(|r| r.name == rule.name).unwrap_or_default();
+            for (slot, ix) in rule.points.iter().enumerate() {
+                let id = catalog.ids()[*ix as usize];
+                let old_point = old_catalog.ix(id);
+                let Some(old_slot) = old_point.and_then(|ix| old_rule.points.binary_search(&ix).ok()) else { continue };
+                let mut state = Vec::new();
+                old.machines[old_ix].save(old_slot, &mut state);
+                // State of another shape (a window that was changed) begins anew.
+                self.machines[rule_ix].load(slot, &state);
+                for (level, def) in rule.levels.iter().enumerate() {
+                    let Some(old_level) = old_rule.levels.iter().position(|l| l.name == def.name) else { continue };
+                    let latch = old.latches[old_ix][old_slot * old_rule.levels.len() + old_level];
+                    self.latches[rule_ix][slot * rule.levels.len() + level] = latch;
+                    if latch.is_pending() {
+                        self.pending.insert((rule_ix as u32, slot as u32));
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn shards_of(points: usize) -> usize {
+    points.div_ceil(SHARD_POINTS).max(1)
+}
+
+/// Points of a shard.
+pub(crate) fn shard_range(shard: usize, points: usize) -> std::ops::Range<usize> {
+    (shard * SHARD_POINTS).min(points)..((shard + 1) * SHARD_POINTS).min(points)
+}
+
+/// Whose level changed.
+struct Who<'a> {
+    rule: &'a Rule,
+    slot: u32,
+    level: usize,
+    ix: u32,
+    time: Micros,
+    value: f64,
+}
+
+/// Where and when.
+struct Context<'a> {
+    at: At,
+    clock: Micros,
+    catalog: &'a Catalog,
+    simulated: bool,
+    replay: bool,
+}
+
+/// Texts are built here, only when something changed.
+fn transition(c: &Context<'_>, w: &Who<'_>, machine: &dyn Machine, change: Change) -> Transition {
+    let (point, level) = (c.catalog.point(w.ix), &w.rule.levels[w.level]);
+    let point_id = c.catalog.ids()[w.ix as usize];
+    let (origin, row) = change.first_over;
+    let finite = |v: f64| v.is_finite().then_some(v);
+    let reason = match change.to {
+        model::To::Withdrawn => "the rule or the point is gone".to_owned(),
+        to => machine.reason(w.slot as usize, w.level, w.value, to == model::To::On),
+    };
+    // A late-found episode and a live one that begin with the same reading are two.
+    let name = if change.late { format!("{}#late", level.name) } else { level.name.clone() };
+    Transition {
+        id: TransitionId::of(&w.rule.name, point_id, &name, origin, row, change.step),
+        time: w.time,
+        decided: c.clock,
+        offset: c.at.offset,
+        site: point.site.clone(),
+        point: point.code.clone(),
+        point_id,
+        rule: w.rule.name.clone(),
+        version: w.rule.version.clone(),
+        level: level.name.clone(),
+        rank: if level.name == REPORTED { 0 } else { w.level as u32 + 1 },
+        to: change.to,
+        value: finite(w.value),
+        peak: finite(change.peak),
+        severity: level.severity,
+        reason,
+        marks: Marks {
+            calibrating: change.calibrating,
+            simulated: c.simulated,
+            late: change.late,
+            unconfirmed: level.name == REPORTED,
+            replay: c.replay,
+        },
+    }
+}

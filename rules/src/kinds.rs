@@ -1,0 +1,136 @@
+//! The kinds of rules, a line each. A kind reads its keys, binds itself to a point (units, range, the point's own limits), and then
+//! gives a verdict for each level at each reading, or at each tick for those that wait for what does not come.
+
+use crate::def::LevelDef;
+use crate::reading::{Reading, Verdict};
+use model::time::Micros;
+use model::toml_file::Section;
+use model::{Catalog, Problems};
+use std::sync::Arc;
+
+pub mod limit;
+pub mod rate;
+pub mod silent;
+pub mod status;
+
+/// A kind of rule.
+pub struct Kind {
+    /// Its word.
+    pub name: &'static str,
+    /// Reads the keys of a rule of this kind.
+    pub read: fn(&Section<'_>) -> Option<(Vec<LevelDef>, Arc<dyn Spec>)>,
+}
+
+/// All kinds.
+pub fn all() -> &'static [Kind] {
+    &[
+        Kind { name: "limit", read: limit::read },
+        Kind { name: "rate", read: rate::read },
+        Kind { name: "silent", read: silent::read },
+        Kind { name: "status", read: status::read },
+    ]
+}
+
+/// Where a rule is bound to a point, for problems and units.
+pub struct Binding<'a> {
+    /// Name of the rule.
+    pub rule: &'a str,
+    /// Unit of the rule; empty: the quantity's usual one.
+    pub unit: &'a str,
+    /// Its levels.
+    pub levels: &'a [LevelDef],
+    /// Where the rule stands.
+    pub place: &'a (String, usize, usize),
+    /// The catalog.
+    pub catalog: &'a Catalog,
+    /// Collects problems; one a rule and cause is enough.
+    pub problems: &'a mut Problems,
+}
+
+impl Binding<'_> {
+    /// The conversion of the rule's limits to the point's unit; a problem where there is none.
+    pub fn conversion(&mut self, ix: u32) -> Option<(f64, f64)> {
+        let point = self.catalog.point(ix);
+        let from = if self.unit.is_empty() { usual_unit(&point.quantity) } else { self.unit };
+        if from.is_empty() || point.unit.is_empty() || from == point.unit {
+            return Some((1.0, 0.0));
+        }
+        let found = model::units::conversion(from, &point.unit, &point.quantity);
+        if found.is_none() {
+            let message = format!(
+                "rule `{}` has limits in `{from}`, point `{}` of site `{}` is in `{}`: they cannot be converted",
+                self.rule, point.code, point.site, point.unit
+            );
+            self.error(message, "give the rule a `unit`, or select fewer points");
+        }
+        found
+    }
+
+    /// Adds an error at the rule.
+    pub fn error(&mut self, message: String, help: &str) {
+        let (file, line, column) = self.place;
+        self.problems.push(model::Problem::error(file, *line, *column, message).help(help));
+    }
+
+    /// Adds a warning at the rule.
+    pub fn warning(&mut self, message: String, help: &str) {
+        let (file, line, column) = self.place;
+        self.problems.push(model::Problem::warning(file, *line, *column, message).help(help));
+    }
+}
+
+/// The unit legal limits of a quantity are written in; empty where there is none.
+pub fn usual_unit(quantity: &str) -> &'static str {
+    match quantity {
+        "ch4" | "co2" | "o2" => "%",
+        "co" | "h2s" | "no2" | "so2" | "nh3" => "ppm",
+        "temperature" => "°C",
+        "wind" => "m/s",
+        _ => "",
+    }
+}
+
+/// A rule of some kind, not yet bound to points.
+pub trait Spec: Send + Sync + std::fmt::Debug {
+    /// The machine for these points, one slot each, in this order. Points it cannot be bound to keep a slot that always holds.
+    fn bind(&self, binding: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound>;
+}
+
+/// A rule bound to its points, without state; shared by all evaluators.
+pub trait Bound: Send + Sync + std::fmt::Debug {
+    /// A machine without history.
+    fn machine(self: Arc<Self>, slots: usize) -> Box<dyn Machine>;
+
+    /// Whether farther over means a greater number.
+    fn is_up(&self, _slot: usize, _level: usize) -> bool {
+        true
+    }
+
+    /// The levels of a slot as a person reads them: name, limit, and where the limit comes from.
+    fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)>;
+}
+
+/// A rule at work on its slots.
+pub trait Machine: Send {
+    /// Verdicts for each level at a reading. Returns the number worth reporting: the value, or what was computed of it.
+    fn reading(&mut self, slot: usize, reading: &Reading, verdicts: &mut [Verdict]) -> f64;
+
+    /// Whether [`Machine::tick`] says anything.
+    fn ticks(&self) -> bool {
+        false
+    }
+
+    /// Verdicts at a tick; `heard` is the clock at the point's last reading, or where it was armed.
+    fn tick(&mut self, _slot: usize, _now: Micros, _heard: Micros, _verdicts: &mut [Verdict]) {}
+
+    /// Why a level is on, in words, for its transition.
+    fn reason(&self, slot: usize, level: usize, value: f64, on: bool) -> String;
+
+    /// State of a slot that is not in the latches.
+    fn save(&self, _slot: usize, _out: &mut Vec<u8>) {}
+
+    /// Takes back what [`Machine::save`] wrote; false when it is not that.
+    fn load(&mut self, _slot: usize, bytes: &[u8]) -> bool {
+        bytes.is_empty()
+    }
+}

@@ -1,0 +1,260 @@
+//! `limit`: a ladder of levels, each on at a limit and off at its release, each its own latch.
+//!
+//! Limits come from the rule, from the point's own catalog fields (`on = "catalog"`), or from both: then the stricter sane one
+//! counts. A catalog limit outside (low range, high range], or with its release on the wrong side, is refused with a warning and the
+//! rule's stands. A level `reported` is added to every ladder: on when the mine's own alarm or cut bit comes with a bad value.
+
+use super::{Binding, Bound, Machine, Spec};
+use crate::compare::{Compare, Op, parse};
+use crate::def::{LevelDef, Name, read_level};
+use crate::reading::{Grade, Reading, Verdict, range};
+use model::catalog::Limits;
+use model::toml_file::Section;
+use model::{Point, status};
+use std::sync::Arc;
+
+/// Name of the level that the mine's own bits raise.
+pub const REPORTED: &str = "reported";
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Rung {
+    on: Compare,
+    off: Compare,
+}
+
+/// Limits of a level as the rule says them; `None`: the catalog's.
+#[derive(Clone, Debug, PartialEq)]
+struct LimitSpec {
+    rungs: Vec<Option<Rung>>,
+}
+
+/// Reads `level = [{ name, on, off, .. }]`.
+pub fn read(s: &Section<'_>) -> Option<(Vec<LevelDef>, Arc<dyn Spec>)> {
+    let (mut levels, mut rungs) = (Vec::new(), Vec::new());
+    let sections = s.tables("level");
+    if sections.is_empty() {
+        s.missing("level", "[{ name = \"alarm\", on = \">= 1.0\", off = \"< 1.0\" }]");
+    }
+    let mut whole = true;
+    for (rank, level) in sections.into_iter().enumerate() {
+        let def = read_level(&level, Name::Needed, rank);
+        let rung = read_rung(&level);
+        level.finish();
+        match (def, rung) {
+            (Some(def), Some(rung)) if def.name != REPORTED => {
+                levels.push(def);
+                rungs.push(rung);
+            }
+            (Some(def), _) if def.name == REPORTED => {
+                s.error(format!("a level cannot be named `{REPORTED}`"), "it is added to every ladder");
+                whole = false;
+            }
+            _ => whole = false,
+        }
+    }
+    for (i, pair) in rungs.windows(2).enumerate() {
+        if let [Some(mild), Some(hard)] = pair
+            && mild.on.is_up() == hard.on.is_up()
+            && (if mild.on.is_up() { hard.on.limit < mild.on.limit } else { hard.on.limit > mild.on.limit })
+        {
+            let message = format!("level `{}` comes before level `{}`", levels[i + 1].name, levels[i].name);
+            s.error(message, "write the levels from the mildest to the hardest");
+        }
+    }
+    if let Some(first) = levels.first() {
+        levels.push(LevelDef { name: REPORTED.to_owned(), severity: first.severity, on_delay: 0, off_delay: 0 });
+    }
+    (whole && !rungs.is_empty()).then(|| (levels, Arc::new(LimitSpec { rungs }) as Arc<dyn Spec>))
+}
+
+fn read_rung(s: &Section<'_>) -> Option<Option<Rung>> {
+    let on = s.need_str("on", "\">= 1.0\"")?;
+    let off = s.str("off");
+    if on.value == "catalog" {
+        if let Some(off) = off {
+            s.file().error_at(off.at, "`off` has no meaning with `on = \"catalog\"`", "the catalog's release counts");
+        }
+        return Some(None);
+    }
+    let read = |text: &str, at| match parse(text) {
+        Ok((compare, None)) => Some(compare),
+        Ok((_, Some(_))) => {
+            s.file().error_at(at, format!("`{text}` is a rate"), "use kind = \"rate\", or leave the time out");
+            None
+        }
+        Err(message) => {
+            s.file().error_at(at, message, "write for example \">= 1.0\"");
+            None
+        }
+    };
+    let compare = read(on.value, on.at)?;
+    let release = match off {
+        Some(off) => read(off.value, off.at)?,
+        None => compare.opposite(),
+    };
+    let wrong = compare.is_up() == release.is_up()
+        || (if compare.is_up() { release.limit > compare.limit } else { release.limit < compare.limit });
+    if wrong {
+        let message = format!("`off = \"{}\"` is on the wrong side of `on = \"{}\"`", release.show(), compare.show());
+        s.file().error_at(on.at, message, "a level that rises at a limit ends below it, one that falls above it");
+        return None;
+    }
+    Some(Some(Rung { on: compare, off: release }))
+}
+
+/// The limits of a level name in the catalog: on, off, upwards.
+fn in_catalog(limits: &Limits, level: &str) -> Option<(Option<f64>, Option<f64>, bool)> {
+    Some(match level {
+        "alarm" | "high" => (limits.alarm_on, limits.alarm_off, true),
+        "cut" | "high_high" => (limits.cut_on, limits.cut_off, true),
+        "low_alarm" | "low" => (limits.low_alarm_on, limits.low_alarm_off, false),
+        "low_cut" | "low_low" => (limits.low_cut_on, limits.low_cut_off, false),
+        _ => return None,
+    })
+}
+
+impl LimitSpec {
+    fn rung(&self, i: usize, convert: (f64, f64), point: &Point, b: &mut Binding<'_>) -> (Option<Rung>, &'static str) {
+        let name = &b.levels[i].name;
+        let own = self.rungs[i].map(|r| Rung { on: r.on.converted(convert), off: r.off.converted(convert) });
+        let Some((Some(on), off, up)) = in_catalog(&point.limits, name) else { return (own, "rule") };
+        if let Some(rule) = own
+            && rule.on.is_up() != up
+        {
+            return (own, "rule");
+        }
+        let off = off.unwrap_or(on);
+        let (low, high) = (point.low.unwrap_or(f64::NEG_INFINITY), point.high.unwrap_or(f64::INFINITY));
+        let sane = on > low && on <= high && if up { off <= on } else { off >= on };
+        if !sane {
+            let message = format!(
+                "point `{}` of site `{}`: limit {on} with release {off} of level `{name}` is refused; {}",
+                point.code,
+                point.site,
+                if own.is_some() { "the rule's stands" } else { "the level has no limit" }
+            );
+            b.warning(message, "a limit lies within the range, its release on the side of normal");
+            return (own, "rule");
+        }
+        let (on_op, off_op) = if up { (Op::Ge, Op::Lt) } else { (Op::Le, Op::Gt) };
+        let catalog = Rung { on: Compare { op: on_op, limit: on }, off: Compare { op: off_op, limit: off } };
+        match own {
+            None => (Some(catalog), "catalog"),
+            Some(rule) => {
+                let stricter = if up { on < rule.on.limit } else { on > rule.on.limit };
+                let mut rung = rule;
+                if stricter {
+                    rung.on = catalog.on;
+                }
+                // The stricter release keeps the level on longer.
+                if if up { off < rule.off.limit } else { off > rule.off.limit } || stricter {
+                    let limit = if up { off.min(rule.off.limit) } else { off.max(rule.off.limit) };
+                    rung.off = Compare { limit, ..rule.off };
+                }
+                (Some(rung), if stricter { "catalog" } else { "rule" })
+            }
+        }
+    }
+}
+
+impl Spec for LimitSpec {
+    fn bind(&self, b: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound> {
+        let mut bound = LimitBound { slots: Vec::new(), rungs: Vec::new(), names: Vec::new(), width: self.rungs.len() };
+        bound.names = b.levels.iter().map(|l| l.name.clone()).collect();
+        for &ix in points {
+            let convert = b.conversion(ix);
+            let point = b.catalog.point(ix);
+            for i in 0..self.rungs.len() {
+                bound.rungs.push(match convert {
+                    Some(convert) => self.rung(i, convert, point, b),
+                    None => (None, "rule"),
+                });
+            }
+            let (low, high) = range(point);
+            bound.slots.push(Slot { low, high, unit: point.unit.clone() });
+        }
+        Box::new(bound)
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    low: f64,
+    high: f64,
+    unit: String,
+}
+
+#[derive(Debug)]
+struct LimitBound {
+    slots: Vec<Slot>,
+    /// `width` a slot.
+    rungs: Vec<(Option<Rung>, &'static str)>,
+    names: Vec<String>,
+    width: usize,
+}
+
+impl Bound for LimitBound {
+    fn machine(self: Arc<Self>, _: usize) -> Box<dyn Machine> {
+        Box::new(LimitMachine(self))
+    }
+
+    fn is_up(&self, slot: usize, level: usize) -> bool {
+        level == self.width || self.rungs[slot * self.width + level].0.is_none_or(|r| r.on.is_up())
+    }
+
+    fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
+        let rungs = &self.rungs[slot * self.width..(slot + 1) * self.width];
+        let shown = self.names.iter().zip(rungs).filter_map(|(name, (rung, from))| {
+            rung.map(|r| (name.clone(), format!("on {} off {}", r.on.show(), r.off.show()), *from))
+        });
+        shown.collect()
+    }
+}
+
+struct LimitMachine(Arc<LimitBound>);
+
+impl Machine for LimitMachine {
+    fn reading(&mut self, slot: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
+        let bound = &*self.0;
+        let s = &bound.slots[slot];
+        let rungs = &bound.rungs[slot * bound.width..(slot + 1) * bound.width];
+        let (verdicts, reported) = verdicts.split_at_mut(bound.width);
+        let grade = r.grade(s.low, s.high);
+        reported[0] = match grade {
+            Grade::Bad if r.status & (status::ALARM | status::CUT) != 0 => Verdict::Over,
+            Grade::Good(_) => Verdict::Below,
+            _ => Verdict::Hold,
+        };
+        let (value, clears) = match grade {
+            Grade::Good(v) => (v, true),
+            Grade::OverRange(v) | Grade::Calibrating(v) => (v, false),
+            Grade::Bad | Grade::Missing => {
+                verdicts.fill(Verdict::Hold);
+                return f64::NAN;
+            }
+        };
+        for (verdict, (rung, _)) in verdicts.iter_mut().zip(rungs) {
+            *verdict = match rung {
+                None => Verdict::Hold,
+                Some(rung) if rung.on.holds(value) => Verdict::Over,
+                Some(_) if !clears => Verdict::Hold,
+                Some(rung) if rung.off.holds(value) => Verdict::Below,
+                Some(_) => Verdict::Band,
+            };
+        }
+        value
+    }
+
+    fn reason(&self, slot: usize, level: usize, value: f64, on: bool) -> String {
+        let bound = &*self.0;
+        if level == bound.width {
+            let what = if on { "reported by the mine, unconfirmed" } else { "a good reading came" };
+            return what.to_owned();
+        }
+        let unit = &bound.slots[slot].unit;
+        match &bound.rungs[slot * bound.width + level] {
+            (Some(rung), _) => format!("{value} {} {unit}", if on { rung.on.show() } else { rung.off.show() }),
+            (None, _) => String::new(),
+        }
+    }
+}

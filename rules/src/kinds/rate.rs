@@ -1,0 +1,329 @@
+//! `rate`: how fast a value rises or falls over a window, per minute or hour.
+//!
+//! The window is cut into at most 16 equal buckets that keep their first and last reading and their number; the slope is computed
+//! from these each time, never by running sums, so that a restart at any place gives equal bits. Nothing is said before there are
+//! enough readings over enough time, and after a gap, a bad or a calibrating reading the window begins anew after a blank.
+
+use super::{Binding, Bound, Machine, Spec};
+use crate::compare::{Compare, parse};
+use crate::def::{LevelDef, Name, read_level};
+use crate::reading::{Grade, PERIOD, Reading, Verdict, range};
+use model::time::{MINUTE, Micros, SECOND};
+use model::toml_file::Section;
+use std::sync::Arc;
+
+/// Most buckets of a window.
+const BUCKETS_MAX: i64 = 16;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Method {
+    /// From the first to the last reading of the window.
+    Ends,
+    /// Least squares over the buckets' first and last readings.
+    LeastSquares,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct RateSpec {
+    window: Micros,
+    width: Micros,
+    buckets: usize,
+    min_readings: u32,
+    min_covered: Micros,
+    blank: Micros,
+    gap: Option<Micros>,
+    method: Method,
+    /// On, off, and the time unit of both.
+    levels: Vec<(Compare, Compare, Micros)>,
+}
+
+/// Reads window, guards and levels.
+pub fn read(s: &Section<'_>) -> Option<(Vec<LevelDef>, Arc<dyn Spec>)> {
+    let window = match s.duration("window") {
+        Some(w) if w.value >= SECOND => w.value,
+        Some(w) => {
+            s.file().error_at(w.at, "`window` is shorter than a second", "");
+            return None;
+        }
+        None => {
+            s.missing("window", "\"5min\"");
+            return None;
+        }
+    };
+    let buckets = s.int("buckets", 2, BUCKETS_MAX).map_or(BUCKETS_MAX, |b| b.value);
+    let min_readings = s.int("min_readings", 2, 1_000_000).map_or(3, |n| n.value) as u32;
+    let min_covered = s.duration("min_covered").map_or(window / 2, |d| d.value);
+    if min_covered > window {
+        s.error("`min_covered` is longer than `window`", "the rule could never say anything");
+    }
+    let blank = s.duration("blank").map_or(20 * SECOND, |d| d.value);
+    let gap = s.duration("gap").map(|d| d.value);
+    let method = match s.one_of("method", &["ends", "least_squares"]).map(|m| m.value) {
+        Some("least_squares") => Method::LeastSquares,
+        _ => Method::Ends,
+    };
+    let (mut defs, mut levels) = (Vec::new(), Vec::new());
+    let sections = s.tables("level");
+    if sections.is_empty() {
+        s.missing("level", "[{ name = \"warning\", on = \">= 0.02 /min\", off = \"< 0.01 /min\" }]");
+    }
+    for (rank, level) in sections.iter().enumerate() {
+        let def = read_level(level, Name::Needed, rank);
+        let limits = read_limits(level);
+        level.finish_ref();
+        defs.push(def?);
+        levels.push(limits?);
+    }
+    let width = (window + buckets - 1) / buckets;
+    let spec = RateSpec { window, width, buckets: buckets as usize, min_readings, min_covered, blank, gap, method, levels };
+    (!defs.is_empty()).then(|| (defs, Arc::new(spec) as Arc<dyn Spec>))
+}
+
+fn read_limits(s: &Section<'_>) -> Option<(Compare, Compare, Micros)> {
+    let on = s.need_str("on", "\">= 0.02 /min\"")?;
+    let read = |text: &str, at| match parse(text) {
+        Ok(found) => Some(found),
+        Err(message) => {
+            s.file().error_at(at, message, "write for example \">= 0.02 /min\"");
+            None
+        }
+    };
+    let (compare, per) = read(on.value, on.at)?;
+    let per = per.unwrap_or(MINUTE);
+    let release = match s.str("off") {
+        None => compare.opposite(),
+        Some(off) => {
+            let (release, off_per) = read(off.value, off.at)?;
+            release.converted((per as f64 / off_per.unwrap_or(per) as f64, 0.0))
+        }
+    };
+    let wrong = compare.is_up() == release.is_up()
+        || (if compare.is_up() { release.limit > compare.limit } else { release.limit < compare.limit });
+    if wrong {
+        s.file().error_at(on.at, "`off` is on the wrong side of `on`", "a rise that raises ends at a smaller one");
+        return None;
+    }
+    Some((compare, release, per))
+}
+
+impl Spec for RateSpec {
+    fn bind(&self, b: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound> {
+        let slots = points
+            .iter()
+            .map(|&ix| {
+                let scale = b.conversion(ix).map(|(scale, _)| scale);
+                let point = b.catalog.point(ix);
+                let (low, high) = range(point);
+                let gap = self.gap.unwrap_or(3 * point.period.unwrap_or(PERIOD));
+                Slot { scale: scale.unwrap_or(f64::NAN), low, high, gap, unit: point.unit.clone() }
+            })
+            .collect();
+        Box::new(RateBound { spec: self.clone(), slots })
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    /// Of a limit to the point's unit; NaN where they do not fit: then nothing ever holds.
+    scale: f64,
+    low: f64,
+    high: f64,
+    gap: Micros,
+    unit: String,
+}
+
+#[derive(Debug)]
+struct RateBound {
+    spec: RateSpec,
+    slots: Vec<Slot>,
+}
+
+impl Bound for RateBound {
+    fn machine(self: Arc<Self>, slots: usize) -> Box<dyn Machine> {
+        let buckets = vec![Bucket::EMPTY; slots * self.spec.buckets];
+        let state = vec![State { last: Micros::MIN, blank_until: Micros::MIN }; slots];
+        Box::new(RateMachine { bound: self, buckets, state })
+    }
+
+    fn is_up(&self, _: usize, level: usize) -> bool {
+        self.spec.levels[level].0.is_up()
+    }
+
+    fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
+        let scale = self.slots[slot].scale;
+        let shown = |(on, ..): &(Compare, Compare, Micros)| on.converted((scale, 0.0)).show();
+        self.spec.levels.iter().map(|l| ("rate".to_owned(), shown(l), "rule")).collect()
+    }
+}
+
+/// Readings of one part of the window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Bucket {
+    /// Event time divided by the width; which part of all time it is.
+    number: i64,
+    first: (Micros, f64),
+    last: (Micros, f64),
+    n: u32,
+}
+
+impl Bucket {
+    const EMPTY: Self = Self { number: i64::MIN, first: (0, 0.0), last: (0, 0.0), n: 0 };
+    const LEN: usize = 8 + 16 + 16 + 4;
+
+    fn save(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.number.to_le_bytes());
+        for (t, v) in [self.first, self.last] {
+            out.extend_from_slice(&t.to_le_bytes());
+            out.extend_from_slice(&v.to_bits().to_le_bytes());
+        }
+        out.extend_from_slice(&self.n.to_le_bytes());
+    }
+
+    fn load(bytes: &[u8]) -> Self {
+        let number = |at: usize| i64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let float = |at: usize| f64::from_bits(number(at) as u64);
+        let n = u32::from_le_bytes(bytes[40..44].try_into().expect("four bytes"));
+        Self { number: number(0), first: (number(8), float(16)), last: (number(24), float(32)), n }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    last: Micros,
+    blank_until: Micros,
+}
+
+struct RateMachine {
+    bound: Arc<RateBound>,
+    /// `buckets` a slot.
+    buckets: Vec<Bucket>,
+    state: Vec<State>,
+}
+
+impl Machine for RateMachine {
+    fn reading(&mut self, slot: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
+        verdicts.fill(Verdict::Hold);
+        // A slope needs the order of time; what came late says nothing of it.
+        if !r.newer || r.late {
+            return f64::NAN;
+        }
+        let bound = self.bound.clone();
+        let (spec, s) = (&bound.spec, &bound.slots[slot]);
+        let value = match r.grade(s.low, s.high) {
+            Grade::Good(v) => v,
+            // The first good reading after one that is not sees a blank.
+            _ => {
+                self.state[slot].last = Micros::MIN;
+                return f64::NAN;
+            }
+        };
+        let state = &mut self.state[slot];
+        let gap = state.last == Micros::MIN || r.time - state.last > s.gap;
+        state.last = r.time;
+        let buckets = &mut self.buckets[slot * spec.buckets..(slot + 1) * spec.buckets];
+        if gap {
+            // Power that returns makes a sensor jump for about 20 s; the very first reading has nothing before it either.
+            state.blank_until = r.time + spec.blank;
+            buckets.fill(Bucket::EMPTY);
+        }
+        if r.time < state.blank_until {
+            return f64::NAN;
+        }
+        put(buckets, spec.width, r.time, value);
+        let Some(slope) = slope(spec, buckets, r.time) else { return f64::NAN };
+        for (verdict, (on, off, per)) in verdicts.iter_mut().zip(&spec.levels) {
+            let per_unit = slope * *per as f64 / s.scale;
+            *verdict = if on.holds(per_unit) {
+                Verdict::Over
+            } else if off.holds(per_unit) {
+                Verdict::Below
+            } else {
+                Verdict::Band
+            };
+        }
+        let per = spec.levels.first().map_or(MINUTE, |l| l.2);
+        slope * per as f64
+    }
+
+    fn reason(&self, slot: usize, level: usize, value: f64, on: bool) -> String {
+        let (spec, s) = (&self.bound.spec, &self.bound.slots[slot]);
+        let (compare, release, per) = &spec.levels[level];
+        let compare = if on { compare } else { release }.converted((s.scale, 0.0));
+        let per = if *per == MINUTE { "min".to_owned() } else { model::time::show_duration(*per).trim_start_matches('1').to_owned() };
+        format!("{value:.6} {} {}/{per}", compare.show(), s.unit)
+    }
+
+    fn save(&self, slot: usize, out: &mut Vec<u8>) {
+        let n = self.bound.spec.buckets;
+        out.extend_from_slice(&self.state[slot].last.to_le_bytes());
+        out.extend_from_slice(&self.state[slot].blank_until.to_le_bytes());
+        self.buckets[slot * n..(slot + 1) * n].iter().filter(|b| b.n > 0).for_each(|b| b.save(out));
+    }
+
+    fn load(&mut self, slot: usize, bytes: &[u8]) -> bool {
+        let n = self.bound.spec.buckets;
+        let (Some((last, rest)), width) = (bytes.split_first_chunk::<8>(), self.bound.spec.width) else { return false };
+        let Some((blank, rest)) = rest.split_first_chunk::<8>() else { return false };
+        if rest.len() % Bucket::LEN != 0 {
+            return false;
+        }
+        self.state[slot] = State { last: i64::from_le_bytes(*last), blank_until: i64::from_le_bytes(*blank) };
+        for bytes in rest.chunks_exact(Bucket::LEN) {
+            let bucket = Bucket::load(bytes);
+            // A window that was changed cannot use buckets of another width.
+            if bucket.first.0.div_euclid(width) == bucket.number {
+                self.buckets[slot * n + bucket.number.rem_euclid(n as i64) as usize] = bucket;
+            }
+        }
+        true
+    }
+}
+
+fn put(buckets: &mut [Bucket], width: Micros, time: Micros, value: f64) {
+    let number = time.div_euclid(width);
+    let bucket = &mut buckets[number.rem_euclid(buckets.len() as i64) as usize];
+    if bucket.number != number {
+        *bucket = Bucket { number, first: (time, value), last: (time, value), n: 0 };
+    }
+    bucket.last = (time, value);
+    bucket.n += 1;
+}
+
+/// Change of value a microsecond over the window that ends at `now`; `None` while too little is known.
+fn slope(spec: &RateSpec, buckets: &[Bucket], now: Micros) -> Option<f64> {
+    let newest = now.div_euclid(spec.width);
+    let n = buckets.len() as i64;
+    let inside = (newest - n + 1..=newest).map(|number| &buckets[number.rem_euclid(n) as usize]);
+    let inside: [Option<&Bucket>; BUCKETS_MAX as usize] = {
+        let mut all = [None; BUCKETS_MAX as usize];
+        for (place, (bucket, number)) in all.iter_mut().zip(inside.zip(newest - n + 1..)) {
+            *place = (bucket.number == number && bucket.n > 0).then_some(bucket);
+        }
+        all
+    };
+    let inside = || inside.iter().flatten();
+    let (first, last) = (inside().next()?.first, inside().last()?.last);
+    let readings: u32 = inside().map(|b| b.n).sum();
+    if readings < spec.min_readings || last.0 - first.0 < spec.min_covered.max(1) {
+        return None;
+    }
+    if spec.method == Method::Ends {
+        return Some((last.1 - first.1) / (last.0 - first.0) as f64);
+    }
+    // A bucket with one reading counts it once.
+    let points = || inside().flat_map(|b| [Some(b.first), (b.n > 1).then_some(b.last)]).flatten();
+    let (mut count, mut sum_t, mut sum_v) = (0.0, 0.0, 0.0);
+    for (t, v) in points() {
+        count += 1.0;
+        sum_t += (t - first.0) as f64;
+        sum_v += v;
+    }
+    let (mean_t, mean_v) = (sum_t / count, sum_v / count);
+    let (mut above, mut below) = (0.0, 0.0);
+    for (t, v) in points() {
+        let dt = (t - first.0) as f64 - mean_t;
+        above += dt * (v - mean_v);
+        below += dt * dt;
+    }
+    (below > 0.0).then(|| above / below)
+}

@@ -1,0 +1,254 @@
+//! What verdicts do to one level of one rule at one point: the same for every kind.
+//!
+//! - **On** when the condition has held for the on-delay: `(event time of the last reading - event time of the first over) + (clock now -
+//!   clock at the last reading)`. So neither a slow nor a fast device clock shortens it. It may run out at a tick while the last
+//!   reading is fresh, at most three of its periods old.
+//! - **Off** only at a reading that may clear, at least the off-delay after the first such reading below. No tick clears.
+//! - What neither raises nor clears (bad, missing, calibrating below) leaves both delays as they are.
+//! - A reading that is not newer than the last of its point may raise a level without delay, and never clears; it counts for no delay,
+//!   since what came after it is already known.
+//! - A late reading never touches the live state: over, it gives one late-found episode until a late reading is below.
+//! - Decided while calibrating is marked; still over at the first reading that is not, it is real from then on, a step of its own.
+
+use crate::def::LevelDef;
+use crate::reading::{Reading, Verdict};
+use model::time::Micros;
+use model::{Origin, To};
+
+/// Readings older than this many periods are not fresh.
+const FRESH_PERIODS: i64 = 3;
+
+/// State of one level of one rule at one point.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Latch {
+    flags: u8,
+    /// Transitions of this episode so far.
+    step: u32,
+    row: u32,
+    origin: Origin,
+    /// Event time of the first reading over.
+    first: Micros,
+    /// Event time of the first reading below that may clear; `MIN` where there is none.
+    below: Micros,
+    /// The value farthest over since then.
+    peak: f64,
+}
+
+const ON: u8 = 1;
+const PENDING: u8 = 2;
+const CALIBRATING: u8 = 4;
+const LATE: u8 = 8;
+
+/// A step of a latch.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Change {
+    /// What the level became.
+    pub to: To,
+    /// Origin and row of the first reading over.
+    pub first_over: (Origin, u32),
+    /// Number of the step within the episode.
+    pub step: u32,
+    /// Decided while calibrating.
+    pub calibrating: bool,
+    /// Found in late readings.
+    pub late: bool,
+    /// The value farthest over.
+    pub peak: f64,
+}
+
+impl Latch {
+    /// Nothing known.
+    pub const IDLE: Self = Self {
+        flags: 0,
+        step: 0,
+        row: 0,
+        origin: Origin { collector: 0, sequence: 0 },
+        first: 0,
+        below: Micros::MIN,
+        peak: f64::NAN,
+    };
+
+    /// Whether nothing is going on: the common case, decided by one byte.
+    pub fn is_idle(&self) -> bool {
+        self.flags == 0
+    }
+
+    /// Whether the level is on.
+    pub fn is_on(&self) -> bool {
+        self.flags & ON != 0
+    }
+
+    /// Whether an on-delay runs.
+    pub fn is_pending(&self) -> bool {
+        self.flags & PENDING != 0
+    }
+
+    fn begin(&mut self, r: &Reading, value: f64) {
+        self.flags = (self.flags & LATE) | PENDING;
+        (self.step, self.row, self.origin) = (0, r.row, r.origin);
+        (self.first, self.below, self.peak) = (r.time, Micros::MIN, value);
+    }
+
+    fn change(&mut self, to: To) -> Change {
+        let step = self.step;
+        self.step += 1;
+        Change {
+            to,
+            first_over: (self.origin, self.row),
+            step,
+            calibrating: self.flags & CALIBRATING != 0,
+            late: false,
+            peak: self.peak,
+        }
+    }
+
+    fn turn_on(&mut self, calibrating: bool) -> Change {
+        self.flags = (self.flags & LATE) | ON | if calibrating { CALIBRATING } else { 0 };
+        self.below = Micros::MIN;
+        self.change(To::On)
+    }
+
+    fn turn_off(&mut self, to: To) -> Change {
+        let change = self.change(to);
+        let late = self.flags & LATE;
+        *self = Self { flags: late, ..Self::IDLE };
+        change
+    }
+
+    /// Farther over than before; `up` says which way.
+    fn extend(&mut self, value: f64, up: bool) {
+        if self.peak.is_nan() || (up && value > self.peak) || (!up && value < self.peak) {
+            self.peak = value;
+        }
+    }
+
+    /// Takes a verdict at a reading.
+    pub fn reading(&mut self, level: &LevelDef, verdict: Verdict, r: &Reading, value: f64, up: bool) -> Option<Change> {
+        if r.late {
+            return self.late(verdict, r, value);
+        }
+        match verdict {
+            Verdict::Hold => None,
+            Verdict::Over => self.over(level, r, value, up),
+            Verdict::Band if r.newer => {
+                self.below = Micros::MIN;
+                self.flags &= !PENDING;
+                None
+            }
+            Verdict::Below if r.newer => self.below(level, r),
+            Verdict::Band | Verdict::Below => None,
+        }
+    }
+
+    fn over(&mut self, level: &LevelDef, r: &Reading, value: f64, up: bool) -> Option<Change> {
+        if self.is_on() {
+            self.extend(value, up);
+            if r.newer {
+                self.below = Micros::MIN;
+            }
+            // Born in calibration, still over at the first normal reading: real from then on.
+            if self.flags & CALIBRATING != 0 && !r.is_calibrating() && r.newer {
+                self.flags &= !CALIBRATING;
+                return Some(self.change(To::On));
+            }
+            return None;
+        }
+        if !r.newer {
+            if level.on_delay > 0 {
+                return None;
+            }
+            self.begin(r, value);
+            return Some(self.turn_on(r.is_calibrating()));
+        }
+        if self.is_pending() {
+            self.extend(value, up);
+        } else {
+            self.begin(r, value);
+        }
+        (r.time - self.first >= level.on_delay).then(|| self.turn_on(r.is_calibrating()))
+    }
+
+    fn below(&mut self, level: &LevelDef, r: &Reading) -> Option<Change> {
+        self.flags &= !PENDING;
+        if !self.is_on() {
+            return None;
+        }
+        if self.below == Micros::MIN {
+            self.below = r.time;
+        }
+        (r.time - self.below >= level.off_delay).then(|| self.turn_off(To::Off))
+    }
+
+    fn late(&mut self, verdict: Verdict, r: &Reading, value: f64) -> Option<Change> {
+        match verdict {
+            // Part of the episode that is known already.
+            Verdict::Over if self.is_on() && r.time >= self.first => None,
+            Verdict::Over if self.flags & LATE == 0 => {
+                self.flags |= LATE;
+                let calibrating = r.is_calibrating();
+                Some(Change { to: To::On, first_over: (r.origin, r.row), step: 0, calibrating, late: true, peak: value })
+            }
+            Verdict::Below => {
+                self.flags &= !LATE;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the time of a tick: an on-delay may run out. `last` and `heard` are the event time and clock of the point's last reading.
+    pub fn tick(&mut self, level: &LevelDef, last: Micros, heard: Micros, now: Micros, period: Micros) -> Option<Change> {
+        if !self.is_pending() || now - heard > FRESH_PERIODS * period {
+            return None;
+        }
+        ((last - self.first) + (now - heard) >= level.on_delay).then(|| self.turn_on(false))
+    }
+
+    /// Takes a verdict that a tick brought, of a kind that waits for what does not come. `origin` and `row` are the point's last reading.
+    pub fn tick_verdict(&mut self, level: &LevelDef, verdict: Verdict, origin: Origin, row: u32, now: Micros) -> Option<Change> {
+        if verdict != Verdict::Over || self.is_on() {
+            return None;
+        }
+        if !self.is_pending() {
+            self.flags |= PENDING;
+            (self.step, self.row, self.origin, self.first) = (0, row, origin, now);
+            (self.below, self.peak) = (Micros::MIN, f64::NAN);
+        }
+        (now - self.first >= level.on_delay).then(|| self.turn_on(false))
+    }
+
+    /// Ends it because its rule or point is gone.
+    pub fn withdraw(&mut self) -> Option<Change> {
+        self.is_on().then(|| self.turn_off(To::Withdrawn))
+    }
+
+    /// Bytes of a snapshot.
+    pub fn save(&self, out: &mut Vec<u8>) {
+        out.push(self.flags);
+        out.extend_from_slice(&self.step.to_le_bytes());
+        out.extend_from_slice(&self.row.to_le_bytes());
+        out.extend_from_slice(&self.origin.collector.to_le_bytes());
+        out.extend_from_slice(&self.origin.sequence.to_le_bytes());
+        out.extend_from_slice(&self.first.to_le_bytes());
+        out.extend_from_slice(&self.below.to_le_bytes());
+        out.extend_from_slice(&self.peak.to_bits().to_le_bytes());
+    }
+
+    /// Length of [`Latch::save`].
+    pub const SAVED_LEN: usize = 1 + 4 + 4 + 8 * 5;
+
+    /// What [`Latch::save`] wrote.
+    pub fn load(b: &[u8; Self::SAVED_LEN]) -> Self {
+        let u32_at = |at: usize| u32::from_le_bytes(b[at..at + 4].try_into().expect("four bytes"));
+        let u64_at = |at: usize| u64::from_le_bytes(b[at..at + 8].try_into().expect("eight bytes"));
+        Self {
+            flags: b[0],
+            step: u32_at(1),
+            row: u32_at(5),
+            origin: Origin { collector: u64_at(9), sequence: u64_at(17) },
+            first: u64_at(25) as Micros,
+            below: u64_at(33) as Micros,
+            peak: f64::from_bits(u64_at(41)),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Snapshots by shard: each shard stands for the offset it was taken at and carries what restoring needs to know of the whole. Bytes,
+//! little-endian, format [`VERSION`]; texts and byte strings are preceded by their length as u32.
+//!
+//! The shards of one pass may stand for different offsets: restored, the evaluator goes on at the lowest, and each shard skips what it
+//! has seen. Rules and levels are written by name, so that another order of the same rules reads them.
+
+use crate::compile::Program;
+use crate::evaluator::{Evaluator, Lane, PointState, ReplayClock, shard_range, shards_of};
+use crate::latch::Latch;
+use model::{Catalog, Origin, PointId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Format of the bytes.
+const VERSION: u32 = 1;
+
+impl Evaluator {
+    /// The bytes of one shard, as of the entries applied so far.
+    pub fn snapshot(&self, shard: usize) -> Vec<u8> {
+        let mut out = Out(Vec::with_capacity(1 << 16));
+        out.u32(VERSION);
+        out.u64(self.next);
+        out.u64(self.catalog.points().len() as u64);
+        out.u64(self.clock as u64);
+        out.u32(self.replay.len() as u32);
+        for clock in &self.replay {
+            out.bytes(clock.source.as_bytes());
+            out.u64(clock.now as u64);
+        }
+        out.u32(self.origins.len() as u32);
+        for (collector, sequence) in &self.origins {
+            out.u64(*collector);
+            out.u64(*sequence);
+        }
+        let rules = self.program.bound_rules();
+        out.u32(rules.len() as u32);
+        for rule in rules {
+            out.bytes(rule.kind.as_bytes());
+            out.bytes(rule.name.as_bytes());
+            out.u32(rule.levels.len() as u32);
+            rule.levels.iter().for_each(|l| out.bytes(l.name.as_bytes()));
+        }
+        let range = shard_range(shard, self.catalog.points().len());
+        out.u32(1 + u32::from(self.drill.is_some()));
+        self.save_lane(&self.live, range.clone(), &mut out);
+        if let Some(drill) = &self.drill {
+            self.save_lane(drill, range, &mut out);
+        }
+        out.0
+    }
+
+    fn save_lane(&self, lane: &Lane, range: std::ops::Range<usize>, out: &mut Out) {
+        out.u32(range.len() as u32);
+        for ix in range {
+            let p = lane.points[ix];
+            out.u64(self.catalog.ids()[ix].0 as u64);
+            for n in [p.last as u64, p.heard as u64, p.origin.collector, p.origin.sequence] {
+                out.u64(n);
+            }
+            out.u32(p.row);
+            out.u32(p.clock);
+            let mut slots = Out(Vec::new());
+            let mut count = 0;
+            for &(rule, slot) in self.program.of_point(ix as u32) {
+                let width = self.program.bound_rules()[rule as usize].levels.len();
+                let latches = &lane.latches[rule as usize][slot as usize * width..][..width];
+                let mut state = Vec::new();
+                lane.machines[rule as usize].save(slot as usize, &mut state);
+                if state.is_empty() && latches.iter().all(Latch::is_idle) {
+                    continue;
+                }
+                count += 1;
+                slots.u32(rule);
+                slots.bytes(&state);
+                latches.iter().for_each(|l| l.save(&mut slots.0));
+            }
+            out.u32(count);
+            out.0.extend_from_slice(&slots.0);
+        }
+    }
+
+    /// The evaluator the shards of one pass stand for, and the offset to go on at.
+    ///
+    /// # Errors
+    /// A sentence, when the shards are damaged, of another format, or of another catalog.
+    pub fn restore(program: Arc<Program>, catalog: Arc<Catalog>, shards: &[Vec<u8>]) -> Result<(Self, u64), String> {
+        let points = catalog.points().len();
+        if shards.len() != shards_of(points) {
+            return Err(format!("the snapshot has {} shards, {points} points need {}", shards.len(), shards_of(points)));
+        }
+        let mut this = Self::new(program, catalog);
+        let mut lowest = u64::MAX;
+        for (i, bytes) in shards.iter().enumerate() {
+            let next = this.load_shard(i, bytes, &mut lowest).ok_or_else(|| format!("shard {i} is damaged"))??;
+            this.shard_next[i] = next;
+        }
+        this.next = lowest;
+        Ok((this, lowest))
+    }
+
+    /// `None` where the bytes end early.
+    fn load_shard(&mut self, shard: usize, bytes: &[u8], lowest: &mut u64) -> Option<Result<u64, String>> {
+        let mut all = In(bytes);
+        let version = all.u32()?;
+        if version != VERSION {
+            return Some(Err(format!("the snapshot has format {version}, this firedamp reads {VERSION}")));
+        }
+        let next = all.u64()?;
+        if all.u64()? != self.catalog.points().len() as u64 {
+            return Some(Err("the snapshot is of another catalog".to_owned()));
+        }
+        let clock = all.u64()? as i64;
+        let mut replay = Vec::new();
+        for _ in 0..all.u32()? {
+            let source = std::str::from_utf8(all.bytes()?).ok()?.into();
+            replay.push(ReplayClock { source, now: all.u64()? as i64 });
+        }
+        let mut origins = BTreeMap::new();
+        for _ in 0..all.u32()? {
+            origins.insert(all.u64()?, all.u64()?);
+        }
+        // What stands for the whole is taken from the shard that goes on first.
+        if next < *lowest {
+            *lowest = next;
+            (self.clock, self.replay, self.origins) = (clock, replay, origins);
+        }
+        let layout = self.layout(&mut all)?;
+        let lanes = all.u32()?;
+        let points = self.catalog.points().len();
+        for i in 0..lanes {
+            if i == 1 && self.drill.is_none() {
+                self.drill = Some(Box::new(Lane::new(&self.program, points, clock)));
+            }
+            let lane = if i == 0 { &mut self.live } else { self.drill.as_deref_mut()? };
+            load_lane(lane, &self.program, &self.catalog, &layout, shard_range(shard, points).len(), &mut all)?;
+        }
+        all.0.is_empty().then_some(Ok(next))
+    }
+
+    /// For each rule of the snapshot: its number of levels, and where it and its levels are now.
+    fn layout(&self, all: &mut In<'_>) -> Option<Vec<Saved>> {
+        let mut layout = Vec::new();
+        for _ in 0..all.u32()? {
+            let kind = std::str::from_utf8(all.bytes()?).ok()?;
+            let name = std::str::from_utf8(all.bytes()?).ok()?;
+            let rule = self.program.bound_rules().iter().position(|r| r.kind == kind && r.name == name);
+            let mut levels = Vec::new();
+            for _ in 0..all.u32()? {
+                let level = std::str::from_utf8(all.bytes()?).ok()?;
+                let levels_now = rule.map(|r| &self.program.bound_rules()[r].levels);
+                levels.push(levels_now.and_then(|now| now.iter().position(|l| l.name == level)));
+            }
+            layout.push(Saved { rule, levels });
+        }
+        Some(layout)
+    }
+}
+
+struct Saved {
+    rule: Option<usize>,
+    levels: Vec<Option<usize>>,
+}
+
+fn load_lane(
+    lane: &mut Lane,
+    program: &Program,
+    catalog: &Catalog,
+    layout: &[Saved],
+    points: usize,
+    all: &mut In<'_>,
+) -> Option<()> {
+    if all.u32()? as usize != points {
+        return None;
+    }
+    for _ in 0..points {
+        let ix = catalog.ix(PointId(all.u64()? as i64))?;
+        let (last, heard) = (all.u64()? as i64, all.u64()? as i64);
+        let origin = Origin { collector: all.u64()?, sequence: all.u64()? };
+        lane.points[ix as usize] = PointState { last, heard, origin, row: all.u32()?, clock: all.u32()? };
+        for _ in 0..all.u32()? {
+            let saved = layout.get(all.u32()? as usize)?;
+            let state = all.bytes()?;
+            let of_rule = |rule: usize| program.of_point(ix).iter().find(|(r, _)| *r as usize == rule).map(|(_, s)| *s as usize);
+            let slot = saved.rule.and_then(|rule| of_rule(rule).map(|slot| (rule, slot)));
+            if let Some((rule, slot)) = slot
+                && !lane.machines[rule].load(slot, state)
+            {
+                return None;
+            }
+            for level in &saved.levels {
+                let latch = Latch::load(all.take(Latch::SAVED_LEN)?.try_into().ok()?);
+                let (Some((rule, slot)), Some(level)) = (slot, level) else { continue };
+                let width = program.bound_rules()[rule].levels.len();
+                lane.latches[rule][slot * width + level] = latch;
+                if latch.is_pending() {
+                    lane.pending.insert((rule as u32, slot as u32));
+                }
+            }
+        }
+    }
+    Some(())
+}
+
+struct Out(Vec<u8>);
+
+impl Out {
+    fn u32(&mut self, n: u32) {
+        self.0.extend_from_slice(&n.to_le_bytes());
+    }
+
+    fn u64(&mut self, n: u64) {
+        self.0.extend_from_slice(&n.to_le_bytes());
+    }
+
+    fn bytes(&mut self, b: &[u8]) {
+        self.u32(b.len() as u32);
+        self.0.extend_from_slice(b);
+    }
+}
+
+struct In<'a>(&'a [u8]);
+
+impl<'a> In<'a> {
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (head, tail) = self.0.split_at_checked(n)?;
+        self.0 = tail;
+        Some(head)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let n = self.u32()? as usize;
+        self.take(n)
+    }
+}
