@@ -58,11 +58,6 @@ impl Select {
             && self.labels.iter().all(|(k, v)| labels.iter().any(|(key, is)| key == k && fits(is, v)))
     }
 
-    /// Whether it names this quantity.
-    pub fn names_quantity(&self, quantity: &str) -> bool {
-        self.attributes.iter().any(|(i, values)| *i == 0 && values.iter().any(|v| v == quantity))
-    }
-
     /// Warns where nothing is selected.
     pub fn check(&self, name: &str, selected: usize, place: &(String, usize, usize), problems: &mut Problems) {
         if selected == 0 {
