@@ -11,6 +11,7 @@ pub mod builder;
 pub mod configure;
 pub mod deliver;
 pub mod keys;
+pub mod mapping;
 pub mod metrics;
 pub mod testing;
 
