@@ -13,6 +13,7 @@ pub mod deliver;
 pub mod keys;
 pub mod mapping;
 pub mod metrics;
+pub mod mqtt;
 pub mod testing;
 
 pub use builder::DeliveryBuilder;
@@ -117,7 +118,9 @@ impl Context {
 
 /// All protocols, one line each.
 pub fn kinds() -> &'static [Kind] {
-    const KINDS: &[Kind] = &[];
+    const KINDS: &[Kind] = &[
+        Kind { name: "mqtt", doc: "JSON messages of an MQTT broker", keys: mqtt::KEYS, configure: mqtt::configure },
+    ];
     KINDS
 }
 
