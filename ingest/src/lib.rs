@@ -118,9 +118,12 @@ impl Context {
 
 /// All protocols, one line each.
 pub fn kinds() -> &'static [Kind] {
-    const KINDS: &[Kind] = &[
-        Kind { name: "mqtt", doc: "JSON messages of an MQTT broker", keys: mqtt::KEYS, configure: mqtt::configure },
-    ];
+    const KINDS: &[Kind] = &[Kind {
+        name: "mqtt",
+        doc: "JSON messages of an MQTT broker",
+        keys: mqtt::KEYS,
+        configure: mqtt::configure,
+    }];
     KINDS
 }
 

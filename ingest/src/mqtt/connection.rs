@@ -156,7 +156,8 @@ impl Connection {
                 client.try_ack(&publish).map_err(|e| e.to_string())
             }
             Client::V5(client) => {
-                let qos = if ack.twice { v5::mqttbytes::QoS::ExactlyOnce } else { v5::mqttbytes::QoS::AtLeastOnce };
+                let qos =
+                    if ack.twice { v5::mqttbytes::QoS::ExactlyOnce } else { v5::mqttbytes::QoS::AtLeastOnce };
                 let mut publish = v5::mqttbytes::v5::Publish::new("", qos, Bytes::new(), None);
                 publish.pkid = ack.id;
                 client.try_ack(&publish).map_err(|e| e.to_string())
@@ -187,22 +188,23 @@ impl Connection {
         }
     }
 
-    /// Says goodbye after what is waiting was sent; true when that was possible in time.
+    /// Says goodbye after what is waiting was sent, and waits until the broker hangs up: to close first, with something
+    /// unread, would reset the connection, and the broker would lose the acknowledgements that it has not read yet.
+    /// True when the goodbye was sent in time.
     pub(super) async fn close(mut self, within: Duration) -> bool {
         let asked = match &self.client {
             Client::V3(client) => client.try_disconnect().is_ok(),
             Client::V5(client) => client.try_disconnect().is_ok(),
         };
+        let mut sent = false;
         let goodbye = async {
-            loop {
-                match self.next().await {
-                    Ok(Event::Disconnected) => return true,
-                    Ok(_) => {}
-                    Err(_) => return false,
-                }
+            while let Ok(event) = self.next().await {
+                sent |= matches!(event, Event::Disconnected);
             }
         };
-        asked && tokio::time::timeout(within, goodbye).await.unwrap_or(false)
+        // A broker that does not hang up is left after a while all the same.
+        let _ = tokio::time::timeout(within, goodbye).await;
+        asked && sent
     }
 }
 
@@ -227,7 +229,9 @@ fn of_v3(event: rumqttc::Event) -> Event {
     use rumqttc::{Packet, SubscribeReasonCode};
     match event {
         rumqttc::Event::Outgoing(outgoing) => of_outgoing(&outgoing),
-        rumqttc::Event::Incoming(Packet::ConnAck(ack)) => Event::Connected { session_present: ack.session_present },
+        rumqttc::Event::Incoming(Packet::ConnAck(ack)) => {
+            Event::Connected { session_present: ack.session_present }
+        }
         rumqttc::Event::Incoming(Packet::Publish(publish)) => Event::Message(Message {
             ack: ack_of(publish.pkid, publish.qos as u8),
             topic: publish.topic.into(),
@@ -248,7 +252,9 @@ fn of_v5(event: v5::Event) -> Event {
     use v5::mqttbytes::v5::{Packet, SubscribeReasonCode};
     match event {
         v5::Event::Outgoing(outgoing) => of_outgoing(&outgoing),
-        v5::Event::Incoming(Packet::ConnAck(ack)) => Event::Connected { session_present: ack.session_present },
+        v5::Event::Incoming(Packet::ConnAck(ack)) => {
+            Event::Connected { session_present: ack.session_present }
+        }
         v5::Event::Incoming(Packet::Publish(publish)) => Event::Message(Message {
             ack: ack_of(publish.pkid, publish.qos as u8),
             topic: publish.topic,

@@ -10,11 +10,11 @@ use super::connection::{Connection, Event, Granted, Message};
 use super::watch::{Board, BrokerDrops, DROPPED_TOPIC};
 use super::window::{Step, Window};
 use super::{MqttOptions, UNDER_WAY_BYTES_MAX, UNDER_WAY_MAX};
+use crate::Context;
 use crate::backoff::Backoff;
 use crate::builder::DeliveryBuilder;
 use crate::mapping::Scratch;
 use crate::metrics::SourceMetrics;
-use crate::Context;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -283,25 +283,28 @@ impl Link {
     }
 
     /// Takes a message and those that have arrived with it, as one delivery.
-    fn messages(&mut self, first: Message, connection: &mut Connection, session: &mut Session) -> Result<(), String> {
+    fn messages(
+        &mut self,
+        first: Message,
+        connection: &mut Connection,
+        session: &mut Session,
+    ) -> Result<(), String> {
         self.builder.begin();
         self.board.heard(self.builder.received());
         let (mut acks, mut messages, mut bytes) = (Vec::new(), 0, 0);
         let mut next = Ok(Event::Message(first));
         let end = loop {
             match next {
-                Ok(Event::Message(message)) => {
-                    match self.has_room(messages, bytes, &message) {
-                        Ok(true) => {
-                            messages += 1;
-                            bytes += message.payload.len();
-                            acks.extend(message.ack);
-                            self.decode(&message);
-                        }
-                        Ok(false) => self.overload += 1,
-                        Err(why) => break Err(why),
+                Ok(Event::Message(message)) => match self.has_room(messages, bytes, &message) {
+                    Ok(true) => {
+                        messages += 1;
+                        bytes += message.payload.len();
+                        acks.extend(message.ack);
+                        self.decode(&message);
                     }
-                }
+                    Ok(false) => self.overload += 1,
+                    Err(why) => break Err(why),
+                },
                 Ok(event) => {
                     if let Err(why) = self.event(event, connection, session) {
                         break Err(why);
@@ -355,7 +358,11 @@ impl Link {
             return self.board.note(self.number, |notes| notes.dropped = shown);
         }
         if message.payload.len() > self.options.message_len_max {
-            let sample = format!("`{topic}`: {} bytes, `max_message` is {}", message.payload.len(), self.options.message_len_max);
+            let sample = format!(
+                "`{topic}`: {} bytes, `max_message` is {}",
+                message.payload.len(),
+                self.options.message_len_max
+            );
             return self.builder.refuse("oversize", 1, &sample);
         }
         self.options.mapping.decode(&mut self.scratch, topic, &message.payload, &mut self.builder);

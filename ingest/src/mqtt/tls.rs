@@ -18,7 +18,11 @@ pub(super) fn from_section(section: &Section<'_>, wanted: bool) -> Option<Option
         if let Some(first) = [&ca, &cert, &key].into_iter().flatten().next()
             && section.str("url").is_some_and(|u| u.value.starts_with("mqtt:"))
         {
-            section.file().error_at(first.at, "certificates are for TLS, and `url` has none", "write mqtts:// in `url`");
+            section.file().error_at(
+                first.at,
+                "certificates are for TLS, and `url` has none",
+                "write mqtts:// in `url`",
+            );
             return None;
         }
         return Some(None);
@@ -46,7 +50,9 @@ pub(super) fn from_section(section: &Section<'_>, wanted: bool) -> Option<Option
         (None, None) => builder.with_no_client_auth(),
         (Some(cert), Some(key)) => {
             let own = certificates(cert).and_then(|certs| Ok((certs, private_key(key)?)));
-            match own.and_then(|(certs, key)| builder.with_client_auth_cert(certs, key).map_err(|e| e.to_string())) {
+            match own
+                .and_then(|(certs, key)| builder.with_client_auth_cert(certs, key).map_err(|e| e.to_string()))
+            {
                 Ok(config) => config,
                 Err(message) => return fail(cert.at, message),
             }
@@ -68,13 +74,16 @@ fn certificates(file: &Located<&str>) -> Result<Vec<CertificateDer<'static>>, St
 }
 
 fn private_key(file: &Located<&str>) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(file.value).map_err(|e| format!("cannot read a private key from `{}`: {e}", file.value))
+    PrivateKeyDer::from_pem_file(file.value)
+        .map_err(|e| format!("cannot read a private key from `{}`: {e}", file.value))
 }
 
 fn roots_of_file(file: &Located<&str>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for cert in certificates(file)? {
-        roots.add(cert).map_err(|e| format!("`{}` holds a certificate that cannot be used: {e}", file.value))?;
+        roots
+            .add(cert)
+            .map_err(|e| format!("`{}` holds a certificate that cannot be used: {e}", file.value))?;
     }
     Ok(roots)
 }

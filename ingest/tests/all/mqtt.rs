@@ -98,5 +98,10 @@ async fn up(fixture: &Fixture) {
 
 /// All values that the sink took, in order.
 fn values(fixture: &Fixture) -> Vec<usize> {
-    fixture.sink.taken().iter().flat_map(|d| d.readings.value.iter().map(|v| *v as usize).collect::<Vec<_>>()).collect()
+    fixture
+        .sink
+        .taken()
+        .iter()
+        .flat_map(|d| d.readings.value.iter().map(|v| *v as usize).collect::<Vec<_>>())
+        .collect()
 }

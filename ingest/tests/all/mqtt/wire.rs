@@ -89,7 +89,8 @@ impl Peer {
         let topic = b"mine/M1/gas/T1";
         let payload = reading(value);
         let body =
-            [&[0, topic.len() as u8][..], topic, &id.to_be_bytes(), self.no_properties(), payload.as_bytes()].concat();
+            [&[0, topic.len() as u8][..], topic, &id.to_be_bytes(), self.no_properties(), payload.as_bytes()]
+                .concat();
         self.write(0x32, &body).await;
     }
 
@@ -134,6 +135,7 @@ async fn a_stalled_log_stops_acknowledgements_but_not_pings() {
         assert_eq!(values(&fixture), [1, 2, 3]);
         running.stop.cancel();
         assert_eq!(peer.read_answering_pings().await.0, DISCONNECT);
+        drop(peer);
         running.stop().await;
     }
 }
@@ -163,6 +165,7 @@ async fn an_acknowledgement_of_an_earlier_connection_is_thrown_away() {
         peer.expect_puback(1).await;
         peer.expect_puback(2).await;
         assert_eq!(fixture.context.metrics.source("test").stale_acks.get(), 1);
+        drop(peer);
         running.stop().await;
         assert_eq!(values(&fixture), [1, 2, 3]);
     }
@@ -185,6 +188,7 @@ async fn topics_are_subscribed_on_each_connection_and_a_refusal_is_told() {
         health(&fixture, "well", |h| h.up && h.message.is_empty()).await;
         running.stop.cancel();
         assert_eq!(peer.read_answering_pings().await.0, DISCONNECT);
+        drop(peer);
         running.stop().await;
     }
 }
@@ -201,6 +205,7 @@ async fn rubbish_from_the_broker_is_a_lost_connection() {
     let mut peer = Peer::accept(&listener, true, true, 1).await;
     peer.publish(1, 1).await;
     peer.expect_puback(1).await;
+    drop(peer);
     running.stop().await;
 }
 
