@@ -14,6 +14,7 @@ pub mod keys;
 pub mod mapping;
 pub mod metrics;
 pub mod mqtt;
+pub mod push;
 pub mod testing;
 
 pub use builder::DeliveryBuilder;
