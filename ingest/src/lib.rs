@@ -4,6 +4,19 @@
 //! the readings are durable, and only then does the source acknowledge upwards (PUBACK, file moved to done, HTTP 200).
 //! `ingest` knows neither the log nor the rules: the sink is the edge in `server`.
 
+#![warn(missing_docs)]
+
+pub mod backoff;
+pub mod builder;
+pub mod configure;
+pub mod deliver;
+pub mod keys;
+pub mod metrics;
+pub mod testing;
+
+pub use builder::DeliveryBuilder;
+pub use configure::{Common, Configured, Kind, Protocol, TimeFrom, sources_from_section};
+
 use async_trait::async_trait;
 use model::people::Positions;
 use model::record::Quarantined;
@@ -90,6 +103,8 @@ pub struct Context {
     pub sink: Arc<dyn Sink>,
     /// Health of this source, updated by it.
     pub health: Arc<RwLock<Health>>,
+    /// Metrics of all sources; a source resolves its own once.
+    pub metrics: Arc<metrics::Metrics>,
 }
 
 impl Context {
@@ -97,6 +112,12 @@ impl Context {
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.read().expect("no holder of this lock panics").clone()
     }
+}
+
+/// All protocols, one line each.
+pub fn kinds() -> &'static [Kind] {
+    const KINDS: &[Kind] = &[];
+    KINDS
 }
 
 /// A protocol at work.
