@@ -12,6 +12,7 @@ pub mod configure;
 pub mod deliver;
 pub mod keys;
 pub mod metrics;
+pub mod modbus;
 pub mod testing;
 
 pub use builder::DeliveryBuilder;
@@ -116,7 +117,7 @@ impl Context {
 
 /// All protocols, one line each.
 pub fn kinds() -> &'static [Kind] {
-    const KINDS: &[Kind] = &[];
+    const KINDS: &[Kind] = &[modbus::KIND];
     KINDS
 }
 

@@ -149,13 +149,14 @@ pub fn from_section(common: &Common, section: &Section<'_>) -> Option<Config> {
     }
     let (replay, row) = replay(common, section, &defaults.units).unzip();
     let row = row.flatten();
-    let points: usize = drafts.0.values().map(Vec::len).sum();
+    let points = drafts.points();
     if points > POINTS_MAX {
         let help = "make several sources of it; they poll side by side";
         section.error(format!("the source has {points} points, more than {POINTS_MAX}"), help);
     }
     let units = drafts.assemble(row.as_ref().map(|(unit, item, ..)| (*unit, *item)));
-    let replay = replay.map(|replay: Replay| Replay { row: row.and_then(|row| find_row(&units, row)), ..replay });
+    let replay =
+        replay.map(|replay: Replay| Replay { row: row.and_then(|row| find_row(&units, row)), ..replay });
     Some(Config { target: target?, every, timeout, shape: Shape { block, gap }, replay, units })
 }
 
@@ -194,11 +195,20 @@ pub fn parse_target(text: &str) -> Result<Target, String> {
     Ok(Target { host, port: url.port().unwrap_or(502) })
 }
 
-fn duration(section: &Section<'_>, key: &'static str, default: Micros, (min, max): (Micros, Micros)) -> Duration {
+fn duration(
+    section: &Section<'_>,
+    key: &'static str,
+    default: Micros,
+    (min, max): (Micros, Micros),
+) -> Duration {
     let value = match section.duration(key) {
         Some(d) if !(min..=max).contains(&d.value) => {
-            let message =
-                format!("`{key}` is {}, outside {} to {}", show_duration(d.value), show_duration(min), show_duration(max));
+            let message = format!(
+                "`{key}` is {}, outside {} to {}",
+                show_duration(d.value),
+                show_duration(min),
+                show_duration(max)
+            );
             section.file().error_at(d.at, message, "");
             default
         }
@@ -227,7 +237,9 @@ fn units(section: &Section<'_>) -> Vec<u8> {
 fn parse_units(text: &str) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     for part in text.split(',').map(str::trim) {
-        let number = |t: &str| t.trim().parse::<u8>().map_err(|_| format!("`units`: `{}` is no number from 0 to 255", t.trim()));
+        let number = |t: &str| {
+            t.trim().parse::<u8>().map_err(|_| format!("`units`: `{}` is no number from 0 to 255", t.trim()))
+        };
         let (first, last) = match part.split_once('-') {
             Some((first, last)) => (number(first)?, number(last)?),
             None => (number(part)?, number(part)?),
@@ -255,7 +267,11 @@ fn replay(common: &Common, section: &Section<'_>, units: &[u8]) -> Option<(Repla
     if common.time != TimeFrom::Replay {
         let at = [start.as_ref().map(|s| s.at), step.as_ref().map(|s| s.at), table.as_ref().map(Section::at)];
         for at in at.into_iter().flatten() {
-            section.file().error_at(at, "`start`, `step` and `row` belong to a replay", "add `time = \"replay\"`");
+            section.file().error_at(
+                at,
+                "`start`, `step` and `row` belong to a replay",
+                "add `time = \"replay\"`",
+            );
         }
         return None;
     }
@@ -282,6 +298,3 @@ fn replay(common: &Common, section: &Section<'_>, units: &[u8]) -> Option<(Repla
     });
     Some((Replay { start: start?, step: step?.value, row: None }, row))
 }
-
-#[cfg(test)]
-mod tests;

@@ -23,7 +23,11 @@ pub struct Target {
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -92,7 +96,8 @@ impl Link {
             Ok(Ok(stream)) => stream,
             Ok(Err(e)) => return Err(Fault::Broken(format!("cannot connect to {}: {e}", self.target))),
             Err(_) => {
-                let message = format!("cannot connect to {}: no answer within {:?}", self.target, self.timeout);
+                let message =
+                    format!("cannot connect to {}: no answer within {:?}", self.target, self.timeout);
                 return Err(Fault::Broken(message));
             }
         };
@@ -111,7 +116,14 @@ impl Link {
     ///
     /// # Errors
     /// [`Fault`]; the link is then dropped, except after an exception.
-    pub async fn read(&mut self, unit: u8, table: Table, address: u16, count: u16, out: &mut Vec<u16>) -> Result<(), Fault> {
+    pub async fn read(
+        &mut self,
+        unit: u8,
+        table: Table,
+        address: u16,
+        count: u16,
+        out: &mut Vec<u16>,
+    ) -> Result<(), Fault> {
         out.clear();
         let result = self.call(unit, table, address, count, out).await;
         if !matches!(result, Ok(()) | Err(Fault::Exception(_))) {
@@ -120,7 +132,14 @@ impl Link {
         result
     }
 
-    async fn call(&mut self, unit: u8, table: Table, address: u16, count: u16, out: &mut Vec<u16>) -> Result<(), Fault> {
+    async fn call(
+        &mut self,
+        unit: u8,
+        table: Table,
+        address: u16,
+        count: u16,
+        out: &mut Vec<u16>,
+    ) -> Result<(), Fault> {
         let Some(context) = &mut self.context else {
             return Err(Fault::Broken(format!("the link to {} is not open", self.target)));
         };

@@ -148,7 +148,13 @@ pub fn blocks(items: &[Item], marks: &[Mark], shape: Shape) -> Vec<Block> {
             block.last = i + 1;
             continue;
         }
-        out.push(Block { table: item.table, address: item.address, count: item.width, first: i, last: i + 1 });
+        out.push(Block {
+            table: item.table,
+            address: item.address,
+            count: item.width,
+            first: i,
+            last: i + 1,
+        });
         open = true;
     }
     out

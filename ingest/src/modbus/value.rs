@@ -46,17 +46,8 @@ impl Type {
     /// The words a configuration may use, in the order of [`Type::ALL`].
     pub const WORDS: [&'static str; 9] = ["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bit"];
     /// All types.
-    pub const ALL: [Type; 9] = [
-        Type::U16,
-        Type::I16,
-        Type::U32,
-        Type::I32,
-        Type::U64,
-        Type::I64,
-        Type::F32,
-        Type::F64,
-        Type::Bit,
-    ];
+    pub const ALL: [Type; 9] =
+        [Type::U16, Type::I16, Type::U32, Type::I32, Type::U64, Type::I64, Type::F32, Type::F64, Type::Bit];
 
     /// The type of a word.
     pub fn from_word(word: &str) -> Option<Type> {
@@ -205,7 +196,8 @@ pub fn is_missing(registers: &[u16], ty: Type, order: Order, missing: f64) -> bo
     if raw(registers, ty, order, 0) == Some(missing) {
         return true;
     }
-    matches!(ty, Type::I16 | Type::I32 | Type::I64) && bits(registers, order).map(|b| b as f64) == Some(missing)
+    matches!(ty, Type::I16 | Type::I32 | Type::I64)
+        && bits(registers, order).map(|b| b as f64) == Some(missing)
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ struct Draft {
 
 /// Points by unit.
 #[derive(Default)]
-pub(super) struct Drafts(pub(super) BTreeMap<u8, Vec<Draft>>, HashSet<(String, String)>);
+pub(super) struct Drafts(BTreeMap<u8, Vec<Draft>>, HashSet<(String, String)>);
 
 /// Where a value stands and how it is read.
 struct Place {
@@ -36,6 +36,11 @@ struct Place {
 }
 
 impl Drafts {
+    /// How many points there are.
+    pub(super) fn points(&self) -> usize {
+        self.1.len()
+    }
+
     /// Reads one register and adds its points: one, or one for each of `units`.
     pub(super) fn read(&mut self, section: &Section<'_>, defaults: &Defaults<'_>) {
         let point = section.need_str("point", "\"LT-101\"");
@@ -62,7 +67,8 @@ impl Drafts {
             let name = |text: &str| text.replace("{unit}", &unit.to_string());
             let names = (name(site), name(point.value));
             if !self.1.insert(names.clone()) {
-                let message = format!("point `{}` of site `{}` stands twice in this source", names.1, names.0);
+                let message =
+                    format!("point `{}` of site `{}` stands twice in this source", names.1, names.0);
                 let help = "with `units`, write `{unit}` in the point: \"LT-{unit}\"";
                 return section.file().error_at(point.at, message, help);
             }
@@ -89,15 +95,20 @@ impl Drafts {
         self.0
             .into_iter()
             .map(|(unit, drafts)| {
-                let own = drafts.iter().flat_map(|d| [Some(d.value), d.status.as_ref().map(|s| s.0)]).flatten();
+                let own =
+                    drafts.iter().flat_map(|d| [Some(d.value), d.status.as_ref().map(|s| s.0)]).flatten();
                 let extra = extra.filter(|(of, _)| *of == unit).map(|(_, item)| item);
                 let items = plan::sort(own.chain(extra).collect());
-                let index = |item: &Item| items.binary_search(item).expect("the items were collected from here");
+                let index =
+                    |item: &Item| items.binary_search(item).expect("the items were collected from here");
                 let points = drafts
                     .iter()
                     .map(|d| PointConfig {
                         item: index(&d.value),
-                        status: d.status.as_ref().map(|(item, map)| StatusConfig { item: index(item), map: map.clone() }),
+                        status: d
+                            .status
+                            .as_ref()
+                            .map(|(item, map)| StatusConfig { item: index(item), map: map.clone() }),
                         ..d.point.clone()
                     })
                     .collect();
@@ -126,8 +137,16 @@ fn address(section: &Section<'_>, width: u16) -> Option<u16> {
 fn place(section: &Section<'_>) -> Option<Place> {
     let table = table_of(section);
     let default = if table.is_some_and(Table::is_bits) { "bit" } else { "u16" };
-    let word = if section.has("type") { section.one_of("type", &Type::WORDS).map(|w| w.value) } else { Some(default) };
-    let order = if section.has("order") { section.one_of("order", &Order::WORDS).map(|w| w.value) } else { Some("ABCD") };
+    let word = if section.has("type") {
+        section.one_of("type", &Type::WORDS).map(|w| w.value)
+    } else {
+        Some(default)
+    };
+    let order = if section.has("order") {
+        section.one_of("order", &Order::WORDS).map(|w| w.value)
+    } else {
+        Some("ABCD")
+    };
     let bit = section.int("bit", 0, 15);
     let ty = word.and_then(Type::from_word);
     let address = address(section, ty.map_or(1, Type::registers));
@@ -154,7 +173,8 @@ pub(super) fn row(section: &Section<'_>, units: &[u8]) -> Option<RowPlace> {
     let unit = section.int("unit", 0, 255).map(|n| n.value as u8);
     let place = place(section)?;
     if matches!(place.ty, Type::Bit | Type::F32 | Type::F64) {
-        section.error(format!("a row number cannot be a `{}`", place.ty), "write for example `type = \"u32\"`");
+        section
+            .error(format!("a row number cannot be a `{}`", place.ty), "write for example `type = \"u32\"`");
         return None;
     }
     Some((unit.or(units.first().copied())?, place.item, place.ty, place.order))
@@ -165,7 +185,10 @@ fn status_of(section: &Section<'_>) -> Option<(Item, Vec<StatusRule>)> {
     let address = address(section, 1);
     let rules = section.tables("map");
     if rules.is_empty() {
-        section.missing("map", "[{ bit = 0, set = \"sensor_fault\" }, { mask = 0x0F, equals = 8, set = \"calibration\" }]");
+        section.missing(
+            "map",
+            "[{ bit = 0, set = \"sensor_fault\" }, { mask = 0x0F, equals = 8, set = \"calibration\" }]",
+        );
     }
     let map: Vec<_> = rules
         .into_iter()
@@ -198,7 +221,8 @@ fn status_rule(section: &Section<'_>, table: Option<Table>) -> Option<StatusRule
         }
     };
     if let Some(equals) = equals.filter(|e| e & !mask != 0) {
-        section.error(format!("`equals` {equals:#x} has bits outside the mask {mask:#x} and is never true"), "");
+        section
+            .error(format!("`equals` {equals:#x} has bits outside the mask {mask:#x} and is never true"), "");
         return None;
     }
     Some(StatusRule { mask, equals, set: set? })

@@ -23,7 +23,8 @@ fn check(text: &str, shape: Shape, expected: &str) {
     let items = items(text);
     let blocks = blocks(&items, &vec![Mark::default(); items.len()], shape);
     let letter = |t: Table| ["h", "i", "c", "d"][Table::ALL.iter().position(|x| *x == t).unwrap()];
-    let shown: Vec<_> = blocks.iter().map(|b| format!("{}{}+{}", letter(b.table), b.address, b.count)).collect();
+    let shown: Vec<_> =
+        blocks.iter().map(|b| format!("{}{}+{}", letter(b.table), b.address, b.count)).collect();
     assert_eq!(shown.join(" "), expected, "of {text}");
 }
 

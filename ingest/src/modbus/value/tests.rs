@@ -51,7 +51,11 @@ fn sixty_four_bits_in_the_four_orders() {
     ];
     for (order, float, whole) in cases {
         assert_eq!(raw(&words(&float), Type::F64, order, 0), Some(-273.15), "{order}");
-        assert_eq!(raw(&words(&whole), Type::U64, order, 0), Some(0x0001_0203_0405_0607u64 as f64), "{order}");
+        assert_eq!(
+            raw(&words(&whole), Type::U64, order, 0),
+            Some(0x0001_0203_0405_0607u64 as f64),
+            "{order}"
+        );
     }
     assert_eq!(raw(&[0xffff, 0xffff, 0xffff, 0xfffe], Type::I64, Order::Abcd, 0), Some(-2.0));
 }
@@ -86,7 +90,7 @@ fn scale_and_offset_give_the_decimal() {
         (35.0, 0.05, 0.0, 1.75),
         (300.0, 1.0, -273.15, 26.85),
         (1.0, -1.0, 1.0, 0.0),
-        (7.0, 1.0 / 3.0, 0.0, 7.0 / 3.0),
+        (7.0, 1.0 / 3.0, 0.0, 7.0 * (1.0 / 3.0)),
         (2.0, 1e12, 0.0, 2e12),
     ] {
         assert_eq!(Linear::new(scale, offset).apply(raw), value, "{raw} * {scale} + {offset}");
