@@ -298,3 +298,6 @@ fn replay(common: &Common, section: &Section<'_>, units: &[u8]) -> Option<(Repla
     });
     Some((Replay { start: start?, step: step?.value, row: None }, row))
 }
+
+#[cfg(test)]
+mod tests;

@@ -250,3 +250,6 @@ impl UnitState {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;
