@@ -13,6 +13,7 @@ pub mod deliver;
 pub mod keys;
 pub mod metrics;
 pub mod modbus;
+pub mod probe;
 pub mod testing;
 
 pub use builder::DeliveryBuilder;

@@ -95,6 +95,11 @@ impl Order {
         Self::WORDS.iter().position(|w| *w == word).map(|i| Self::ALL[i])
     }
 
+    /// Whether one register reads in it as in another order: it has no order of words.
+    pub fn same_for_one_register(self) -> bool {
+        self.words_reversed()
+    }
+
     fn words_reversed(self) -> bool {
         matches!(self, Order::Cdab | Order::Dcba)
     }

@@ -2,6 +2,8 @@
 
 use super::device::Device;
 use super::setup::{rows, start, values};
+use crate::modbus::plan::Table;
+use crate::probe::{ProbeError, probe};
 use crate::testing::{Mood as SinkMood, NOW};
 use model::{PointId, status};
 
@@ -128,5 +130,22 @@ async fn a_replay_without_row_numbers_counts_its_whole_polls() {
         assert_eq!(row.1, start + n as i64 * 30_000_000);
     }
     assert_eq!(values(&taken, "T1")[..4], [50.0, 51.0, 52.0, 53.0]);
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_probe_reads_registers_bits_and_more_than_one_request_holds() {
+    let device = Device::start(1).await;
+    device.set(3, 3, 0, &(0..130).collect::<Vec<_>>());
+    device.set(3, 2, 0, &[1, 0, 1]);
+    let addr = device.addr.to_string();
+    let report = probe(&addr, 3, Table::Holding, 0, 130).await.unwrap();
+    assert_eq!(report.places.iter().map(|p| p.raw).collect::<Vec<_>>(), (0..130).collect::<Vec<_>>());
+    let report = probe(&format!("tcp://{addr}"), 3, Table::Discrete, 0, 3).await.unwrap();
+    assert_eq!(report.places.iter().map(|p| p.raw).collect::<Vec<_>>(), [1, 0, 1]);
+    assert!(report.values.is_empty() && report.to_string().contains("bit"));
+    let error = probe(&addr, 3, Table::Holding, 126, 5).await.unwrap_err();
+    assert!(matches!(error, ProbeError::Device { .. }), "{error}");
+    assert!(error.to_string().ends_with("unit 3, holding 126: exception 2, illegal data address"), "{error}");
     device.stop().await;
 }
