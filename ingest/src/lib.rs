@@ -13,6 +13,8 @@ pub mod deliver;
 pub mod keys;
 pub mod metrics;
 pub mod modbus;
+pub mod national;
+pub mod outlet;
 pub mod probe;
 pub mod testing;
 
@@ -118,7 +120,7 @@ impl Context {
 
 /// All protocols, one line each.
 pub fn kinds() -> &'static [Kind] {
-    const KINDS: &[Kind] = &[modbus::KIND];
+    const KINDS: &[Kind] = &[modbus::KIND, national::KIND];
     KINDS
 }
 

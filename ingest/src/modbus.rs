@@ -8,23 +8,22 @@
 //!   left to a back-off and costs the others nothing ([`poll`]); an exception is an answer ([`unit`]).
 //! - Modbus has no time: readings have receive time and the bit `no_device_time`; they are at least once. A replay
 //!   counts its rows ([`config::Replay`]).
-//! - Polling is held, not given up, while the log does not take readings ([`outlet`]).
+//! - Polling is held, not given up, while the log does not take readings ([`crate::outlet`]).
 
 pub mod config;
 pub mod keys;
 pub mod link;
-pub mod outlet;
 pub mod plan;
 pub mod poll;
 pub mod unit;
 pub mod value;
 
 use crate::configure::{Common, Kind, Protocol};
+use crate::outlet::Outlet;
 use crate::{Context, Source};
 use async_trait::async_trait;
 use config::Config;
 use model::toml_file::Section;
-use outlet::Outlet;
 use poll::Poller;
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};

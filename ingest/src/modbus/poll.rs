@@ -10,11 +10,11 @@
 
 use super::config::{Config, Replay, RowConfig};
 use super::link::{Fault, Link, Target};
-use super::outlet::Outlet;
 use super::plan::Block;
 use super::unit::UnitState;
 use crate::backoff::Backoff;
 use crate::metrics::SourceMetrics;
+use crate::outlet::Outlet;
 use crate::{Context, DeliveryBuilder, SinkError};
 use prometheus::IntCounter;
 use std::collections::VecDeque;
@@ -283,7 +283,7 @@ impl Poller {
         if delivery.readings.is_empty() && delivery.unknown.is_empty() && delivery.refused.is_empty() {
             return Ok(());
         }
-        if outlet.send(delivery).await? {
+        if outlet.send(delivery).await?.waited {
             self.events.held.inc();
         }
         Ok(())

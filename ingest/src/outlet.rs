@@ -1,8 +1,8 @@
-//! From the poller to the log: a task of its own that keeps several deliveries under way in order, so that polling waits
-//! for the log only when the log is far behind.
+//! From a source that polls or scans to the log: a task of its own that keeps several deliveries under way in order, so
+//! that the source waits for the log only when the log is far behind.
 //!
 //! When the log does not take a delivery, nothing newer is handed over until it has taken this one: the window is let run
-//! out, what was refused is tried again in order, and the poller is held at the full channel meanwhile.
+//! out, what was refused is tried again in order, and the source is held at the full queue meanwhile.
 
 use crate::deliver::deliver;
 use crate::metrics::{SourceMetrics, Tally};
@@ -10,7 +10,7 @@ use crate::{Context, Delivery, SinkError};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -21,10 +21,23 @@ const QUEUE: usize = 4;
 /// How long what is under way is waited for at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// The poller's end.
+/// The source's end.
 pub struct Outlet {
-    queue: mpsc::Sender<Delivery>,
+    queue: mpsc::Sender<Item>,
     task: JoinHandle<()>,
+}
+
+/// A delivery that was handed over.
+pub struct Sent {
+    /// It had to wait, because the log is behind.
+    pub waited: bool,
+    /// Comes when the delivery is durable; fails when it is given up because firedamp stops.
+    pub durable: oneshot::Receiver<()>,
+}
+
+struct Item {
+    delivery: Delivery,
+    done: oneshot::Sender<()>,
 }
 
 impl Outlet {
@@ -35,16 +48,17 @@ impl Outlet {
         Self { queue, task: tokio::spawn(task.run(rest)) }
     }
 
-    /// Hands one delivery over; true when it had to wait for the log.
+    /// Hands one delivery over.
     ///
     /// # Errors
     /// When the sink is closed: nothing more will be taken.
-    pub async fn send(&self, delivery: Delivery) -> Result<bool, SinkError> {
-        match self.queue.try_send(delivery) {
-            Ok(()) => Ok(false),
-            Err(mpsc::error::TrySendError::Full(delivery)) => {
-                self.queue.send(delivery).await.map_err(|_| SinkError::Closed)?;
-                Ok(true)
+    pub async fn send(&self, delivery: Delivery) -> Result<Sent, SinkError> {
+        let (done, durable) = oneshot::channel();
+        match self.queue.try_send(Item { delivery, done }) {
+            Ok(()) => Ok(Sent { waited: false, durable }),
+            Err(mpsc::error::TrySendError::Full(item)) => {
+                self.queue.send(item).await.map_err(|_| SinkError::Closed)?;
+                Ok(Sent { waited: true, durable })
             }
             Err(mpsc::error::TrySendError::Closed(_)) => Err(SinkError::Closed),
         }
@@ -62,7 +76,7 @@ impl Outlet {
     }
 }
 
-type Done = (Delivery, Result<(), SinkError>);
+type Done = (Item, Result<(), SinkError>);
 
 struct Task {
     context: Context,
@@ -72,7 +86,7 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self, mut queue: mpsc::Receiver<Delivery>) {
+    async fn run(mut self, mut queue: mpsc::Receiver<Item>) {
         loop {
             tokio::select! {
                 // What is done first: it makes room, and a refusal must be seen before anything newer is handed over.
@@ -83,7 +97,7 @@ impl Task {
                     }
                 }
                 next = queue.recv(), if self.window.len() < WINDOW => match next {
-                    Some(delivery) => self.hand_over(delivery),
+                    Some(item) => self.hand_over(item),
                     None if self.window.is_empty() => return,
                     None => while let Some(done) = self.window.next().await {
                         if self.take(done).await.is_err() {
@@ -97,39 +111,47 @@ impl Task {
     }
 
     /// The window polls it before anything newer, so the sink sees deliveries in order.
-    fn hand_over(&mut self, delivery: Delivery) {
-        let (sink, info, kept) = (self.context.sink.clone(), self.context.info.clone(), delivery.clone());
-        self.window.push_back(Box::pin(async move { (kept, sink.accept(&info, delivery).await) }));
+    fn hand_over(&mut self, item: Item) {
+        let (sink, info, delivery) =
+            (self.context.sink.clone(), self.context.info.clone(), item.delivery.clone());
+        self.window.push_back(Box::pin(async move { (item, sink.accept(&info, delivery).await) }));
     }
 
-    async fn take(&mut self, (delivery, result): Done) -> Result<(), SinkError> {
+    fn durable(&self, item: Item) {
+        self.metrics.durable(&Tally::of(&item.delivery));
+        // Who does not care has dropped the other end.
+        let _ = item.done.send(());
+    }
+
+    async fn take(&mut self, (item, result): Done) -> Result<(), SinkError> {
         match result {
             Ok(()) => {
-                self.metrics.durable(&Tally::of(&delivery));
+                self.durable(item);
                 Ok(())
             }
             Err(SinkError::Closed) => Err(SinkError::Closed),
             Err(SinkError::Retry(why)) => {
-                tracing::warn!(source = %self.context.info.name, why, "polling is held: the log does not take readings now");
+                tracing::warn!(source = %self.context.info.name, why, "held: the log does not take readings now");
                 self.metrics.retries.inc();
-                self.hold(delivery).await
+                self.hold(item).await
             }
         }
     }
 
-    async fn hold(&mut self, first: Delivery) -> Result<(), SinkError> {
+    async fn hold(&mut self, first: Item) -> Result<(), SinkError> {
         let mut again = vec![first];
-        while let Some((delivery, result)) = self.window.next().await {
+        while let Some((item, result)) = self.window.next().await {
             match result {
-                Ok(()) => self.metrics.durable(&Tally::of(&delivery)),
-                Err(SinkError::Retry(_)) => again.push(delivery),
+                Ok(()) => self.durable(item),
+                Err(SinkError::Retry(_)) => again.push(item),
                 Err(SinkError::Closed) => return Err(SinkError::Closed),
             }
         }
-        for delivery in again {
-            deliver(&self.context, &self.metrics, delivery, &self.stop).await?;
+        for item in again {
+            deliver(&self.context, &self.metrics, item.delivery, &self.stop).await?;
+            let _ = item.done.send(());
         }
-        tracing::info!(source = %self.context.info.name, "polling goes on");
+        tracing::info!(source = %self.context.info.name, "goes on");
         Ok(())
     }
 }
