@@ -11,8 +11,10 @@ pub mod builder;
 pub mod configure;
 pub mod deliver;
 pub mod keys;
+pub mod mapping;
 pub mod metrics;
 pub mod modbus;
+pub mod mqtt;
 pub mod national;
 pub mod outlet;
 pub mod probe;
@@ -120,7 +122,16 @@ impl Context {
 
 /// All protocols, one line each.
 pub fn kinds() -> &'static [Kind] {
-    const KINDS: &[Kind] = &[modbus::KIND, national::KIND];
+    const KINDS: &[Kind] = &[
+        Kind {
+            name: "mqtt",
+            doc: "JSON messages of an MQTT broker",
+            keys: mqtt::KEYS,
+            configure: mqtt::configure,
+        },
+        modbus::KIND,
+        national::KIND,
+    ];
     KINDS
 }
 

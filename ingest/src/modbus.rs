@@ -75,6 +75,7 @@ impl Source for Modbus {
         }
         drop(poller);
         metrics.connected.set(0);
+        context.health.write().expect("no holder of this lock panics").up = false;
         if !outlet.close().await {
             tracing::warn!(source = %context.info.name, "stopped with readings that the log had not taken in time");
         }

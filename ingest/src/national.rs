@@ -158,6 +158,7 @@ impl Source for National {
             () = too_late => {}
         }
         metrics.connected.set(0);
+        context.health.write().expect("no holder of this lock panics").up = false;
         if !outlet.close().await {
             tracing::warn!(source = %context.info.name, "stopped with files that the log had not taken in time");
         }

@@ -27,7 +27,8 @@ pub enum Mood {
 
 /// A sink in memory.
 pub struct ScriptSink {
-    taken: Mutex<Vec<Delivery>>,
+    /// With the number of the call that brought it: a sink keeps the order of calls.
+    taken: Mutex<Vec<(u64, Delivery)>>,
     rows: watch::Sender<u64>,
     mood: watch::Sender<Mood>,
     /// Calls of `accept` so far.
@@ -51,9 +52,11 @@ impl ScriptSink {
         self.mood.send_replace(mood);
     }
 
-    /// What it took so far.
+    /// What it took so far, in the order of the calls.
     pub fn taken(&self) -> Vec<Delivery> {
-        self.taken.lock().expect("no holder panics").clone()
+        let mut taken = self.taken.lock().expect("no holder panics").clone();
+        taken.sort_by_key(|(call, _)| *call);
+        taken.into_iter().map(|(_, delivery)| delivery).collect()
     }
 
     /// Readings, unknown ones, positions and refusals it took so far.
@@ -80,7 +83,11 @@ impl ScriptSink {
 #[async_trait]
 impl Sink for ScriptSink {
     async fn accept(&self, _: &SourceInfo, delivery: Delivery) -> Result<(), SinkError> {
-        self.calls.send_modify(|n| *n += 1);
+        let mut call = 0;
+        self.calls.send_modify(|n| {
+            *n += 1;
+            call = *n;
+        });
         let mut mood = self.mood.subscribe();
         let now = *mood.wait_for(|m| *m != Mood::Stall).await.map_err(|_| SinkError::Closed)?;
         match now {
@@ -90,7 +97,7 @@ impl Sink for ScriptSink {
                 let refused: u64 = delivery.refused.iter().map(|r| r.count).sum();
                 let positions = delivery.positions.as_ref().map_or(0, |p| p.rows.len());
                 let rows = (delivery.readings.len() + delivery.unknown.len() + positions) as u64 + refused;
-                self.taken.lock().expect("no holder panics").push(delivery);
+                self.taken.lock().expect("no holder panics").push((call, delivery));
                 self.rows.send_modify(|n| *n += rows);
                 Ok(())
             }

@@ -1,0 +1,219 @@
+//! Against a scripted broker: what exactly goes over the wire, and when.
+
+use super::*;
+use ingest::testing::Mood;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const CONNECT: u8 = 1;
+const PUBACK: u8 = 4;
+const SUBSCRIBE: u8 = 8;
+const PINGREQ: u8 = 12;
+const DISCONNECT: u8 = 14;
+
+/// One connection of the source, seen from the broker.
+struct Peer {
+    stream: TcpStream,
+    v5: bool,
+}
+
+impl Peer {
+    /// Accepts a connection, its CONNECT and its SUBSCRIBE of the topics, which is answered with `code`.
+    async fn accept(listener: &TcpListener, v5: bool, session_present: bool, code: u8) -> Self {
+        let (stream, _) = patiently("a connection", listener.accept()).await.expect("loopback");
+        let mut peer = Self { stream, v5 };
+        let (kind, body) = peer.read().await;
+        assert_eq!(kind, CONNECT);
+        let clean = body[7] & 2 != 0;
+        assert!(!clean, "the session must be a persistent one");
+        peer.write(0x20, &[&[u8::from(session_present), 0][..], peer.no_properties()].concat()).await;
+        peer.answer_subscribe(code).await;
+        peer
+    }
+
+    async fn answer_subscribe(&mut self, code: u8) {
+        loop {
+            let (kind, body) = self.read().await;
+            assert_eq!(kind, SUBSCRIBE);
+            let system = body.windows(4).any(|w| w == b"$SYS");
+            let code = if system { 0x80 } else { code };
+            self.write(0x90, &[&body[..2], self.no_properties(), &[code]].concat()).await;
+            if system {
+                return;
+            }
+        }
+    }
+
+    fn no_properties(&self) -> &'static [u8] {
+        if self.v5 { &[0] } else { &[] }
+    }
+
+    /// The next packet: its kind and what follows its length.
+    async fn read(&mut self) -> (u8, Vec<u8>) {
+        patiently("a packet", async {
+            let first = self.stream.read_u8().await.expect("the source is there");
+            let (mut len, mut shift) = (0usize, 0);
+            loop {
+                let byte = self.stream.read_u8().await.expect("a length");
+                len |= usize::from(byte & 0x7f) << shift;
+                shift += 7;
+                if byte & 0x80 == 0 {
+                    break;
+                }
+            }
+            let mut body = vec![0; len];
+            self.stream.read_exact(&mut body).await.expect("the rest of the packet");
+            (first >> 4, body)
+        })
+        .await
+    }
+
+    /// The next packet that is not a ping; pings are answered.
+    async fn read_answering_pings(&mut self) -> (u8, Vec<u8>) {
+        loop {
+            match self.read().await {
+                (PINGREQ, _) => self.write(0xd0, &[]).await,
+                other => return other,
+            }
+        }
+    }
+
+    async fn write(&mut self, first: u8, body: &[u8]) {
+        assert!(body.len() < 128, "one byte of length is enough for these tests");
+        let packet = [&[first, body.len() as u8][..], body].concat();
+        self.stream.write_all(&packet).await.expect("the source reads");
+    }
+
+    /// Sends a reading with QoS 1.
+    async fn publish(&mut self, id: u16, value: usize) {
+        let topic = b"mine/M1/gas/T1";
+        let payload = reading(value);
+        let body =
+            [&[0, topic.len() as u8][..], topic, &id.to_be_bytes(), self.no_properties(), payload.as_bytes()]
+                .concat();
+        self.write(0x32, &body).await;
+    }
+
+    async fn expect_puback(&mut self, id: u16) {
+        let (kind, body) = self.read_answering_pings().await;
+        assert_eq!((kind, &body[..2]), (PUBACK, &id.to_be_bytes()[..]));
+    }
+}
+
+async fn listen() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let port = listener.local_addr().expect("bound").port();
+    (listener, port)
+}
+
+fn version(v5: bool) -> &'static str {
+    if v5 { "5" } else { "3.1.1" }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_log_stops_acknowledgements_but_not_pings() {
+    for (v5, keep_alive) in [(false, "1s"), (true, "5s")] {
+        let (listener, port) = listen().await;
+        let fixture = Fixture::new(0);
+        fixture.sink.set(Mood::Stall);
+        let more = format!("{GAS}\nkeep_alive = \"{keep_alive}\"");
+        let running = Running::start(&fixture, source(port, version(v5), &more));
+        let mut peer = Peer::accept(&listener, v5, false, 1).await;
+        for (id, value) in [(7, 1), (3, 2), (9, 3)] {
+            peer.publish(id, value).await;
+        }
+        patiently("a delivery under way", fixture.sink.wait_calls(1)).await;
+        for _ in 0..if v5 { 1 } else { 3 } {
+            let (kind, _) = peer.read().await;
+            assert_eq!(kind, PINGREQ, "something was acknowledged before it was durable");
+            peer.write(0xd0, &[]).await;
+        }
+        fixture.sink.set(Mood::Take);
+        for id in [7, 3, 9] {
+            peer.expect_puback(id).await;
+        }
+        assert_eq!(values(&fixture), [1, 2, 3]);
+        running.stop.cancel();
+        assert_eq!(peer.read_answering_pings().await.0, DISCONNECT);
+        drop(peer);
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_acknowledgement_of_an_earlier_connection_is_thrown_away() {
+    for v5 in [false, true] {
+        let (listener, port) = listen().await;
+        let fixture = Fixture::new(0);
+        fixture.sink.set(Mood::Stall);
+        let running = Running::start(&fixture, source(port, version(v5), GAS));
+        let mut peer = Peer::accept(&listener, v5, false, 1).await;
+        peer.publish(1, 1).await;
+        patiently("the delivery", fixture.sink.wait_calls(1)).await;
+        drop(peer);
+        health(&fixture, "down", |h| !h.up).await;
+        fixture.sink.set(Mood::Take);
+
+        // The new connection uses the same packet id for another message: only that one may be acknowledged, when it came.
+        let mut peer = Peer::accept(&listener, v5, true, 1).await;
+        assert_eq!(fixture.sink.rows(), 1, "connected before the earlier connection was settled");
+        fixture.sink.set(Mood::Stall);
+        peer.publish(1, 2).await;
+        patiently("the second delivery", fixture.sink.wait_calls(2)).await;
+        peer.publish(2, 3).await;
+        fixture.sink.set(Mood::Take);
+        peer.expect_puback(1).await;
+        peer.expect_puback(2).await;
+        assert_eq!(fixture.context.metrics.source("test").stale_acks.get(), 1);
+        drop(peer);
+        running.stop().await;
+        assert_eq!(values(&fixture), [1, 2, 3]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_are_subscribed_on_each_connection_and_a_refusal_is_told() {
+    for (v5, refused, told) in [(false, 0x80, "not allowed"), (true, 0x87, "NotAuthorized")] {
+        let (listener, port) = listen().await;
+        let fixture = Fixture::new(0);
+        let running = Running::start(&fixture, source(port, version(v5), GAS));
+        let peer = Peer::accept(&listener, v5, false, refused).await;
+        let said = format!("the broker refuses topic `mine/+/gas/+`: {told}");
+        health(&fixture, "refused", |h| h.up && h.message == said).await;
+        drop(peer);
+        let peer = Peer::accept(&listener, v5, true, 0).await;
+        health(&fixture, "granted QoS 0", |h| h.up && h.message.contains("only QoS 0")).await;
+        drop(peer);
+        let mut peer = Peer::accept(&listener, v5, true, 1).await;
+        health(&fixture, "well", |h| h.up && h.message.is_empty()).await;
+        running.stop.cancel();
+        assert_eq!(peer.read_answering_pings().await.0, DISCONNECT);
+        drop(peer);
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rubbish_from_the_broker_is_a_lost_connection() {
+    let (listener, port) = listen().await;
+    let fixture = Fixture::new(0);
+    let running = Running::start(&fixture, source(port, "5", GAS));
+    let mut peer = Peer::accept(&listener, true, false, 1).await;
+    up(&fixture).await;
+    peer.stream.write_all(&[0xff; 64]).await.unwrap();
+    health(&fixture, "down", |h| !h.up && h.message.contains("lost")).await;
+    let mut peer = Peer::accept(&listener, true, true, 1).await;
+    peer.publish(1, 1).await;
+    peer.expect_puback(1).await;
+    drop(peer);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_never_answers_does_not_hold_up_the_stop() {
+    let (_listener, port) = listen().await;
+    let fixture = Fixture::new(0);
+    let running = Running::start(&fixture, source(port, "5", GAS));
+    running.stop().await;
+    assert!(!fixture.health().up);
+}
