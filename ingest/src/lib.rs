@@ -13,7 +13,11 @@ pub mod deliver;
 pub mod keys;
 pub mod mapping;
 pub mod metrics;
+pub mod modbus;
 pub mod mqtt;
+pub mod national;
+pub mod outlet;
+pub mod probe;
 pub mod push;
 pub mod testing;
 
@@ -119,12 +123,16 @@ impl Context {
 
 /// All protocols, one line each.
 pub fn kinds() -> &'static [Kind] {
-    const KINDS: &[Kind] = &[Kind {
-        name: "mqtt",
-        doc: "JSON messages of an MQTT broker",
-        keys: mqtt::KEYS,
-        configure: mqtt::configure,
-    }];
+    const KINDS: &[Kind] = &[
+        Kind {
+            name: "mqtt",
+            doc: "JSON messages of an MQTT broker",
+            keys: mqtt::KEYS,
+            configure: mqtt::configure,
+        },
+        modbus::KIND,
+        national::KIND,
+    ];
     KINDS
 }
 

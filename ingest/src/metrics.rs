@@ -19,6 +19,7 @@ pub struct Metrics {
     broker_dropped: IntCounterVec,
     connected: IntGaugeVec,
     under_way: IntGaugeVec,
+    events: IntCounterVec,
 }
 
 fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
@@ -71,6 +72,11 @@ impl Default for Metrics {
             ),
             connected: gauge("firedamp_ingest_connected", "Links of the source that are up"),
             under_way: gauge("firedamp_ingest_under_way", "Messages received and not yet durable"),
+            events: counter(
+                "firedamp_ingest_events_total",
+                "What else happens at a source, by event: time-outs, exceptions, skipped polls, files by result",
+                &["source", "event"],
+            ),
         }
     }
 }
@@ -82,7 +88,7 @@ impl Metrics {
     /// When they are registered there already.
     pub fn register(registry: &Registry) -> prometheus::Result<Arc<Self>> {
         let this = Self::default();
-        let all: [Box<dyn Collector>; 10] = [
+        let all: [Box<dyn Collector>; 11] = [
             Box::new(this.readings.clone()),
             Box::new(this.unknown.clone()),
             Box::new(this.positions.clone()),
@@ -93,6 +99,7 @@ impl Metrics {
             Box::new(this.broker_dropped.clone()),
             Box::new(this.connected.clone()),
             Box::new(this.under_way.clone()),
+            Box::new(this.events.clone()),
         ];
         for collector in all {
             registry.register(collector)?;
@@ -114,6 +121,7 @@ impl Metrics {
             broker_dropped: self.broker_dropped.with_label_values(&[name]),
             connected: self.connected.with_label_values(&[name]),
             under_way: self.under_way.with_label_values(&[name]),
+            events: self.events.clone(),
         }
     }
 }
@@ -138,9 +146,15 @@ pub struct SourceMetrics {
     pub connected: IntGauge,
     /// Messages received and not yet durable.
     pub under_way: IntGauge,
+    events: IntCounterVec,
 }
 
 impl SourceMetrics {
+    /// The counter of one kind of event of this source; a protocol resolves its fixed set of words when it starts.
+    pub fn event(&self, event: &'static str) -> IntCounter {
+        self.events.with_label_values(&[&*self.name, event])
+    }
+
     /// Counts what a delivery held, once, when it is durable.
     pub fn durable(&self, tally: &Tally) {
         self.readings.inc_by(tally.readings);
