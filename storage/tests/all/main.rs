@@ -1,0 +1,4 @@
+//! Tests of the storage from outside: one binary, for each links DataFusion.
+
+mod basics;
+mod rig;
