@@ -1,7 +1,10 @@
 //! Rows of `readings` as Arrow columns, built row by row in order: used to write files and to show the tail to queries.
 
 use crate::schema::Table;
-use arrow::array::{Array, ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray, make_view};
+use arrow::array::{
+    Array, ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringViewArray,
+    TimestampMicrosecondArray, make_view,
+};
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use model::Micros;
 use std::sync::Arc;
@@ -38,7 +41,9 @@ impl Texts {
         self.last = None;
         let bytes: Buffer = std::mem::take(&mut self.bytes).into();
         let views: ScalarBuffer<u128> = std::mem::take(&mut self.views).into();
-        Arc::new(StringViewArray::try_new(views, vec![bytes], None).expect("views point at the text just written"))
+        Arc::new(
+            StringViewArray::try_new(views, vec![bytes], None).expect("views point at the text just written"),
+        )
     }
 }
 
@@ -102,11 +107,17 @@ impl Columns {
     /// The rows as a batch of `readings`; it is empty afterwards.
     pub fn finish(&mut self) -> RecordBatch {
         let value = std::mem::take(&mut self.value);
-        let nulls = value.iter().any(|v| v.is_nan()).then(|| value.iter().map(|v| !v.is_nan()).collect::<NullBuffer>());
+        let nulls = value
+            .iter()
+            .any(|v| v.is_nan())
+            .then(|| value.iter().map(|v| !v.is_nan()).collect::<NullBuffer>());
         let columns: Vec<ArrayRef> = vec![
             self.site.finish(),
             self.point.finish(),
-            Arc::new(TimestampMicrosecondArray::new(std::mem::take(&mut self.time).into(), None).with_timezone("UTC")),
+            Arc::new(
+                TimestampMicrosecondArray::new(std::mem::take(&mut self.time).into(), None)
+                    .with_timezone("UTC"),
+            ),
             Arc::new(Float64Array::new(value.into(), nulls)),
             Arc::new(Int32Array::new(std::mem::take(&mut self.status).into(), None)),
             self.source.finish(),
@@ -114,6 +125,7 @@ impl Columns {
             Arc::new(Int64Array::new(std::mem::take(&mut self.offset).into(), None)),
         ];
         debug_assert!(columns.iter().all(|c| c.len() == columns[0].len()));
-        RecordBatch::try_new(Table::Readings.file_schema(), columns).expect("the columns are those of the table's schema")
+        RecordBatch::try_new(Table::Readings.file_schema(), columns)
+            .expect("the columns are those of the table's schema")
     }
 }

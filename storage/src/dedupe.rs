@@ -6,8 +6,9 @@
 //! after a start) are *suspects*: they wait unseen and are looked up together in the files of their days and in the tail,
 //! before a flush or a query, whichever comes first.
 //!
-//! Where rows of the record are in the table already (a crash came between the commits of two tables), only rows with a
-//! smaller offset count as standing before, and the account of the record comes out as it would have.
+//! Where rows of the record are in the table already (a crash came between the commits of two tables), all of them are
+//! suspects again; only rows of the table with a smaller offset count as standing before, and the account of the record
+//! comes out as it would have.
 
 use crate::error::StorageError;
 use crate::names::Names;
@@ -133,8 +134,13 @@ struct Decider<'a> {
 ///
 /// # Errors
 /// When the files cannot be read; nothing has changed then.
-pub async fn decide(question: &Question, before: &Before, engine: &Engine) -> Result<Vec<bool>, StorageError> {
-    let mut decider = Decider { question, by_key: AHashMap::new(), duplicate: vec![false; question.asked.len()] };
+pub async fn decide(
+    question: &Question,
+    before: &Before,
+    engine: &Engine,
+) -> Result<Vec<bool>, StorageError> {
+    let mut decider =
+        Decider { question, by_key: AHashMap::new(), duplicate: vec![false; question.asked.len()] };
     for (at, asked) in question.asked.iter().enumerate() {
         decider.by_key.entry((asked.suspect.dense, asked.suspect.time)).or_default().push(at as u32);
     }
@@ -154,7 +160,9 @@ struct Known<'a> {
     value: f64,
     status: i32,
     source: &'a str,
-    offset: u64,
+    /// Of a row in a file. A row in the tail always stands before: it was newer than all when it came, or was decided
+    /// before.
+    offset: Option<u64>,
 }
 
 fn same_value(a: f64, b: f64) -> bool {
@@ -170,7 +178,7 @@ impl Decider<'_> {
         for at in suspects {
             let asked = &self.question.asked[*at as usize];
             let same = same_value(known.value, asked.suspect.value)
-                && known.offset < asked.offset
+                && known.offset.is_none_or(|o| o < asked.offset)
                 && *known.source == *asked.source;
             self.duplicate[*at as usize] |= same;
         }
@@ -189,7 +197,7 @@ impl Decider<'_> {
             for row in (start..rows.end).take_while(|row| chunk.time(*row) == time) {
                 let origin = chunk.origin(row);
                 let (value, status) = (chunk.value(row), chunk.status(row));
-                self.compare((dense, time), &Known { value, status, source: &origin.source, offset: origin.offset });
+                self.compare((dense, time), &Known { value, status, source: &origin.source, offset: None });
             }
         }
     }
@@ -204,7 +212,7 @@ impl Decider<'_> {
                 let key = (here, segment.rows.time[row]);
                 if self.by_key.contains_key(&key) {
                     let (value, status) = (segment.rows.value[row], segment.rows.status[row]);
-                    self.compare(key, &Known { value, status, source: &segment.source, offset: segment.offset });
+                    self.compare(key, &Known { value, status, source: &segment.source, offset: None });
                 }
             }
         }
@@ -266,7 +274,7 @@ impl Decider<'_> {
                 value,
                 status: status.value(row),
                 source: source.value(row),
-                offset: offset.value(row) as u64,
+                offset: Some(offset.value(row) as u64),
             };
             self.compare((dense, time.value(row)), &known);
         }

@@ -91,8 +91,6 @@ impl From<StorageError> for CommitError {
 /// The files of a table at one version: what a query is pinned to.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Version of the Delta table.
-    pub version: u64,
     /// Its files, by path.
     pub files: Vec<Arc<FileMeta>>,
 }
@@ -105,6 +103,8 @@ pub struct DeltaLog {
     version: u64,
     files: BTreeMap<String, Arc<FileMeta>>,
     txns: HashMap<String, i64>,
+    /// The commit last tried, and whether it was seen in the log.
+    tried: (String, bool),
 }
 
 impl DeltaLog {
@@ -112,10 +112,15 @@ impl DeltaLog {
     ///
     /// # Errors
     /// When the store does not answer, or what lies there is not this table.
-    pub async fn open(lake: &Arc<dyn ObjectStore>, table: Table, create: bool) -> Result<Option<Self>, StorageError> {
+    pub async fn open(
+        lake: &Arc<dyn ObjectStore>,
+        table: Table,
+        create: bool,
+    ) -> Result<Option<Self>, StorageError> {
         let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(lake.clone(), Path::from(table.name())));
         // The scheme is never resolved: the stores are handed over. The path must be the table's place below the root.
-        let location = Url::parse(&format!("memory:///{}/", table.name())).expect("table names are plain words");
+        let location =
+            Url::parse(&format!("memory:///{}/", table.name())).expect("table names are plain words");
         let kernel = default_logstore(store.clone(), lake.clone(), &location, &StorageConfig::default());
         let wrong = |e: DeltaTableError| delta_error(table, e);
         if !kernel.is_delta_table_location().await.map_err(wrong)? {
@@ -134,16 +139,16 @@ impl DeltaLog {
             }
             let day = view.partition_values_map().remove(DAY_COLUMN).flatten();
             let stats = view.stats().unwrap_or_default();
-            let meta = FileMeta::read(table, &view.path(), view.size(), view.modification_time(), day.as_deref(), &stats);
+            let meta = FileMeta::read(table, &view.path(), view.size(), day.as_deref(), &stats);
             files.insert(meta.path.clone(), Arc::new(meta));
         }
         let txns = txns::load(table, store.as_ref(), version).await?;
-        Ok(Some(Self { table, store, kernel, version, files, txns }))
+        Ok(Some(Self { table, store, kernel, version, files, txns, tried: Default::default() }))
     }
 
     /// The files at the version known here.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::new(Snapshot { version: self.version, files: self.files.values().cloned().collect() })
+        Arc::new(Snapshot { files: self.files.values().cloned().collect() })
     }
 
     /// Version known here.
@@ -171,24 +176,31 @@ impl DeltaLog {
     /// # Errors
     /// [`CommitError`]; the table is then as other writers left it.
     pub async fn commit(&mut self, change: &Change, now_ms: i64) -> Result<(), CommitError> {
+        if self.tried.0 != change.id {
+            self.tried = (change.id.clone(), false);
+        }
         let actions = actions::of(change, now_ms, &self.files);
         for _ in 0..ATTEMPTS_MAX {
+            if self.tried.1 {
+                return Ok(());
+            }
             self.check(change)?;
             let bytes = actions::encode(&actions);
             let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-            let failed = match self.store.put_opts(&version_path(self.version + 1), bytes.into(), options).await {
-                Ok(_) => {
-                    self.version += 1;
-                    self.apply(&actions)?;
-                    return Ok(());
-                }
-                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => None,
-                Err(e) => Some(e),
-            };
-            if self.read_new(Some(&change.id)).await? {
-                return Ok(());
-            }
-            if let Some(e) = failed {
+            let failed =
+                match self.store.put_opts(&version_path(self.version + 1), bytes.into(), options).await {
+                    Ok(_) => {
+                        self.version += 1;
+                        self.apply(&actions)?;
+                        return Ok(());
+                    }
+                    Err(
+                        object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. },
+                    ) => None,
+                    Err(e) => Some(e),
+                };
+            self.refresh().await?;
+            if let (Some(e), false) = (failed, self.tried.1) {
                 return Err(StorageError::from(e).into());
             }
         }
@@ -196,12 +208,23 @@ impl DeltaLog {
         Err(StorageError::Unavailable(format!("table `{}`: {message}", self.table.name())).into())
     }
 
-    /// Reads versions that others committed.
+    /// Reads and applies the versions that came since.
     ///
     /// # Errors
     /// When the store does not answer, or another program changed the table's shape.
     pub async fn refresh(&mut self) -> Result<(), StorageError> {
-        self.read_new(None).await.map(|_| ())
+        loop {
+            let next = self.version + 1;
+            let bytes = match self.store.get(&version_path(next)).await {
+                Ok(got) => got.bytes().await?,
+                Err(object_store::Error::NotFound { .. }) => return Ok(()),
+                Err(e) => return Err(e.into()),
+            };
+            let actions = get_actions(next, &bytes).map_err(|e| delta_error(self.table, e))?;
+            self.tried.1 |= actions::has_id(&actions, &self.tried.0);
+            self.version = next;
+            self.apply(&actions)?;
+        }
     }
 
     fn check(&self, change: &Change) -> Result<(), CommitError> {
@@ -217,23 +240,6 @@ impl DeltaLog {
         }
     }
 
-    /// Reads and applies all newer versions; whether the commit `id` was among them.
-    async fn read_new(&mut self, id: Option<&str>) -> Result<bool, StorageError> {
-        let mut found = false;
-        loop {
-            let next = self.version + 1;
-            let bytes = match self.store.get(&version_path(next)).await {
-                Ok(got) => got.bytes().await?,
-                Err(object_store::Error::NotFound { .. }) => return Ok(found),
-                Err(e) => return Err(e.into()),
-            };
-            let actions = get_actions(next, &bytes).map_err(|e| delta_error(self.table, e))?;
-            found |= id.is_some_and(|id| actions::has_id(&actions, id));
-            self.version = next;
-            self.apply(&actions)?;
-        }
-    }
-
     fn apply(&mut self, actions: &[Action]) -> Result<(), StorageError> {
         for action in actions {
             match action {
@@ -243,7 +249,7 @@ impl DeltaLog {
                     }
                     let day = add.partition_values.get(DAY_COLUMN).and_then(Option::as_deref);
                     let stats = add.stats.as_deref().unwrap_or_default();
-                    let meta = FileMeta::read(self.table, &add.path, add.size, add.modification_time, day, stats);
+                    let meta = FileMeta::read(self.table, &add.path, add.size, day, stats);
                     self.files.insert(meta.path.clone(), Arc::new(meta));
                 }
                 Action::Remove(remove) => {
@@ -255,7 +261,10 @@ impl DeltaLog {
                 Action::Protocol(_) | Action::Metadata(_) => {
                     let message = "another program changed its protocol or columns while this one was writing; \
                                    stop it, then start firedamp again";
-                    return Err(StorageError::Table { table: self.table.name().into(), message: message.into() });
+                    return Err(StorageError::Table {
+                        table: self.table.name().into(),
+                        message: message.into(),
+                    });
                 }
                 Action::Cdc(_) | Action::CommitInfo(_) | Action::DomainMetadata(_) => {}
             }
@@ -263,11 +272,29 @@ impl DeltaLog {
         Ok(())
     }
 
-    /// Writes a checkpoint at the newest version and removes log files that no reader needs any more.
+    /// Whether the table has this file.
+    pub fn has(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+    }
+
+    /// What it takes to write a checkpoint beside commits.
+    pub fn clone_for_checkpoint(&self) -> Checkpoint {
+        Checkpoint { table: self.table, kernel: self.kernel.clone() }
+    }
+}
+
+/// Writes a checkpoint.
+pub struct Checkpoint {
+    table: Table,
+    kernel: LogStoreRef,
+}
+
+impl Checkpoint {
+    /// Writes one at the newest version and removes log files that no reader needs any more.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn checkpoint(&self) -> Result<(), StorageError> {
+    pub async fn write(self) -> Result<(), StorageError> {
         let wrong = |e| delta_error(self.table, e);
         let mut table = DeltaTable::new(self.kernel.clone());
         table.load().await.map_err(wrong)?;
@@ -283,7 +310,10 @@ fn version_path(version: u64) -> Path {
 
 async fn make(table: Table, kernel: &LogStoreRef) -> Result<(), DeltaTableError> {
     let schema = table.file_schema();
-    let fields = schema.fields().iter().map(|f| StructField::new(f.name(), delta_type(f.data_type()), f.is_nullable()));
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|f| StructField::new(f.name(), delta_type(f.data_type()), f.is_nullable()));
     let day = StructField::new(DAY_COLUMN, DataType::DATE, true);
     CreateBuilder::new()
         .with_log_store(kernel.clone())
@@ -339,7 +369,9 @@ fn delta_error(table: Table, e: DeltaTableError) -> StorageError {
     match e {
         DeltaTableError::ObjectStore { source } => source.into(),
         // The kernel wraps what the store said, and the library its commits; both may pass.
-        DeltaTableError::KernelError(_) | DeltaTableError::Transaction { .. } | DeltaTableError::VersionAlreadyExists(_) => {
+        DeltaTableError::KernelError(_)
+        | DeltaTableError::Transaction { .. }
+        | DeltaTableError::VersionAlreadyExists(_) => {
             StorageError::Unavailable(format!("table `{}`: {e}", table.name()))
         }
         other => StorageError::Table { table: table.name().into(), message: other.to_string() },

@@ -72,7 +72,9 @@ pub enum QueryError {
     #[error("only reading is allowed: {0}")]
     ReadOnly(String),
     /// It ran longer than allowed.
-    #[error("the query took longer than the limit of {limit_ms} ms; narrow it (by `time` and `site`), or raise the limit (`{setting}`)")]
+    #[error(
+        "the query took longer than the limit of {limit_ms} ms; narrow it (by `time` and `site`), or raise the limit (`{setting}`)"
+    )]
     Time {
         /// The limit in milliseconds.
         limit_ms: u128,
@@ -80,7 +82,9 @@ pub enum QueryError {
         setting: &'static str,
     },
     /// It needed more memory than allowed.
-    #[error("the query needs more memory than the limit of {limit} bytes; narrow it, aggregate less at once, or raise the limit (`{setting}`): {detail}")]
+    #[error(
+        "the query needs more memory than the limit of {limit} bytes; narrow it, aggregate less at once, or raise the limit (`{setting}`): {detail}"
+    )]
     Memory {
         /// The limit in bytes.
         limit: usize,
@@ -90,7 +94,9 @@ pub enum QueryError {
         detail: String,
     },
     /// It gave more rows than allowed.
-    #[error("the query gives more rows than the limit of {limit}; add `LIMIT`, aggregate, or raise the limit (`{setting}`)")]
+    #[error(
+        "the query gives more rows than the limit of {limit}; add `LIMIT`, aggregate, or raise the limit (`{setting}`)"
+    )]
     Rows {
         /// The limit.
         limit: usize,

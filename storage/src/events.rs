@@ -13,7 +13,10 @@ use std::collections::HashSet;
 impl Inner {
     /// Which of these transitions are there.
     pub async fn known_events(&self, transitions: &[Transition]) -> Result<Vec<bool>, StorageError> {
-        let (first, last) = match (transitions.iter().map(|t| t.decided).min(), transitions.iter().map(|t| t.decided).max()) {
+        let (first, last) = match (
+            transitions.iter().map(|t| t.decided).min(),
+            transitions.iter().map(|t| t.decided).max(),
+        ) {
             (Some(first), Some(last)) => (first, last),
             _ => return Ok(Vec::new()),
         };

@@ -6,7 +6,7 @@ use crate::columns::{Columns, Row};
 use crate::delta::{NewFile, StatsBuilder, new_path};
 use crate::schema::{Table, local_day};
 use crate::tail::{Chunk, Generation};
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{SortColumn, filter_record_batch, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
 use bytes::Bytes;
@@ -35,6 +35,8 @@ pub struct Encoded {
     pub file: NewFile,
     /// Its bytes.
     pub bytes: Bytes,
+    /// Its rows.
+    pub rows: u64,
 }
 
 /// How files are made.
@@ -63,7 +65,8 @@ fn properties(table: Table, level: i32) -> WriterProperties {
         builder = builder.set_column_statistics_enabled(ColumnPath::from(*column), EnabledStatistics::Page);
     }
     for field in table.file_schema().fields() {
-        let packed = matches!(field.data_type(), arrow::datatypes::DataType::Timestamp(..)) || field.name() == "offset";
+        let packed = matches!(field.data_type(), arrow::datatypes::DataType::Timestamp(..))
+            || field.name() == "offset";
         if packed {
             let path = ColumnPath::from(field.name().as_str());
             builder = builder
@@ -100,8 +103,9 @@ impl FileWriter {
     fn finish(self) -> Encoded {
         let bytes: Bytes = self.writer.into_inner().expect("writing to memory cannot fail").into();
         let stats = self.stats.to_json(&self.table.file_schema());
-        let file = NewFile { path: new_path(self.day, &self.name), size: bytes.len() as u64, day: self.day, stats };
-        Encoded { file, bytes }
+        let file =
+            NewFile { path: new_path(self.day, &self.name), size: bytes.len() as u64, day: self.day, stats };
+        Encoded { file, bytes, rows: self.stats.rows() }
     }
 }
 
@@ -126,7 +130,8 @@ impl DayWriters {
         if batch.num_rows() == 0 {
             return;
         }
-        let column = batch.column_by_name(self.table.day_of()).expect("the table's schema has the column of its day");
+        let column =
+            batch.column_by_name(self.table.day_of()).expect("the table's schema has the column of its day");
         let times = column.as_primitive::<TimestampMicrosecondType>().values();
         let days: Vec<i32> = times.iter().map(|t| local_day(*t, self.making.zone_offset_s)).collect();
         let distinct: BTreeSet<i32> = days.iter().copied().collect();
@@ -221,7 +226,9 @@ fn write_pass(
     let mut cursors: Vec<_> = chunks
         .iter()
         .map(|c| {
-            let now = move |old: u32| names.site_ix(c.names.site(old)).expect("new names know every site of the old ones");
+            let now = move |old: u32| {
+                names.site_ix(c.names.site(old)).expect("new names know every site of the old ones")
+            };
             c.sites().map(move |(site, rows)| (now(site), rows))
         })
         .collect();
@@ -256,7 +263,8 @@ fn collect(chunk: &Chunk, at: usize, rows: Range<usize>, names: &crate::names::N
     let same = std::ptr::eq(Arc::as_ptr(&chunk.names), names);
     for row in rows {
         let old = chunk.dense_in(site_first, row);
-        let dense = if same { old } else { names.ix(chunk.names.id(old)).expect("new names know every point") };
+        let dense =
+            if same { old } else { names.ix(chunk.names.id(old)).expect("new names know every point") };
         into.push(Place { dense, chunk: at as u32, row: row as u32, time: chunk.time(row) });
     }
 }

@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+mod balance;
 mod catalog_tables;
 mod columns;
 mod dedupe;
@@ -10,9 +11,12 @@ mod delta;
 mod error;
 mod events;
 mod files;
+mod maintain;
 mod metrics;
 mod names;
 mod options;
+pub mod output;
+mod quarantine;
 mod query;
 mod schema;
 mod start;
@@ -23,8 +27,11 @@ mod tail;
 mod view;
 mod writer;
 
+pub use balance::SourceBalance;
 pub use error::{QueryError, StorageError};
+pub use maintain::Maintained;
 pub use options::{KEYS, Limits, Options, Retain, S3, Secret};
+pub use quarantine::{QuarantinedPoint, QuarantinedReading};
 pub use query::QueryStream;
 pub use storage::Storage;
 pub use writer::Flushed;

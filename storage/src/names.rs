@@ -27,7 +27,8 @@ impl Names {
     /// All points of `catalog` and of `before`.
     pub fn build(catalog: &Catalog, before: &Names) -> Self {
         let now = catalog.points().iter().zip(catalog.ids());
-        let mut all: Vec<(&str, &str, i64)> = now.map(|(p, id)| (p.site.as_str(), p.code.as_str(), id.0)).collect();
+        let mut all: Vec<(&str, &str, i64)> =
+            now.map(|(p, id)| (p.site.as_str(), p.code.as_str(), id.0)).collect();
         let gone = (0..before.len() as u32).filter(|ix| catalog.ix(PointId(before.id(*ix))).is_none());
         all.extend(gone.map(|ix| (before.site(before.site_of(ix)), before.code(ix), before.id(ix))));
         all.sort_unstable();
@@ -109,7 +110,8 @@ pub(crate) mod tests {
         let mut sites: Vec<&str> = points.iter().map(|(s, _)| *s).collect();
         sites.dedup();
         let sites = sites.iter().map(|s| (site(s), Place::default())).collect();
-        let point = |(s, p): &(&str, &str)| Point { site: (*s).into(), code: (*p).into(), ..Point::default() };
+        let point =
+            |(s, p): &(&str, &str)| Point { site: (*s).into(), code: (*p).into(), ..Point::default() };
         let points = points.iter().map(|p| (point(p), Place::default())).collect();
         let catalog = Catalog::build(sites, points, 4, &mut problems);
         assert_eq!(problems.errors(), 0, "{problems}");

@@ -1,6 +1,6 @@
 //! Settings of `[storage]`, each with its default, unit and a sentence ([`KEYS`]), read from the configuration file.
 
-use model::time::{Micros, SECOND, parse_duration, parse_size};
+use model::time::{Micros, SECOND};
 use model::toml_file::Section;
 use std::fmt;
 use std::time::Duration;
@@ -10,26 +10,50 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("url", "\"data/lake\"", "Folder of the tables, or s3://bucket/prefix."),
     ("flush", "\"60s\"", "Rows are committed to the tables at least this often."),
     ("flush_size", "\"256MiB\"", "Rows are committed earlier when the tail has grown to this size."),
-    ("tail", "\"2GiB\"", "Memory for rows not yet committed; when it is full, taking readings waits for a commit."),
+    (
+        "tail",
+        "\"2GiB\"",
+        "Memory for rows not yet committed; when it is full, taking readings waits for a commit.",
+    ),
     ("zone", "\"+08:00\"", "Zone of the local day by which the tables are partitioned."),
     ("file_rows", "16000000", "Largest number of rows in one file of a table."),
     ("compact_files", "8", "So many files of one day and alike in size are merged into one."),
     ("checkpoint", "100", "A checkpoint of a table's log each so many commits."),
-    ("keep_removed", "\"1h\"", "Files that compaction or retention took out of a table are deleted after this time."),
+    (
+        "keep_removed",
+        "\"1h\"",
+        "Files that compaction or retention took out of a table are deleted after this time.",
+    ),
     ("retain.readings", "\"90d\"", "Age at which days of `readings` are removed."),
     ("retain.person_positions", "\"90d\"", "Age at which days of `person_positions` are removed."),
     ("retain.events", "\"2y\"", "Age at which days of `events` are removed."),
-    ("retain.arrivals", "\"90d\"", "Age at which days of `arrivals` are removed; the balance goes back as far."),
+    (
+        "retain.arrivals",
+        "\"90d\"",
+        "Age at which days of `arrivals` are removed; the balance goes back as far.",
+    ),
     ("retain.quarantine", "\"90d\"", "Age at which days of `quarantine` are removed."),
     ("retain.stats_5min", "\"2y\"", "Taken and kept for the statistics table, which is not made yet."),
     ("query.time", "\"60s\"", "A query running longer is stopped."),
     ("query.memory", "\"512MiB\"", "A query needing more memory is stopped."),
     ("query.rows", "1000000", "A query giving more rows is stopped."),
-    ("query.threads", "2", "Threads that run queries and compaction, apart from those of the pipeline; 0: the pipeline's own."),
-    ("s3.endpoint", "", "Address of an S3-compatible store; absent: AWS. Conditional put (If-None-Match) is needed."),
+    (
+        "query.threads",
+        "2",
+        "Threads that run queries and compaction, apart from those of the pipeline; 0: the pipeline's own.",
+    ),
+    (
+        "s3.endpoint",
+        "",
+        "Address of an S3-compatible store; absent: AWS. Conditional put (If-None-Match) is needed.",
+    ),
     ("s3.region", "", "Region; absent: AWS_REGION, else us-east-1."),
     ("s3.access_key", "", "Access key; absent: AWS_ACCESS_KEY_ID or the machine's role."),
-    ("s3.secret_key", "", "Secret key, as { env = \"NAME\" } or { file = \"PATH\" }; absent: AWS_SECRET_ACCESS_KEY."),
+    (
+        "s3.secret_key",
+        "",
+        "Secret key, as { env = \"NAME\" } or { file = \"PATH\" }; absent: AWS_SECRET_ACCESS_KEY.",
+    ),
 ];
 
 /// A text that is never printed.
@@ -259,7 +283,11 @@ fn read_retain(section: Section<'_>, retain: &mut Retain) {
         let Some(found) = section.duration(key) else { continue };
         if found.value < DAY {
             let help = "tables are removed by whole days";
-            section.file().error_at(found.at, format!("`storage.retain.{key}` is shorter than one day"), help);
+            section.file().error_at(
+                found.at,
+                format!("`storage.retain.{key}` is shorter than one day"),
+                help,
+            );
         } else {
             *into = found.value;
         }
@@ -269,7 +297,12 @@ fn read_retain(section: Section<'_>, retain: &mut Retain) {
 
 fn read_s3(section: Section<'_>) -> S3 {
     let text = |key| section.str(key).map(|s| s.value.to_owned());
-    let mut s3 = S3 { endpoint: text("endpoint"), region: text("region"), access_key: text("access_key"), secret_key: None };
+    let mut s3 = S3 {
+        endpoint: text("endpoint"),
+        region: text("region"),
+        access_key: text("access_key"),
+        secret_key: None,
+    };
     if let Some(secret) = section.table("secret_key") {
         match secret_from(&secret) {
             Ok(found) => s3.secret_key = Some(Secret(found)),
@@ -314,6 +347,7 @@ fn parse_zone(text: &str) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::time::{parse_duration, parse_size};
     use model::toml_file::TomlFile;
 
     #[test]

@@ -22,13 +22,13 @@ use datafusion::catalog::TableProvider;
 use datafusion::config::Dialect;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::SessionState;
 use datafusion::execution::cache::cache_manager::{CacheManagerConfig, FileMetadataCache};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{Expr, SessionConfig, SessionContext, col};
 use object_store::ObjectStore;
@@ -58,7 +58,8 @@ impl Engine {
     pub fn new(lake: Arc<dyn ObjectStore>, threads: usize, zone_offset_s: i32) -> Result<Self, StorageError> {
         let env = RuntimeEnvBuilder::new().build()?;
         let metadata = env.cache_manager.get_file_metadata_cache();
-        let start = |n| Builder::new_multi_thread().worker_threads(n).thread_name("query").enable_all().build();
+        let start =
+            |n| Builder::new_multi_thread().worker_threads(n).thread_name("query").enable_all().build();
         let own = if threads > 0 { Some(start(threads)) } else { None };
         let own = own.transpose().map_err(|e| StorageError::Settings(format!("query threads: {e}")))?;
         Ok(Self { lake, metadata, threads: own, partitions: threads.max(1), zone_offset_s })
@@ -87,7 +88,11 @@ impl Engine {
         options.sql_parser.dialect = Dialect::PostgreSQL;
         options.execution.parquet.pushdown_filters = true;
         options.execution.parquet.reorder_filters = true;
-        Ok(SessionStateBuilder::new().with_config(config).with_runtime_env(env).with_default_features().build())
+        Ok(SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(env)
+            .with_default_features()
+            .build())
     }
 
     fn table(&self, table: Table, pinned: &Pinned) -> LakeTable {
@@ -163,6 +168,25 @@ impl Engine {
         let frame = context.read_table(Arc::new(self.table(table, &pinned)))?;
         let frame = frame.filter(filter)?.select(columns.iter().map(|c| col(*c)))?;
         frame.execute_stream().await
+    }
+
+    /// Reads columns of one file of a table.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn scan_file(
+        &self,
+        view: &Arc<View>,
+        table: Table,
+        path: &str,
+        columns: &[&str],
+    ) -> Result<SendableRecordBatchStream, DataFusionError> {
+        let provider = LakeTable::new(table, view.files(table).clone(), Tail::Empty, self.zone_offset_s)
+            .reading(self.lake.clone(), self.metadata.clone())
+            .only_sorted(&[path.to_owned()]);
+        let context = SessionContext::new_with_state(self.session(OWN_MEMORY)?);
+        let frame = context.read_table(Arc::new(provider))?;
+        frame.select(columns.iter().map(|c| col(*c)))?.execute_stream().await
     }
 
     /// Reads some files of a table by their order, which each of them keeps.

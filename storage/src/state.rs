@@ -60,7 +60,14 @@ pub struct Start {
 
 impl State {
     /// At the start of a writer or reader.
-    pub fn new(catalog: Arc<Catalog>, newest: Newest, names: Arc<Names>, view: View, start: Start, metrics: Metrics) -> Self {
+    pub fn new(
+        catalog: Arc<Catalog>,
+        newest: Newest,
+        names: Arc<Names>,
+        view: View,
+        start: Start,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             catalog,
             newest,
@@ -184,7 +191,8 @@ impl State {
             }
             Record::Refused(totals) => {
                 for (number, total) in totals.into_iter().enumerate() {
-                    let run = Run { source: total.source.into(), received: total.received, rows: 0, flags: 0 };
+                    let run =
+                        Run { source: total.source.into(), received: total.received, rows: 0, flags: 0 };
                     let mut arrival = arrival(entry, number as u32, &run, ArrivalKind::Refused);
                     arrival.rows = total.count;
                     arrival.reason = total.reason.into();
@@ -238,7 +246,14 @@ impl State {
             if status & NO_DEVICE_TIME != 0 || (!committed && self.newest.is_new(*d, time, status)) {
                 kept.push(row as u32);
             } else {
-                self.current.suspects.push(Suspect { dense: *d, status, time, value, arrival: at, committed });
+                self.current.suspects.push(Suspect {
+                    dense: *d,
+                    status,
+                    time,
+                    value,
+                    arrival: at,
+                    committed,
+                });
             }
         }
         self.metrics.suspects.inc_by((self.current.suspects.len() - suspects) as u64);
@@ -354,7 +369,8 @@ impl State {
     /// View and tail as they stand, the tail only of some tables.
     pub fn pin(&self, tables: &[Table]) -> Pinned {
         let generations = self.generations();
-        let tail = Table::ALL.map(|t| if tables.contains(&t) { Tail::of(t, &generations) } else { Tail::Empty });
+        let tail =
+            Table::ALL.map(|t| if tables.contains(&t) { Tail::of(t, &generations) } else { Tail::Empty });
         Pinned { view: self.view.clone(), tail }
     }
 

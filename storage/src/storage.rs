@@ -1,8 +1,10 @@
 //! The handle that the server holds: opening, taking records, queries.
 
+use crate::balance::Cache;
 use crate::dedupe::{Before, Newest, Question, decide};
 use crate::delta::DeltaLog;
 use crate::error::{QueryError, StorageError};
+use crate::maintain::Removed;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::options::{Limits, Options};
@@ -41,6 +43,8 @@ pub struct Inner {
     pub clock: Arc<dyn Clock>,
     /// Figures.
     pub metrics: Metrics,
+    /// Whether it was opened only for queries.
+    pub read_only: bool,
     /// Runs queries and look-ups.
     pub engine: Engine,
     /// Commits, one at a time.
@@ -49,6 +53,10 @@ pub struct Inner {
     state: Mutex<State>,
     resolving: tokio::sync::Mutex<()>,
     flush_wanted: Notify,
+    /// Files to be deleted; held for a round of maintenance.
+    pub maintaining: tokio::sync::Mutex<Removed>,
+    /// Sums of the files of `arrivals`.
+    pub balance_cache: tokio::sync::Mutex<Cache>,
 }
 
 impl Inner {
@@ -142,10 +150,10 @@ impl Storage {
         let mut logs = Vec::new();
         let mut view = View::default();
         for table in Table::ALL {
-            if let Some(log) = DeltaLog::open(&lake, table, write).await? {
-                view = view.with(table, log.snapshot());
-                logs.push(log);
-            }
+            // The tables are made in this order: where one is not there, the following are not either.
+            let Some(log) = DeltaLog::open(&lake, table, write).await? else { break };
+            view = view.with(table, log.snapshot());
+            logs.push(log);
         }
         let now = clock.now();
         let known = catalog.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -161,6 +169,7 @@ impl Storage {
             state.stopped = Some("it was opened only for reading".to_owned());
         }
         let inner = Inner {
+            read_only: !write,
             options,
             lake,
             clock,
@@ -171,6 +180,8 @@ impl Storage {
             state: Mutex::new(state),
             resolving: tokio::sync::Mutex::new(()),
             flush_wanted: Notify::new(),
+            maintaining: tokio::sync::Mutex::new(Removed::default()),
+            balance_cache: tokio::sync::Mutex::new(Cache::default()),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -262,7 +273,11 @@ impl Storage {
     pub async fn query(&self, sql: &str, limits: Limits) -> Result<QueryStream, QueryError> {
         let inner = &self.inner;
         let named = inner.engine.tables_named(sql)?;
-        let tables: Vec<Table> = Table::ALL.into_iter().filter(|t| named.iter().any(|n| n == t.name())).collect();
+        if inner.read_only {
+            inner.refresh_reader().await?;
+        }
+        let tables: Vec<Table> =
+            Table::ALL.into_iter().filter(|t| named.iter().any(|n| n == t.name())).collect();
         if tables.contains(&Table::Readings) || tables.contains(&Table::Arrivals) {
             let looked_up = tokio::time::timeout(limits.time, self.inner.resolve_if_needed());
             looked_up.await.map_err(|_| QueryError::Time {
@@ -271,7 +286,10 @@ impl Storage {
             })??;
         }
         let pinned = inner.state().pin(&tables);
-        let result = inner.engine.query(sql, limits, &pinned, crate::catalog_tables::named(&named, &inner.catalog())).await;
+        let result = inner
+            .engine
+            .query(sql, limits, &pinned, crate::catalog_tables::named(&named, &inner.catalog()))
+            .await;
         let end = if result.is_ok() { "started" } else { "refused" };
         inner.metrics.queries.with_label_values(&[end]).inc();
         result
@@ -279,6 +297,23 @@ impl Storage {
 }
 
 impl Inner {
+    /// Sees what the writer has committed since, and tables that it made.
+    async fn refresh_reader(&self) -> Result<(), StorageError> {
+        if self.writer.lock().await.logs.len() == Table::ALL.len() {
+            return self.refresh().await;
+        }
+        let mut logs = Vec::new();
+        let mut view = View::default();
+        for table in Table::ALL {
+            let Some(log) = DeltaLog::open(&self.lake, table, false).await? else { break };
+            view = view.with(table, log.snapshot());
+            logs.push(log);
+        }
+        self.writer.lock().await.logs = logs;
+        self.state().view = Arc::new(view);
+        Ok(())
+    }
+
     /// Looks up suspects if there are any.
     pub async fn resolve_if_needed(&self) -> Result<(), StorageError> {
         if self.state().has_suspects() { self.resolve().await } else { Ok(()) }

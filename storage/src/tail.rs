@@ -9,7 +9,7 @@ mod generation;
 mod open;
 mod rows;
 
-pub use chunk::{Chunk, Origin};
+pub use chunk::Chunk;
 pub use generation::{Generation, Suspect};
 pub use open::{Open, Segment};
 pub use rows::{Arrival, ArrivalKind, Event, PositionRow, QuarantineRow};

@@ -60,7 +60,11 @@ pub enum Tail {
 impl Tail {
     /// Rows of a table in these generations.
     pub fn of(table: Table, generations: &[&Generation]) -> Self {
-        fn all<T>(generations: &[&Generation], rows: fn(&Generation) -> &[T], batch: fn(&[T]) -> RecordBatch) -> Tail {
+        fn all<T>(
+            generations: &[&Generation],
+            rows: fn(&Generation) -> &[T],
+            batch: fn(&[T]) -> RecordBatch,
+        ) -> Tail {
             let rows = generations.iter().map(|g| rows(g)).filter(|r| !r.is_empty());
             Tail::Batches(rows.map(batch).collect())
         }

@@ -23,7 +23,6 @@ use model::Micros;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// Where nothing but ticks came, offsets are committed after this time; until then a restart reads the ticks again.
@@ -87,9 +86,11 @@ struct Pending {
 impl Writer {
     /// Over tables just opened.
     pub fn new(logs: Vec<DeltaLog>, now: Micros) -> Self {
-        let stand = |log: &DeltaLog| log.txns().iter().map(|(app, at)| (app.clone(), *at)).collect::<Vec<_>>();
+        let stand =
+            |log: &DeltaLog| log.txns().iter().map(|(app, at)| (app.clone(), *at)).collect::<Vec<_>>();
         let each = Table::ALL.into_iter().zip(&logs);
-        let expected = each.flat_map(|(t, log)| stand(log).into_iter().map(move |(app, at)| ((t, app), at))).collect();
+        let expected =
+            each.flat_map(|(t, log)| stand(log).into_iter().map(move |(app, at)| ((t, app), at))).collect();
         let checkpointed = Table::ALL.into_iter().zip(&logs).map(|(t, log)| (t, log.version())).collect();
         let id = ahash::RandomState::new().hash_one(now);
         Self { logs, expected, id, commits: 0, pending: None, last_commit: now, checkpointed }
@@ -106,9 +107,16 @@ impl Writer {
         format!("{:016x}-{:06}", self.id, self.commits)
     }
 
-    /// Whether some but not all tables have the generation being committed.
+    /// Whether a generation may be in some tables and not in all: queries must not see newer files then.
     pub fn is_half_done(&self) -> bool {
-        self.pending.as_ref().is_some_and(|p| p.done > 0)
+        self.pending.is_some()
+    }
+
+    /// Whether a flush has put this file and not yet committed it.
+    pub fn is_pending(&self, table: Table, path: &str) -> bool {
+        let of =
+            |p: &Pending| p.changes.iter().any(|(t, c)| *t == table && c.add.iter().any(|f| f.path == path));
+        self.pending.as_ref().is_some_and(of)
     }
 
     fn txn(&self, table: Table, app: String, after: i64) -> Option<Txn> {
@@ -124,7 +132,9 @@ impl Writer {
             out.extend(ends.filter_map(|(p, end)| self.txn(table, transitions_app(*p), *end as i64)));
             return out;
         }
-        out.extend(generation.ends.iter().filter_map(|(p, end)| self.txn(table, readings_app(*p), *end as i64)));
+        out.extend(
+            generation.ends.iter().filter_map(|(p, end)| self.txn(table, readings_app(*p), *end as i64)),
+        );
         if table == Table::Arrivals {
             let seen = generation.seen.iter();
             out.extend(seen.filter_map(|((p, c), last)| self.txn(table, origin_app(*p, *c), *last as i64)));
@@ -133,7 +143,11 @@ impl Writer {
     }
 
     /// The commits of a sealed generation.
-    async fn prepare(&mut self, inner: &Inner, generation: &Arc<Generation>) -> Result<Pending, StorageError> {
+    async fn prepare(
+        &mut self,
+        inner: &Inner,
+        generation: &Arc<Generation>,
+    ) -> Result<Pending, StorageError> {
         let unique = self.unique();
         let making = Making {
             zone_offset_s: inner.options.zone_offset_s,
@@ -160,7 +174,7 @@ impl Writer {
                 txns,
                 ..Change::default()
             };
-            for Encoded { file, bytes } in files {
+            for Encoded { file, bytes, .. } in files {
                 pending.put.push((table, file.path.clone(), bytes));
                 change.add.push(file);
             }
@@ -210,7 +224,9 @@ fn encode(table: Table, generation: &Generation, making: &Making) -> Vec<Encoded
     let batch = match table {
         Table::Readings => return encode_readings(generation, making),
         Table::Positions if !generation.positions.is_empty() => PositionRow::to_batch(&generation.positions),
-        Table::Quarantine if !generation.quarantine.is_empty() => QuarantineRow::to_batch(&generation.quarantine),
+        Table::Quarantine if !generation.quarantine.is_empty() => {
+            QuarantineRow::to_batch(&generation.quarantine)
+        }
         Table::Arrivals if !generation.arrivals.is_empty() => Arrival::to_batch(&generation.arrivals),
         Table::Events if !generation.events.is_empty() => Event::to_batch(&generation.events),
         _ => return Vec::new(),
@@ -276,7 +292,8 @@ impl Inner {
         self.resolve().await?;
         let generation = {
             let mut state = self.state();
-            let flushing = state.flushing.as_mut().expect("only a flush takes it away, and flushes exclude each other");
+            let flushing =
+                state.flushing.as_mut().expect("only a flush takes it away, and flushes exclude each other");
             if flushing.open.rows() > 0 {
                 Arc::make_mut(flushing).seal();
             }

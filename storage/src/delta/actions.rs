@@ -72,5 +72,7 @@ pub fn encode(actions: &[Action]) -> Vec<u8> {
 
 /// Whether these actions are the commit with this id.
 pub fn has_id(actions: &[Action], id: &str) -> bool {
-    actions.iter().any(|a| matches!(a, Action::CommitInfo(info) if info.info.get(ID).is_some_and(|v| v == id)))
+    actions
+        .iter()
+        .any(|a| matches!(a, Action::CommitInfo(info) if info.info.get(ID).is_some_and(|v| v == id)))
 }

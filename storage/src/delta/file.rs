@@ -32,8 +32,6 @@ pub struct FileMeta {
     pub path: String,
     /// Bytes.
     pub size: u64,
-    /// When it was made, milliseconds since 1970.
-    pub modified_ms: i64,
     /// Local day of its rows.
     pub day: Option<i32>,
     /// Rows; `None` when another program wrote it without saying.
@@ -44,7 +42,7 @@ pub struct FileMeta {
 
 impl FileMeta {
     /// From what the Delta log says; what cannot be read is unknown, never wrong.
-    pub fn read(table: Table, path: &str, size: i64, modified_ms: i64, day: Option<&str>, stats: &str) -> Self {
+    pub fn read(table: Table, path: &str, size: i64, day: Option<&str>, stats: &str) -> Self {
         let stats: Value = serde_json::from_str(stats).unwrap_or(Value::Null);
         let schema = table.file_schema();
         let range = |(name, kind): (&String, &DataType)| {
@@ -55,7 +53,6 @@ impl FileMeta {
         Self {
             path: path.to_owned(),
             size: size.max(0) as u64,
-            modified_ms,
             day: day.and_then(parse_day),
             rows: stats["numRecords"].as_u64(),
             ranges: schema.fields().iter().map(|f| range((f.name(), f.data_type()))).collect(),
@@ -70,7 +67,10 @@ impl FileMeta {
     /// Earliest and latest time in a time column.
     pub fn times(&self, table: Table, column: &str) -> Option<(Micros, Micros)> {
         match self.range(table, column)? {
-            (ScalarValue::TimestampMicrosecond(Some(a), _), ScalarValue::TimestampMicrosecond(Some(b), _)) => Some((*a, *b)),
+            (
+                ScalarValue::TimestampMicrosecond(Some(a), _),
+                ScalarValue::TimestampMicrosecond(Some(b), _),
+            ) => Some((*a, *b)),
             _ => None,
         }
     }
@@ -154,14 +154,19 @@ impl StatsBuilder {
             low.insert(field.name().clone(), if time { time_text(a, false) } else { a.clone() });
             high.insert(field.name().clone(), if time { time_text(b, true) } else { b.clone() });
         }
-        json!({ "numRecords": self.rows, "minValues": low, "maxValues": high, "nullCount": nulls }).to_string()
+        json!({ "numRecords": self.rows, "minValues": low, "maxValues": high, "nullCount": nulls })
+            .to_string()
     }
 }
 
 /// Milliseconds, as the Delta protocol asks, rounded outwards.
 fn time_text(micros: &Value, up: bool) -> Value {
     let micros = micros.as_i64().unwrap_or(0);
-    let ms = if up { micros.div_euclid(1000) + i64::from(micros.rem_euclid(1000) != 0) } else { micros.div_euclid(1000) };
+    let ms = if up {
+        micros.div_euclid(1000) + i64::from(micros.rem_euclid(1000) != 0)
+    } else {
+        micros.div_euclid(1000)
+    };
     let time = DateTime::<Utc>::from_timestamp_millis(ms).unwrap_or_default();
     json!(time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }

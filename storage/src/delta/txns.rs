@@ -19,7 +19,11 @@ use std::collections::{BTreeMap, HashMap};
 ///
 /// # Errors
 /// When the store does not answer or the log cannot be read.
-pub async fn load(table: Table, store: &dyn ObjectStore, version: u64) -> Result<HashMap<String, i64>, StorageError> {
+pub async fn load(
+    table: Table,
+    store: &dyn ObjectStore,
+    version: u64,
+) -> Result<HashMap<String, i64>, StorageError> {
     let checkpoint = last_checkpoint(store, version).await?;
     let mut txns = HashMap::new();
     let first = match &checkpoint {
@@ -51,7 +55,10 @@ fn damaged(table: Table, path: &Path, message: &str) -> StorageError {
 }
 
 /// Version and parts of the newest whole checkpoint up to `version`.
-async fn last_checkpoint(store: &dyn ObjectStore, version: u64) -> Result<Option<(u64, Vec<Path>)>, StorageError> {
+async fn last_checkpoint(
+    store: &dyn ObjectStore,
+    version: u64,
+) -> Result<Option<(u64, Vec<Path>)>, StorageError> {
     let mut found: BTreeMap<u64, (usize, Vec<Path>)> = BTreeMap::new();
     let folder = Path::from("_delta_log");
     let mut list = store.list(Some(&folder));
@@ -65,7 +72,11 @@ async fn last_checkpoint(store: &dyn ObjectStore, version: u64) -> Result<Option
             }
         }
     }
-    Ok(found.into_iter().rev().find(|(_, (parts, paths))| paths.len() == *parts).map(|(at, (_, paths))| (at, paths)))
+    Ok(found
+        .into_iter()
+        .rev()
+        .find(|(_, (parts, paths))| paths.len() == *parts)
+        .map(|(at, (_, paths))| (at, paths)))
 }
 
 /// `<version>.checkpoint.parquet` or `<version>.checkpoint.<part>.<parts>.parquet`: version and number of parts.
@@ -91,7 +102,8 @@ fn read_checkpoint(bytes: Bytes, txns: &mut HashMap<String, i64>) -> Result<(), 
         let batch = batch.map_err(|e| e.to_string())?;
         let Some(txn) = batch.column_by_name("txn").and_then(|c| c.as_struct_opt()) else { continue };
         let apps = txn.column_by_name("appId").ok_or("its txn has no appId")?;
-        let apps = arrow::compute::cast(apps, &arrow::datatypes::DataType::Utf8).map_err(|e| e.to_string())?;
+        let apps =
+            arrow::compute::cast(apps, &arrow::datatypes::DataType::Utf8).map_err(|e| e.to_string())?;
         let apps = apps.as_string::<i32>();
         let versions = txn.column_by_name("version").and_then(|c| c.as_primitive_opt::<Int64Type>());
         let versions = versions.ok_or("its txn has no version")?;
@@ -109,7 +121,10 @@ mod tests {
     #[test]
     fn names_of_checkpoints() {
         assert_eq!(checkpoint_name("00000000000000000010.checkpoint.parquet"), Some((10, 1)));
-        assert_eq!(checkpoint_name("00000000000000000010.checkpoint.0000000001.0000000003.parquet"), Some((10, 3)));
+        assert_eq!(
+            checkpoint_name("00000000000000000010.checkpoint.0000000001.0000000003.parquet"),
+            Some((10, 3))
+        );
         assert_eq!(checkpoint_name("00000000000000000010.json"), None);
         assert_eq!(checkpoint_name("00000000000000000010.00000000000000000020.compacted.json"), None);
     }

@@ -124,7 +124,8 @@ mod tests {
         assert_eq!((need.from, need.to), (5, 9));
         assert_eq!(need.sites, Some(BTreeSet::from(["b".to_owned()])));
         assert_eq!(need.points, Some(BTreeSet::from(["p".to_owned()])));
-        let none = Need::of(&[col("site").eq(lit("a")).or(col("site").eq(lit("b"))), col("site").not_eq(lit("a"))]);
+        let none =
+            Need::of(&[col("site").eq(lit("a")).or(col("site").eq(lit("b"))), col("site").not_eq(lit("a"))]);
         assert_eq!((none.sites, none.from), (None, Micros::MIN));
     }
 }

@@ -22,12 +22,12 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::expressions::col as physical_col;
 use datafusion::physical_plan::streaming::StreamingTableExec;
 use datafusion::physical_plan::union::UnionExec;
-use datafusion::physical_plan::ExecutionPlan;
 use object_store::ObjectStore;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -76,7 +76,9 @@ impl LakeTable {
             None => all.cloned().collect(),
         };
         let Some(predicate) = predicate else { return Ok(files) };
-        let pruning = PruningPredicate::try_new(predicate.clone(), self.schema.clone())?;
+        let pruning = PruningPredicateBuilder::new()
+            .with_file_schema(self.schema.clone())
+            .try_build(predicate.clone())?;
         if pruning.always_true() {
             return Ok(files);
         }
@@ -97,7 +99,9 @@ impl LakeTable {
         limit: Option<usize>,
         partitions: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = TableSchema::new(self.table.file_schema(), vec![Arc::new(day_field())]);
+        let schema = TableSchema::builder(self.table.file_schema())
+            .with_table_partition_cols(vec![Arc::new(day_field())])
+            .build();
         let mut source = ParquetSource::new(schema)
             .with_pushdown_filters(true)
             .with_reorder_filters(true)
@@ -127,7 +131,8 @@ impl LakeTable {
     }
 
     fn ordering(&self) -> Result<LexOrdering> {
-        let by = |name: &&str| Ok(PhysicalSortExpr::new_default(physical_col(name, &self.schema)?).nulls_last());
+        let by =
+            |name: &&str| Ok(PhysicalSortExpr::new_default(physical_col(name, &self.schema)?).nulls_last());
         let by: Vec<PhysicalSortExpr> = self.table.sorted_by().iter().map(by).collect::<Result<_>>()?;
         Ok(LexOrdering::new(by).expect("every table is sorted by something"))
     }
@@ -146,8 +151,14 @@ impl LakeTable {
             zone_offset_s: self.zone_offset_s,
         };
         let limit = if filters.is_empty() { limit } else { None };
-        let plan =
-            StreamingTableExec::try_new(self.schema.clone(), vec![Arc::new(scan)], projection, [], false, limit)?;
+        let plan = StreamingTableExec::try_new(
+            self.schema.clone(),
+            vec![Arc::new(scan)],
+            projection,
+            [],
+            false,
+            limit,
+        )?;
         Ok(Arc::new(plan))
     }
 }
@@ -213,14 +224,21 @@ struct Ranges<'a> {
 }
 
 impl Ranges<'_> {
-    fn column(&self, column: &Column, pick: fn(&(ScalarValue, ScalarValue)) -> &ScalarValue) -> Option<ArrayRef> {
+    fn column(
+        &self,
+        column: &Column,
+        pick: fn(&(ScalarValue, ScalarValue)) -> &ScalarValue,
+    ) -> Option<ArrayRef> {
         if column.name == DAY_COLUMN {
             return ScalarValue::iter_to_array(self.files.iter().map(|f| ScalarValue::Date32(f.day))).ok();
         }
         let schema = self.table.file_schema();
         let ix = schema.index_of(&column.name).ok()?;
         let unknown = ScalarValue::try_from(schema.field(ix).data_type()).ok()?;
-        let values = self.files.iter().map(|f| f.ranges[ix].as_ref().map_or_else(|| unknown.clone(), |r| pick(r).clone()));
+        let values = self
+            .files
+            .iter()
+            .map(|f| f.ranges[ix].as_ref().map_or_else(|| unknown.clone(), |r| pick(r).clone()));
         ScalarValue::iter_to_array(values).ok()
     }
 }

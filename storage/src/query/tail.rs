@@ -74,8 +74,15 @@ struct Readings {
 
 impl Readings {
     fn new(rows: Arc<TailReadings>, need: Need) -> Self {
-        let mut this =
-            Self { rows, need, chunk: 0, ranges: Vec::new(), open: 0, segment: 0, columns: Columns::default() };
+        let mut this = Self {
+            rows,
+            need,
+            chunk: 0,
+            ranges: Vec::new(),
+            open: 0,
+            segment: 0,
+            columns: Columns::default(),
+        };
         this.enter_chunk();
         this
     }

@@ -8,10 +8,15 @@ use std::sync::Arc;
 /// Rows remembered at most, in all; then it begins anew.
 const ROWS_MAX: usize = 8 << 20;
 
+/// First id, last id and length: apart enough to find a column, which is then compared whole.
+type Key = (i64, i64, usize);
+type Ids = Box<[i64]>;
+type Dense = Arc<[u32]>;
+
 /// See the module.
 #[derive(Default)]
 pub struct Lookup {
-    known: AHashMap<(i64, i64, usize), (Box<[i64]>, Arc<[u32]>)>,
+    known: AHashMap<Key, (Ids, Dense)>,
     rows: usize,
 }
 

@@ -7,8 +7,8 @@ use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use std::fmt;
 use std::fs::{self, File};
@@ -59,7 +59,12 @@ fn failed(path: &FsPath, source: std::io::Error) -> Error {
     Error::Generic { store: "folder", source: source.into() }
 }
 
-fn write_durably(path: &FsPath, temporary: &FsPath, payload: &PutPayload, create: bool) -> std::io::Result<()> {
+fn write_durably(
+    path: &FsPath,
+    temporary: &FsPath,
+    payload: &PutPayload,
+    create: bool,
+) -> std::io::Result<()> {
     let parent = path.parent().ok_or_else(|| std::io::Error::other("the path has no folder"))?;
     if !parent.exists() {
         fs::create_dir_all(parent)?;
@@ -129,7 +134,11 @@ impl ObjectStore for DurableFolder {
         self.inner.list(prefix)
     }
 
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         self.inner.list_with_offset(prefix, offset)
     }
 

@@ -88,7 +88,9 @@ impl Chunk {
                 partition: segment.partition,
                 offset: segment.offset,
             });
-            keys.extend(segment.dense.iter().zip(keys.len() as u64..).map(|(d, came)| u64::from(*d) << 16 | came));
+            keys.extend(
+                segment.dense.iter().zip(keys.len() as u64..).map(|(d, came)| u64::from(*d) << 16 | came),
+            );
             flat.extend(segment);
         }
         // Batches of one source come in the same order of points again and again: runs that a merge sort uses.
@@ -363,8 +365,13 @@ mod tests {
                 rows.push(model::PointId(open.names.id(*dense)), *time, *value, *status);
             }
             let dense: Vec<u32> = run.iter().map(|r| r.0).collect();
-            let segment =
-                Segment { dense: dense.into(), rows: rows.finish(), source: "x".into(), partition: 3, offset: offset as u64 };
+            let segment = Segment {
+                dense: dense.into(),
+                rows: rows.finish(),
+                source: "x".into(),
+                partition: 3,
+                offset: offset as u64,
+            };
             open.push(segment);
         }
         open
@@ -410,7 +417,9 @@ mod tests {
 
     #[test]
     fn ordinary_readings_take_less_than_14_bytes() {
-        let run = |r: u32| (0..20).map(|d| (d, i64::from(r) * 1_000_000, f64::from(d * 7 + r % 50) / 100.0, 0)).collect();
+        let run = |r: u32| {
+            (0..20).map(|d| (d, i64::from(r) * 1_000_000, f64::from(d * 7 + r % 50) / 100.0, 0)).collect()
+        };
         let runs: Vec<Vec<Row>> = (0..3000).map(run).collect();
         let chunk = Chunk::seal(&open(&runs)).unwrap();
         let each = chunk.bytes() as f64 / chunk.rows() as f64;

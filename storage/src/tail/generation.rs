@@ -137,7 +137,8 @@ impl Generation {
         self.seal();
         let old = std::mem::replace(&mut self.open.names, names.clone());
         for suspect in &mut self.suspects {
-            suspect.dense = names.ix(old.id(suspect.dense)).expect("new names know every point of the old ones");
+            suspect.dense =
+                names.ix(old.id(suspect.dense)).expect("new names know every point of the old ones");
         }
     }
 

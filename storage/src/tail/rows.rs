@@ -2,7 +2,8 @@
 
 use crate::schema::Table;
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringViewArray,
+    TimestampMicrosecondArray,
 };
 use model::record::Quarantined;
 use model::{Micros, Position, Presence, Transition};
@@ -185,7 +186,11 @@ impl PositionRow {
                 texts(r().map(|p| p.position.station.as_str())),
                 times(r().map(|p| p.position.time)),
                 texts(r().map(|p| presence(p.position.presence))),
-                Arc::new(r().map(|p| p.position.entered).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
+                Arc::new(
+                    r().map(|p| p.position.entered)
+                        .collect::<TimestampMicrosecondArray>()
+                        .with_timezone("UTC"),
+                ),
                 texts(r().map(|p| &*p.source)),
                 shorts(r().map(|p| p.partition as i32)),
                 ints(r().map(|p| p.offset as i64)),

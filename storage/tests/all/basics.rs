@@ -9,7 +9,10 @@ use std::sync::Arc;
 async fn table_and_tail_are_one() {
     let rig = Rig::new();
     let storage = rig.open().await;
-    storage.push(&entry(0), readings("east", &[("M1", "T1", 0.0, 0.5), ("M2", "T3", 0.0, f64::NAN)])).await.unwrap();
+    storage
+        .push(&entry(0), readings("east", &[("M1", "T1", 0.0, 0.5), ("M2", "T3", 0.0, f64::NAN)]))
+        .await
+        .unwrap();
     let first = vec![
         "M1 T1 2026-11-24T00:00:00Z 0.5 0 0 east".to_owned(),
         "M2 T3 2026-11-24T00:00:00Z  4096 0 east".to_owned(),
@@ -47,7 +50,10 @@ async fn a_duplicate_is_not_stored_and_a_correction_is() {
     // In the tail: the same again, from another source, with another value.
     storage.push(&entry(1), readings("east", &first)).await.unwrap();
     storage.push(&entry(2), readings("west", &first[..1])).await.unwrap();
-    storage.push(&entry(3), readings("east", &[("M1", "T1", 5.0, 0.6), ("M1", "T1", 5.0, 0.6)])).await.unwrap();
+    storage
+        .push(&entry(3), readings("east", &[("M1", "T1", 5.0, 0.6), ("M1", "T1", 5.0, 0.6)]))
+        .await
+        .unwrap();
     assert_eq!(count(&storage, "readings").await, 4);
     storage.flush().await.unwrap();
     // In the table.
@@ -111,10 +117,19 @@ async fn ticks_move_the_offset_and_make_no_commits() {
 async fn a_new_catalog_takes_effect_and_an_old_point_is_not_forgotten() {
     let rig = Rig::new();
     let storage = rig.open().await;
-    storage.push(&entry(0), readings("east", &[("M3", "T4", 0.0, 1.0), ("M1", "T1", 0.0, 1.0)])).await.unwrap();
+    storage
+        .push(&entry(0), readings("east", &[("M3", "T4", 0.0, 1.0), ("M1", "T1", 0.0, 1.0)]))
+        .await
+        .unwrap();
     *rig.catalog.write().unwrap() = Arc::new(catalog(2, 5));
-    storage.push(&entry(1), readings("east", &[("M3", "T4", 1.0, 2.0), ("M2", "T5", 1.0, 2.0)])).await.unwrap();
-    storage.push(&entry(2), readings("east", &[("M3", "T4", 1.0, 2.0), ("M9", "T9", 1.0, 2.0)])).await.unwrap();
+    storage
+        .push(&entry(1), readings("east", &[("M3", "T4", 1.0, 2.0), ("M2", "T5", 1.0, 2.0)]))
+        .await
+        .unwrap();
+    storage
+        .push(&entry(2), readings("east", &[("M3", "T4", 1.0, 2.0), ("M9", "T9", 1.0, 2.0)]))
+        .await
+        .unwrap();
     let expected = ["M1 T1 1.0", "M2 T5 2.0", "M3 T4 1.0", "M3 T4 2.0"];
     let rows = "SELECT site, point, value FROM readings ORDER BY site, point, time";
     assert_eq!(sql(&storage, rows).await, expected);
@@ -122,5 +137,8 @@ async fn a_new_catalog_takes_effect_and_an_old_point_is_not_forgotten() {
     assert_eq!(sql(&storage, rows).await, expected);
     let sums = "SELECT sum(rows), sum(stored), sum(duplicate), sum(quarantined) FROM arrivals";
     assert_eq!(sql(&storage, sums).await, ["6 4 1 1"]);
-    assert_eq!(sql(&storage, "SELECT count(*), min(reason) FROM quarantine").await, ["1 point id not in the catalog"]);
+    assert_eq!(
+        sql(&storage, "SELECT count(*), min(reason) FROM quarantine").await,
+        ["1 point id not in the catalog"]
+    );
 }

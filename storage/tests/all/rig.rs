@@ -9,13 +9,14 @@ use model::catalog::Place;
 use model::problem::Problems;
 use model::record::run_flags;
 use model::{
-    Catalog, Clock, Entry, ManualClock, Micros, Offset, Origin, Point, PointId, ReadingsBuilder, Record, Run, Site,
+    Catalog, Clock, Entry, ManualClock, Micros, Offset, Origin, Point, PointId, ReadingsBuilder, Record, Run,
+    Site,
 };
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -30,7 +31,10 @@ pub const SECOND: Micros = 1_000_000;
 pub fn catalog(sites: usize, points: usize) -> Catalog {
     let mut problems = Problems::default();
     let site = |i: usize| {
-        (Site { code: format!("M{i}"), kind: "mine".into(), region: "140100".into(), ..Site::default() }, Place::default())
+        (
+            Site { code: format!("M{i}"), kind: "mine".into(), region: "140100".into(), ..Site::default() },
+            Place::default(),
+        )
     };
     let point = |i: usize| {
         let point = Point {
@@ -124,7 +128,9 @@ impl Rig {
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let registry = prometheus::Registry::new();
         let store: Arc<dyn ObjectStore> = self.store.clone();
-        Storage::open_read_only(self.options.clone(), Some(store), self.catalog.clone(), clock, &registry).await.unwrap()
+        Storage::open_read_only(self.options.clone(), Some(store), self.catalog.clone(), clock, &registry)
+            .await
+            .unwrap()
     }
 }
 
@@ -258,7 +264,11 @@ impl ObjectStore for Faulty {
         self.inner.put_opts(location, payload, options).await
     }
 
-    async fn put_multipart_opts(&self, location: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.alive()?;
         self.inner.put_multipart_opts(location, options).await
     }
