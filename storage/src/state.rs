@@ -1,0 +1,409 @@
+//! What the writer holds in memory, behind one short lock: the tail, the offsets, what it takes to tell new readings from
+//! repeated ones, and the view that queries are pinned to.
+
+mod lookup;
+
+use crate::dedupe::Newest;
+use crate::error::StorageError;
+use crate::metrics::Metrics;
+use crate::names::Names;
+use crate::schema::Table;
+use crate::tail::{Arrival, ArrivalKind, Event, Generation, PositionRow, QuarantineRow, Segment, Suspect};
+use crate::view::{Pinned, Tail, View};
+use lookup::Lookup;
+use model::record::{Quarantined, run_flags};
+use model::status::{MISSING, NO_DEVICE_TIME};
+use model::{Catalog, Entry, PointId, Readings, ReadingsBuilder, Record, Run, Transition};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Reason of a reading whose point id no catalog has named.
+const UNKNOWN_ID: &str = "point id not in the catalog";
+
+/// See the module.
+pub struct State {
+    /// The catalog that the names were made from.
+    pub catalog: Arc<Catalog>,
+    /// Points that may stand in the tail.
+    pub names: Arc<Names>,
+    /// Newest times.
+    pub newest: Newest,
+    /// What is being pushed into.
+    pub current: Generation,
+    /// What is being committed.
+    pub flushing: Option<Arc<Generation>>,
+    /// Files that queries see.
+    pub view: Arc<View>,
+    /// Why this writer takes nothing more.
+    pub stopped: Option<String>,
+    /// Offset each table has come to by itself, where a crash left it ahead of `arrivals`.
+    ahead: HashMap<(Table, u32), u64>,
+    next: BTreeMap<u32, u64>,
+    next_event: BTreeMap<u32, u64>,
+    seen: HashMap<(u32, u64), u64>,
+    lookup: Lookup,
+    metrics: Metrics,
+}
+
+/// Where the tables stand at the start.
+#[derive(Default)]
+pub struct Start {
+    /// Next offset of each partition of readings: from `arrivals`.
+    pub next: BTreeMap<u32, u64>,
+    /// Next offset of each partition of transitions.
+    pub next_event: BTreeMap<u32, u64>,
+    /// Next offset that each table has.
+    pub ahead: HashMap<(Table, u32), u64>,
+    /// Last sequence of each (partition, collector).
+    pub seen: HashMap<(u32, u64), u64>,
+}
+
+impl State {
+    /// At the start of a writer or reader.
+    pub fn new(
+        catalog: Arc<Catalog>,
+        newest: Newest,
+        names: Arc<Names>,
+        view: View,
+        start: Start,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            catalog,
+            newest,
+            current: Generation::new(1, names.clone()),
+            names,
+            flushing: None,
+            view: Arc::new(view),
+            stopped: None,
+            ahead: start.ahead,
+            next: start.next,
+            next_event: start.next_event,
+            seen: start.seen,
+            lookup: Lookup::default(),
+            metrics,
+        }
+    }
+
+    /// The offset that the consumer of readings goes on from.
+    pub fn next(&self, partition: u32) -> u64 {
+        self.next.get(&partition).copied().unwrap_or(0)
+    }
+
+    /// The offset that the consumer of transitions goes on from.
+    pub fn next_event(&self, partition: u32) -> u64 {
+        self.next_event.get(&partition).copied().unwrap_or(0)
+    }
+
+    /// Memory of the tail.
+    pub fn tail_bytes(&self) -> usize {
+        self.current.bytes() + self.flushing.as_ref().map_or(0, |g| g.bytes())
+    }
+
+    /// Whether some reading is still to be looked up.
+    pub fn has_suspects(&self) -> bool {
+        !self.current.suspects.is_empty() || self.flushing.as_ref().is_some_and(|g| !g.suspects.is_empty())
+    }
+
+    /// Sees a new catalog.
+    pub fn set_catalog(&mut self, catalog: &Arc<Catalog>) {
+        if Arc::ptr_eq(catalog, &self.catalog) {
+            return;
+        }
+        let names = Arc::new(Names::build(catalog, &self.names));
+        self.newest.rename(&self.names, &names);
+        self.current.rename(&names);
+        if let Some(flushing) = &mut self.flushing
+            && !flushing.suspects.is_empty()
+        {
+            Arc::make_mut(flushing).rename(&names);
+        }
+        self.lookup = Lookup::default();
+        self.names = names;
+        self.catalog = catalog.clone();
+    }
+
+    /// Whether the record was dealt with before; if not, its offset is noted.
+    fn skip(&mut self, entry: &Entry) -> bool {
+        let (partition, number) = (entry.offset.partition, entry.offset.number);
+        if number < self.next(partition) {
+            self.metrics.skipped_behind.inc();
+            return true;
+        }
+        self.next.insert(partition, number + 1);
+        self.current.ends.insert(partition, number + 1);
+        if entry.origin.collector == 0 {
+            return false;
+        }
+        let key = (partition, entry.origin.collector);
+        if self.seen.get(&key).is_some_and(|last| *last >= entry.origin.sequence) {
+            self.metrics.skipped_repeated.inc();
+            return true;
+        }
+        self.seen.insert(key, entry.origin.sequence);
+        self.current.seen.insert(key, entry.origin.sequence);
+        false
+    }
+
+    /// Takes a record of the stream of readings.
+    ///
+    /// # Errors
+    /// [`StorageError::Stopped`].
+    pub fn push(&mut self, entry: &Entry, record: Record) -> Result<(), StorageError> {
+        self.check_running()?;
+        if self.skip(entry) {
+            return Ok(());
+        }
+        self.metrics.records.inc();
+        match record {
+            Record::Readings { runs, readings } => {
+                let mut from = 0;
+                for (number, run) in runs.iter().enumerate() {
+                    let rows = readings.slice(from, run.rows as usize);
+                    from += run.rows as usize;
+                    self.push_run(entry, number as u32, run, rows);
+                }
+            }
+            Record::Positions { run, positions } => {
+                let mut arrival = arrival(entry, 0, &run, ArrivalKind::Positions);
+                arrival.stored = positions.rows.len() as u64;
+                arrival.rows = arrival.stored;
+                if !self.is_ahead(Table::Positions, entry) {
+                    let row = |position| PositionRow {
+                        position,
+                        source: arrival.source.clone(),
+                        partition: arrival.partition,
+                        offset: arrival.offset,
+                    };
+                    self.current.positions.extend(positions.rows.into_iter().map(row));
+                }
+                self.current.arrivals.push(arrival);
+            }
+            Record::Quarantine { run, rows } => {
+                let mut arrival = arrival(entry, 0, &run, ArrivalKind::Quarantine);
+                arrival.rows = rows.len() as u64;
+                arrival.quarantined = arrival.rows;
+                arrival.reason = rows.first().map(|r| r.reason.as_str()).unwrap_or_default().into();
+                for row in rows {
+                    self.quarantine(entry, &arrival, row, false);
+                }
+                self.current.arrivals.push(arrival);
+            }
+            Record::Refused(totals) => {
+                for (number, total) in totals.into_iter().enumerate() {
+                    let run =
+                        Run { source: total.source.into(), received: total.received, rows: 0, flags: 0 };
+                    let mut arrival = arrival(entry, number as u32, &run, ArrivalKind::Refused);
+                    arrival.rows = total.count;
+                    arrival.reason = total.reason.into();
+                    self.current.arrivals.push(arrival);
+                }
+            }
+            // Their offset is noted; transitions come by `push_events`.
+            Record::Tick | Record::Activation(_) | Record::Transitions(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the table has the rows of this record already.
+    fn is_ahead(&self, table: Table, entry: &Entry) -> bool {
+        self.ahead.get(&(table, entry.offset.partition)).is_some_and(|next| entry.offset.number < *next)
+    }
+
+    fn quarantine(&mut self, entry: &Entry, arrival: &Arrival, row: Quarantined, released: bool) {
+        if self.is_ahead(Table::Quarantine, entry) {
+            return;
+        }
+        self.current.quarantine.push(QuarantineRow {
+            row,
+            released,
+            source: arrival.source.clone(),
+            received: arrival.received,
+            appended: arrival.appended,
+            partition: arrival.partition,
+            offset: arrival.offset,
+        });
+    }
+
+    fn push_run(&mut self, entry: &Entry, number: u32, run: &Run, rows: Readings) {
+        let released = run.flags & run_flags::RELEASED != 0;
+        let kind = if released { ArrivalKind::Released } else { ArrivalKind::Readings };
+        let mut arrival = arrival(entry, number, run, kind);
+        arrival.rows = rows.len() as u64;
+        let (rows, dense) = match self.lookup.find(&self.names, &rows.point) {
+            Ok(dense) => (rows, dense),
+            Err(found) => self.set_unknown_aside(entry, &mut arrival, &rows, &found),
+        };
+        if released {
+            self.note_released(entry, &arrival, &rows, &dense);
+        }
+        let committed = self.is_ahead(Table::Readings, entry);
+        let at = self.current.arrivals.len() as u32;
+        let suspects = self.current.suspects.len();
+        let mut kept: Vec<u32> = Vec::new();
+        for (row, d) in dense.iter().enumerate() {
+            let (time, value, status) = (rows.time[row], rows.value[row], rows.status[row]);
+            if status & NO_DEVICE_TIME != 0 || (!committed && self.newest.is_new(*d, time, status)) {
+                kept.push(row as u32);
+            } else {
+                self.current.suspects.push(Suspect {
+                    dense: *d,
+                    status,
+                    time,
+                    value,
+                    arrival: at,
+                    committed,
+                });
+            }
+        }
+        self.metrics.suspects.inc_by((self.current.suspects.len() - suspects) as u64);
+        arrival.stored = kept.len() as u64;
+        let (source, partition, offset) = (arrival.source.clone(), arrival.partition, arrival.offset);
+        self.current.arrivals.push(arrival);
+        if committed {
+            return; // rows without a device time are in the table, the others are suspects now
+        }
+        let segment = if kept.len() == rows.len() {
+            Segment { dense, rows, source, partition, offset }
+        } else {
+            let (dense, rows) = pick(&dense, &rows, &kept);
+            Segment { dense, rows, source, partition, offset }
+        };
+        self.current.push(segment);
+    }
+
+    /// Rows whose id no catalog has named go to quarantine under their id; the others are left.
+    fn set_unknown_aside(
+        &mut self,
+        entry: &Entry,
+        arrival: &mut Arrival,
+        rows: &Readings,
+        found: &[Option<u32>],
+    ) -> (Readings, Arc<[u32]>) {
+        let mut dense = Vec::with_capacity(rows.len());
+        let mut known = ReadingsBuilder::with_capacity(rows.len());
+        for (row, found) in found.iter().enumerate() {
+            let (point, time, value, status) = rows.row(row);
+            if let Some(d) = found {
+                dense.push(*d);
+                known.push(point, time, value, status);
+                continue;
+            }
+            arrival.quarantined += 1;
+            arrival.reason = UNKNOWN_ID.into();
+            self.metrics.unknown_id.inc();
+            let value = (status & MISSING == 0).then_some(value);
+            let point = format!("#{}", point.0);
+            let reason = UNKNOWN_ID.to_owned();
+            let row = Quarantined { site: String::new(), point, time, value, status, reason };
+            self.quarantine(entry, arrival, row, false);
+        }
+        (known.finish(), dense.into())
+    }
+
+    fn note_released(&mut self, entry: &Entry, arrival: &Arrival, rows: &Readings, dense: &[u32]) {
+        for (row, d) in dense.iter().enumerate() {
+            let (_, time, value, status) = rows.row(row);
+            let row = Quarantined {
+                site: self.names.site(self.names.site_of(*d)).to_owned(),
+                point: self.names.code(*d).to_owned(),
+                time,
+                value: (status & MISSING == 0).then_some(value),
+                status,
+                reason: "released".to_owned(),
+            };
+            self.quarantine(entry, arrival, row, true);
+        }
+    }
+
+    /// Takes transitions of the stream of transitions; those in `known` are there already.
+    ///
+    /// # Errors
+    /// [`StorageError::Stopped`].
+    pub fn push_events(
+        &mut self,
+        entry: &Entry,
+        transitions: Vec<Transition>,
+        known: &[bool],
+    ) -> Result<(), StorageError> {
+        self.check_running()?;
+        let (partition, offset) = (entry.offset.partition, entry.offset.number);
+        if offset < self.next_event(partition) {
+            self.metrics.skipped_behind.inc();
+            return Ok(());
+        }
+        self.next_event.insert(partition, offset + 1);
+        self.current.event_ends.insert(partition, offset + 1);
+        let new = transitions.into_iter().zip(known).filter(|(_, known)| !**known);
+        self.current.events.extend(new.map(|(transition, _)| Event { transition, partition, offset }));
+        Ok(())
+    }
+
+    /// Refuses when this writer has stopped.
+    ///
+    /// # Errors
+    /// [`StorageError::Stopped`].
+    pub fn check_running(&self) -> Result<(), StorageError> {
+        self.stopped.as_ref().map_or(Ok(()), |why| Err(StorageError::Stopped(why.clone())))
+    }
+
+    /// Throws the tail away and takes nothing more.
+    pub fn stop(&mut self, why: String) {
+        self.flushing = None;
+        self.current = Generation::new(self.current.number + 1, self.names.clone());
+        self.stopped = Some(why);
+    }
+
+    /// Begins a new generation; the old one is to be committed.
+    pub fn cut(&mut self) {
+        debug_assert!(self.flushing.is_none());
+        let next = Generation::new(self.current.number + 1, self.names.clone());
+        self.flushing = Some(Arc::new(std::mem::replace(&mut self.current, next)));
+    }
+
+    /// The generations of the tail, oldest first.
+    pub fn generations(&self) -> Vec<&Generation> {
+        self.flushing.as_deref().into_iter().chain([&self.current]).collect()
+    }
+
+    /// View and tail as they stand, the tail only of some tables.
+    pub fn pin(&self, tables: &[Table]) -> Pinned {
+        let generations = self.generations();
+        let tail =
+            Table::ALL.map(|t| if tables.contains(&t) { Tail::of(t, &generations) } else { Tail::Empty });
+        Pinned { view: self.view.clone(), tail }
+    }
+
+    /// Shows the size of the tail.
+    pub fn show(&self) {
+        self.metrics.tail_bytes.set(self.tail_bytes() as i64);
+        self.metrics.tail_rows.set(self.generations().iter().map(|g| g.readings() as i64).sum());
+    }
+}
+
+fn arrival(entry: &Entry, number: u32, run: &Run, kind: ArrivalKind) -> Arrival {
+    Arrival {
+        kind,
+        source: run.source.clone(),
+        partition: entry.offset.partition,
+        offset: entry.offset.number,
+        run: number,
+        received: run.received,
+        appended: entry.appended,
+        origin: entry.origin,
+        rows: 0,
+        stored: 0,
+        duplicate: 0,
+        quarantined: 0,
+        reason: "".into(),
+    }
+}
+
+fn pick(dense: &[u32], rows: &Readings, kept: &[u32]) -> (Arc<[u32]>, Readings) {
+    let mut picked = ReadingsBuilder::with_capacity(kept.len());
+    for row in kept {
+        let (point, time, value, status): (PointId, _, _, _) = rows.row(*row as usize);
+        picked.push(point, time, value, status);
+    }
+    (kept.iter().map(|row| dense[*row as usize]).collect(), picked.finish())
+}

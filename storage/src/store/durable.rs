@@ -1,0 +1,152 @@
+//! A local folder whose files survive a power cut: written under a temporary name, fsynced, then renamed (or linked, when
+//! the name must be new), and the directory fsynced. `object_store`'s own local store does not fsync.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::Write;
+use std::ops::Range;
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The store. See the module.
+#[derive(Debug)]
+pub struct DurableFolder {
+    inner: LocalFileSystem,
+    temporary: AtomicU64,
+}
+
+impl DurableFolder {
+    /// Opens `folder`, making it when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made or is no folder.
+    pub fn open(folder: &str) -> std::io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let inner = LocalFileSystem::new_with_prefix(folder).map_err(std::io::Error::other)?;
+        Ok(Self { inner, temporary: AtomicU64::new(0) })
+    }
+
+    /// A name beside `path` that listings of the store leave out (`#` and digits mark an unfinished upload there).
+    fn temporary_beside(&self, path: &FsPath) -> PathBuf {
+        let mut name = path.as_os_str().to_owned();
+        let count = self.temporary.fetch_add(1, Ordering::Relaxed);
+        name.push(format!("#{}{count:06}", std::process::id()));
+        name.into()
+    }
+}
+
+impl fmt::Display for DurableFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Durable{}", self.inner)
+    }
+}
+
+fn failed(path: &FsPath, source: std::io::Error) -> Error {
+    let text = path.display().to_string();
+    if source.kind() == std::io::ErrorKind::AlreadyExists {
+        return Error::AlreadyExists { path: text, source: source.into() };
+    }
+    let source = std::io::Error::new(source.kind(), format!("{text}: {source}"));
+    Error::Generic { store: "folder", source: source.into() }
+}
+
+fn write_durably(
+    path: &FsPath,
+    temporary: &FsPath,
+    payload: &PutPayload,
+    create: bool,
+) -> std::io::Result<()> {
+    let parent = path.parent().ok_or_else(|| std::io::Error::other("the path has no folder"))?;
+    if !parent.exists() {
+        fs::create_dir_all(parent)?;
+        // The new folder's own entry must survive too.
+        if let Some(above) = parent.parent() {
+            File::open(above)?.sync_all()?;
+        }
+    }
+    let mut file = File::create(temporary)?;
+    for part in payload.iter() {
+        file.write_all(part)?;
+    }
+    file.sync_all()?;
+    if create {
+        fs::hard_link(temporary, path)?;
+        fs::remove_file(temporary)?;
+    } else {
+        fs::rename(temporary, path)?;
+    }
+    File::open(parent)?.sync_all()
+}
+
+#[async_trait]
+impl ObjectStore for DurableFolder {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let create = match &options.mode {
+            PutMode::Overwrite => false,
+            PutMode::Create => true,
+            PutMode::Update(_) => return self.inner.put_opts(location, payload, options).await,
+        };
+        let path = self.inner.path_to_filesystem(location)?;
+        let temporary = self.temporary_beside(&path);
+        let write = move || {
+            let result = write_durably(&path, &temporary, &payload, create);
+            if result.is_err() {
+                let _ = fs::remove_file(&temporary); // it may never have been made
+            }
+            result.map_err(|e| failed(&path, e))
+        };
+        tokio::task::spawn_blocking(write)
+            .await
+            .map_err(|e| Error::Generic { store: "folder", source: e.into() })??;
+        Ok(PutResult { e_tag: None, version: None })
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
