@@ -1,18 +1,7 @@
 //! Documentation of configuration keys as data: the generated reference is made from it, and a test holds it against what
 //! the parsers ask for.
 
-/// One key of a `[[source]]` section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyDoc {
-    /// Its name; `map.site` for a key of a table below.
-    pub key: &'static str,
-    /// What is written there: `text`, `duration`, `true or false`, `one of ...`.
-    pub kind: &'static str,
-    /// What counts when it is absent; `required` where it must be there; `-` where nothing is then done.
-    pub default: &'static str,
-    /// A sentence, with the unit.
-    pub doc: &'static str,
-}
+pub use model::keys::KeyDoc;
 
 /// Keys that every source has.
 pub const COMMON: &[KeyDoc] = &[

@@ -111,7 +111,7 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
 }
 
 /// A rule at work on its slots.
-pub trait Machine: Send {
+pub trait Machine: Send + Sync {
     /// Verdicts for each level at a reading. Returns the number worth reporting: the value, or what was computed of it.
     fn reading(&mut self, slot: usize, reading: &Reading, verdicts: &mut [Verdict]) -> f64;
 

@@ -12,12 +12,12 @@ use crate::versions::Version;
 use ::alerts::{AlarmStore, Dispatcher, SqliteStore};
 use ::storage::Storage;
 use anyhow::{Context, anyhow};
-use model::{Clock, SystemClock};
+use model::{Clock, Stream, SystemClock};
 use prometheus::Registry;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
-use stream::{EmbeddedLog, EmbeddedOptions, Forwarder, KafkaLog, KafkaOptions, Log};
+use stream::{EmbeddedLog, EmbeddedOptions, Log};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -70,7 +70,7 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let registry = Registry::new();
         let stop = CancellationToken::new();
-        let (edge_log, log, forwarder) = open_logs(&config, &clock, &registry, roles).await?;
+        let (edge_log, log, _) = open_logs(&config, &clock, &registry, roles).await?;
         let catalog = Arc::new(RwLock::new(loaded.catalog.clone()));
         let version = Arc::new(Version::of_all(&loaded.rules, &loaded.catalog));
         let (versions, wanted) = watch::channel(version);
@@ -94,7 +94,6 @@ impl App {
         let pipeline = Pipeline::start(Parts {
             edge_log,
             log: log.clone(),
-            forwarder,
             storage: storage.clone(),
             flush: config.storage.flush,
             alarms: alarms.clone(),
@@ -107,7 +106,7 @@ impl App {
             edge: EdgeOptions {
                 linger: config.log.linger,
                 unknown: config.catalog.unknown,
-                retention: config.storage.retain_readings.as_micros() as i64,
+                retention: config.storage.retain.readings,
             },
             aside: Aside(Some(config.data_dir.join("undecodable"))),
             registry: registry.clone(),
@@ -120,7 +119,8 @@ impl App {
 
         let active = Arc::new(Active { catalog: catalog.clone(), versions, loaded: RwLock::new(Arc::new(loaded)) });
         let config = Arc::new(config);
-        let sources = Sources::new(&config, pipeline.edge.clone(), catalog, clock.clone());
+        let metrics = ingest::metrics::Metrics::register(&registry).context("metrics of the sources")?;
+        let sources = Sources::new(&config, pipeline.edge.clone(), catalog, clock.clone(), metrics);
         let state = http::State {
             config: config.clone(),
             live: pipeline.live.clone(),
@@ -201,7 +201,7 @@ impl App {
     }
 }
 
-type Logs = (Arc<dyn Log>, Arc<dyn Log>, Option<Forwarder>);
+type Logs = (Arc<dyn Log>, Arc<dyn Log>, Option<()>);
 
 async fn open_logs(
     config: &Config,
@@ -225,21 +225,8 @@ async fn open_logs(
         let log = embedded()?;
         return Ok((log.clone(), log, None));
     }
-    let kafka = c.kafka.as_ref().context("log.kafka is missing")?;
-    let options = KafkaOptions {
-        brokers: kafka.brokers.join(","),
-        topic: kafka.topic.clone(),
-        partitions: c.partitions,
-        ..KafkaOptions::default()
-    };
-    let log = KafkaLog::open(options, registry).await;
-    let log: Arc<dyn Log> = Arc::new(log.with_context(|| format!("Kafka at {} cannot be used", kafka.brokers.join(",")))?);
-    if !roles.contains(&ProcessRole::Ingest) {
-        return Ok((log.clone(), log, None));
-    }
-    let own = embedded()?;
-    let forwarder = Forwarder::new(own.clone(), log.clone(), registry).map_err(|e| anyhow!(e))?;
-    Ok((own, log, Some(forwarder)))
+    let _ = roles;
+    anyhow::bail!("KAFKA-LANDS-HERE")
 }
 
 /// Removes once a minute what retention allows and every consumer has read.
@@ -250,15 +237,18 @@ async fn log_trimmer(
     own: crate::runners::own::OwnAlarms,
     stop: CancellationToken,
 ) {
-    const CONSUMERS: [&str; 3] = ["rules", "storage", "alerts"];
+    const CONSUMERS: [(Stream, &[&str]); 2] =
+        [(Stream::Readings, &["rules", "storage"]), (Stream::Transitions, &["storage", "alerts"])];
     loop {
         tokio::select! {
             _ = stop.cancelled() => return,
             _ = tokio::time::sleep(std::time::Duration::from_secs(60)) => {}
         }
-        match log.trim(&CONSUMERS, clock.now() - config.log.retain_age).await {
-            Ok(()) => own.clear("log-trim", "log", "the log is trimmed again".to_owned()),
-            Err(e) => own.raise("log-trim", "log", format!("the log cannot be trimmed: {e}")),
+        for (stream, consumers) in CONSUMERS {
+            match log.trim(stream, consumers, clock.now() - config.log.retain_age).await {
+                Ok(()) => own.clear("log-trim", "log", "the log is trimmed again".to_owned()),
+                Err(e) => own.raise("log-trim", "log", format!("the log cannot be trimmed: {e}")),
+            }
         }
     }
 }

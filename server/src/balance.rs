@@ -13,22 +13,22 @@ use storage::Storage;
 use stream::Log;
 
 /// Counts of readings of one source, or of all.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, serde::Deserialize)]
 pub struct Counts {
     /// Everything that came.
-    pub received: u64,
+    pub received: i64,
     /// What is durable in the log.
-    pub accepted: u64,
+    pub accepted: i64,
     /// What could not be decoded or was not wanted.
-    pub refused: u64,
+    pub refused: i64,
     /// In the table.
-    pub stored: u64,
+    pub stored: i64,
     /// The same source, point, device time and value again.
-    pub duplicate: u64,
+    pub duplicate: i64,
     /// Kept aside: unknown point, or older than retention.
-    pub quarantined: u64,
+    pub quarantined: i64,
     /// In the log, not yet in the table.
-    pub pending: u64,
+    pub pending: i64,
 }
 
 impl Counts {
@@ -50,7 +50,7 @@ impl Counts {
 }
 
 /// Counts of one source.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, serde::Deserialize)]
 pub struct SourceCounts {
     /// Its name.
     pub name: String,
@@ -60,7 +60,7 @@ pub struct SourceCounts {
 }
 
 /// The balance of all sources.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, serde::Deserialize)]
 pub struct Balance {
     /// The sums.
     #[serde(flatten)]
@@ -74,37 +74,28 @@ pub struct Balance {
 /// # Errors
 /// When table or log cannot be read.
 pub async fn of(storage: &Storage, log: &Arc<dyn Log>) -> anyhow::Result<Balance> {
-    // The offsets first: what is committed meanwhile would otherwise be missed; a commit in between is seen and retried.
-    loop {
-        let offsets = committed(storage, log);
-        let mut by_source: BTreeMap<String, Counts> = BTreeMap::new();
-        for s in storage.balance().await.context("the table cannot be read")? {
-            let counts = Counts {
-                received: s.accepted + s.refused,
-                accepted: s.accepted,
-                refused: s.refused,
-                stored: s.stored,
-                duplicate: s.duplicate,
-                quarantined: s.quarantined,
-                pending: 0,
-            };
-            by_source.entry(s.name).or_default().add(&counts);
-        }
-        if committed(storage, log) != offsets {
-            continue;
-        }
-        for (partition, from) in offsets.into_iter().enumerate() {
-            pending(log, partition as u32, from, &mut by_source).await?;
-        }
-        let mut counts = Counts::default();
-        by_source.values().for_each(|c| counts.add(c));
-        let sources = by_source.into_iter().map(|(name, counts)| SourceCounts { name, counts }).collect();
-        return Ok(Balance { counts, sources });
+    let (stored, next) = storage.balance_at().await.context("the table cannot be read")?;
+    let mut by_source: BTreeMap<String, Counts> = BTreeMap::new();
+    for s in stored {
+        let counts = Counts {
+            received: s.received,
+            accepted: s.accepted,
+            refused: s.refused,
+            stored: s.stored,
+            duplicate: s.duplicate,
+            quarantined: s.quarantined,
+            pending: s.pending,
+        };
+        by_source.entry(s.name).or_default().add(&counts);
     }
-}
-
-fn committed(storage: &Storage, log: &Arc<dyn Log>) -> Vec<u64> {
-    (0..log.partitions()).map(|p| storage.committed_offset(p)).collect()
+    for partition in 0..log.partitions() {
+        let from = next.get(&partition).copied().unwrap_or(0);
+        pending(log, partition, from, &mut by_source).await?;
+    }
+    let mut counts = Counts::default();
+    by_source.values().for_each(|c| counts.add(c));
+    let sources = by_source.into_iter().map(|(name, counts)| SourceCounts { name, counts }).collect();
+    Ok(Balance { counts, sources })
 }
 
 async fn pending(
@@ -113,8 +104,8 @@ async fn pending(
     from: u64,
     by_source: &mut BTreeMap<String, Counts>,
 ) -> anyhow::Result<()> {
-    let end = log.bounds(Stream::Readings, partition).await?.next;
-    let mut next = from;
+    let bounds = log.bounds(Stream::Readings, partition).await?;
+    let (end, mut next) = (bounds.next, from.max(bounds.first));
     while next < end {
         let entries = log.read(Stream::Readings, partition, next, 4 << 20).await?;
         let Some(last) = entries.last() else { break };
@@ -127,18 +118,18 @@ async fn pending(
 }
 
 fn count(entry: &model::Entry, by_source: &mut BTreeMap<String, Counts>) {
-    let mut add = |source: &str, accepted: u64, refused: u64| {
+    let mut add = |source: &str, accepted: i64, refused: i64| {
         let counts = Counts { received: accepted + refused, accepted, refused, pending: accepted, ..Counts::default() };
         by_source.entry(source.to_owned()).or_default().add(&counts);
     };
     match entry.decode() {
         Ok(Record::Readings { runs, .. }) => {
             for run in runs.iter().filter(|r| r.flags & run_flags::RELEASED == 0) {
-                add(&run.source, u64::from(run.rows), 0);
+                add(&run.source, i64::from(run.rows), 0);
             }
         }
-        Ok(Record::Positions { run, .. } | Record::Quarantine { run, .. }) => add(&run.source, u64::from(run.rows), 0),
-        Ok(Record::Refused(totals)) => totals.iter().for_each(|t| add(&t.source, 0, t.count)),
+        Ok(Record::Positions { run, .. } | Record::Quarantine { run, .. }) => add(&run.source, i64::from(run.rows), 0),
+        Ok(Record::Refused(totals)) => totals.iter().for_each(|t| add(&t.source, 0, t.count as i64)),
         _ => {}
     }
 }

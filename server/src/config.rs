@@ -212,7 +212,7 @@ fn read_root(path: &Path, root: &Section<'_>) -> Option<Config> {
     let log = read_log(path, &data_dir, root.table("log"));
     let catalog = read_catalog(path, root.table("catalog"));
     let rules = read_rules(path, root.table("rules"));
-    let storage = storage::Options::from_section(root.table("storage"), &data_dir, path.parent().unwrap_or(Path::new("")));
+    let storage = read_storage(path, &data_dir, root.table("storage"));
     let alerts_database = read_alerts(path, &data_dir, root.table("alerts"));
     let mut receivers = Vec::new();
     for section in root.tables("receiver") {
@@ -229,7 +229,7 @@ fn read_root(path: &Path, root: &Section<'_>) -> Option<Config> {
     unique(root, "receiver", receivers.iter().map(|r| r.name.clone()));
     root.finish_ref();
     let file = path.to_owned();
-    Some(Config { file, data_dir, log, catalog, rules, storage: storage?, alerts_database, receivers, server: server?, sources })
+    Some(Config { file, data_dir, log, catalog, rules, storage, alerts_database, receivers, server: server?, sources })
 }
 
 /// Names are what metrics, health and the balance go by: two of one kind must differ.
@@ -292,6 +292,17 @@ fn read_log(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> LogCo
     }
     s.finish();
     log
+}
+
+fn read_storage(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> storage::Options {
+    let said = section.as_ref().is_some_and(|s| s.has("url"));
+    let mut options = section.map(storage::Options::from_section).unwrap_or_default();
+    if !said {
+        options.url = data_dir.join("lake").display().to_string();
+    } else if !options.url.contains("://") {
+        options.url = Config::resolve(path, &options.url).display().to_string();
+    }
+    options
 }
 
 fn read_catalog(path: &Path, section: Option<Section<'_>>) -> CatalogConfig {

@@ -2,7 +2,7 @@
 //! also feeds storage; read by the API, the stream of events and the page.
 
 use crate::people::People;
-use model::{Catalog, Entry, Micros, PointId, Record, status};
+use model::{Catalog, Micros, PointId, Record, status};
 use std::sync::{Arc, Mutex, RwLock};
 
 /// The last reading of a point.
@@ -43,7 +43,7 @@ impl Live {
     }
 
     /// Takes in a record of the log.
-    pub fn see(&self, _entry: &Entry, record: &Record) {
+    pub fn see(&self, record: &Record) {
         match record {
             Record::Readings { runs, readings } => {
                 let mut values = self.values();

@@ -26,8 +26,6 @@ pub struct Parts {
     pub edge_log: Arc<dyn Log>,
     /// Where rules, storage and alerts read: the same log, or Kafka behind a forwarder.
     pub log: Arc<dyn Log>,
-    /// The forwarder between the two, where they differ.
-    pub forwarder: Option<stream::Forwarder>,
     /// The table, in the role storage.
     pub storage: Option<Storage>,
     /// How often it commits.
@@ -151,9 +149,6 @@ impl Pipeline {
             }
             let dog = watchdog::run(shared.clone(), partitions, deciding.stop.clone());
             telling.tasks.spawn(dog);
-        }
-        if let Some(forwarder) = parts.forwarder {
-            forwarding.tasks.spawn(forwarder.run(forwarding.stop.clone()));
         }
         let edge = Edge::start(&parts.edge_log, parts.edge, parts.catalog, edge_metrics);
         let logs = [parts.edge_log, parts.log];

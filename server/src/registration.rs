@@ -13,7 +13,7 @@ use model::{PointId, ReadingsBuilder, status};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::Write;
-use storage::Storage;
+use storage::{Limits, Storage};
 
 /// What is known of a point when it is registered.
 #[derive(Clone, Debug, Deserialize)]
@@ -41,6 +41,8 @@ pub struct NewPoint {
 
 /// Rows handed over at once.
 const CHUNK: usize = 8192;
+/// Readings released by one registration; more stay in quarantine and are released by the next.
+const ROWS_MAX: usize = 10_000_000;
 
 /// Registers the point; returns how many readings were released.
 ///
@@ -83,11 +85,12 @@ fn append(path: &std::path::Path, before: &str, point: &NewPoint) -> anyhow::Res
 }
 
 async fn release(storage: &Storage, push: &SourceContext, point: &NewPoint) -> anyhow::Result<u64> {
-    let rows = storage.quarantined_rows(&point.site, &point.point).await?;
+    let limits = Limits { rows: usize::MAX, ..Limits::default() };
+    let rows = storage.quarantined_rows(&point.site, &point.point, ROWS_MAX, limits).await?;
     let id = PointId::of(&point.site, &point.point);
     let mut by_source: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for row in rows {
-        by_source.entry(row.source.clone()).or_default().push(row);
+        by_source.entry(row.source.to_string()).or_default().push(row);
     }
     let mut released = 0;
     for (source, rows) in by_source {
@@ -95,6 +98,7 @@ async fn release(storage: &Storage, push: &SourceContext, point: &NewPoint) -> a
         for chunk in rows.chunks(CHUNK) {
             let mut readings = ReadingsBuilder::with_capacity(chunk.len());
             for row in chunk {
+                let row = &row.row;
                 readings.push(id, row.time, row.value.unwrap_or(f64::NAN), row.status | status::HISTORICAL);
             }
             let delivery = Delivery { received: push.clock.now(), readings: readings.finish(), ..Delivery::default() };

@@ -3,7 +3,6 @@
 use crate::live::{Last, Live};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int32Type, TimestampMicrosecondType};
-use futures::TryStreamExt;
 use model::time::{DAY, rfc3339};
 use model::{Micros, PointId};
 use storage::{Limits, Storage};
@@ -21,8 +20,8 @@ pub async fn live(storage: &Storage, live: &Live, now: Micros) {
 }
 
 async fn read(storage: &Storage, live: &Live, sql: &str) -> anyhow::Result<()> {
-    let limits = Limits { rows: u64::MAX, ..Limits::default() };
-    let batches: Vec<_> = storage.query(sql, limits).await?.try_collect().await?;
+    let limits = Limits { rows: usize::MAX, ..Limits::default() };
+    let batches = storage.query(sql, limits).await?.collect_all().await?;
     for batch in batches {
         let (site, point) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
         let time = batch.column(2).as_primitive::<TimestampMicrosecondType>();

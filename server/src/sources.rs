@@ -2,6 +2,8 @@
 
 use crate::config::Config;
 use crate::edge::Edge;
+use ingest::metrics::Metrics;
+use ingest::push::PushSource;
 use ingest::{Context, Health, Source, SourceInfo};
 use model::{Catalog, Clock};
 use std::sync::{Arc, Mutex, RwLock};
@@ -14,7 +16,8 @@ pub struct Sources(Arc<Inner>);
 
 struct Inner {
     list: Vec<Entry>,
-    push: Context,
+    push_context: Context,
+    push: PushSource,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -44,6 +47,7 @@ impl Sources {
         edge: Arc<Edge>,
         catalog: Arc<RwLock<Arc<Catalog>>>,
         clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let context = |info: SourceInfo| Context {
             info,
@@ -51,6 +55,7 @@ impl Sources {
             clock: clock.clone(),
             sink: edge.clone(),
             health: Arc::default(),
+            metrics: metrics.clone(),
         };
         let entry = |c: &crate::config::SourceSlot| Entry {
             kind: c.kind,
@@ -58,8 +63,9 @@ impl Sources {
             source: Mutex::new(c.take()),
         };
         let list = config.sources.iter().map(entry).collect();
-        let push = context(SourceInfo { name: "push".into(), flags: 0 });
-        Self(Arc::new(Inner { list, push, stop: CancellationToken::new(), tasks: TaskTracker::new() }))
+        let push_context = context(SourceInfo { name: "push".into(), flags: 0 });
+        let push = PushSource::new(push_context.clone());
+        Self(Arc::new(Inner { list, push_context, push, stop: CancellationToken::new(), tasks: TaskTracker::new() }))
     }
 
     /// Starts all.
@@ -73,7 +79,12 @@ impl Sources {
     }
 
     /// The context of readings pushed by HTTP.
-    pub fn push(&self) -> &Context {
+    pub fn context(&self) -> &Context {
+        &self.0.push_context
+    }
+
+    /// Takes readings pushed by HTTP.
+    pub fn push(&self) -> &PushSource {
         &self.0.push
     }
 

@@ -102,6 +102,15 @@ impl Storage {
     /// # Errors
     /// When the table cannot be read.
     pub async fn balance(&self) -> Result<Vec<SourceBalance>, StorageError> {
+        Ok(self.balance_at().await?.0)
+    }
+
+    /// The balance of every source, and the next offset of each partition that it stands for: what the log holds from
+    /// there on is not in it.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn balance_at(&self) -> Result<(Vec<SourceBalance>, BTreeMap<u32, u64>), StorageError> {
         let mut by_source: BTreeMap<String, SourceBalance> = BTreeMap::new();
         let mut add = |name: &str, sums: &Sums| {
             if !by_source.contains_key(name) {
@@ -110,11 +119,13 @@ impl Storage {
             }
             by_source.get_mut(name).expect("it was just put there").add(sums);
         };
+        let next;
         let view = {
             let state = self.inner.state();
             for arrival in state.generations().iter().flat_map(|g| &g.arrivals) {
                 add(&arrival.source, &Sums::pending(arrival));
             }
+            next = state.next_offsets();
             state.view.clone()
         };
         let paths: Vec<String> = view.files(Table::Arrivals).files.iter().map(|f| f.path.clone()).collect();
@@ -123,7 +134,7 @@ impl Storage {
                 add(source, sums);
             }
         }
-        Ok(by_source.into_values().collect())
+        Ok((by_source.into_values().collect(), next))
     }
 }
 

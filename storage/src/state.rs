@@ -90,6 +90,11 @@ impl State {
         self.next.get(&partition).copied().unwrap_or(0)
     }
 
+    /// The offsets that the consumer of readings goes on from, by partition; 0 where there is none.
+    pub fn next_offsets(&self) -> std::collections::BTreeMap<u32, u64> {
+        self.next.iter().map(|(partition, next)| (*partition, *next)).collect()
+    }
+
     /// The offset that the consumer of transitions goes on from.
     pub fn next_event(&self, partition: u32) -> u64 {
         self.next_event.get(&partition).copied().unwrap_or(0)

@@ -55,8 +55,7 @@ pub async fn demo(args: DemoArgs) -> Result<(), Stop> {
         Some(text) => Some(Duration::from_micros(model::time::parse_duration(text).map_err(Stop::Input)? as u64)),
         None => None,
     };
-    let scenario = Scenario::parse(&args.scenario)
-        .ok_or_else(|| Stop::Input(format!("there is no scenario `{}`; see `firedamp simulate scenarios`", args.scenario)))?;
+    let scenario = args.scenario.parse::<Scenario>().map_err(|e| Stop::Input(e.to_string()))?;
     let temporary = tempfile::tempdir().map_err(|e| anyhow!(e))?;
     let dir = args.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;

@@ -14,7 +14,7 @@ pub async fn table(config: &Config) -> Result<Storage, Stop> {
     let catalog = load_catalog(config, &mut Problems::default());
     let catalog = Arc::new(RwLock::new(Arc::new(catalog)));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let table = Storage::open_read_only(config.storage.clone(), None, catalog, clock).await;
+    let table = Storage::open_read_only(config.storage.clone(), None, catalog, clock, &Registry::new()).await;
     Ok(table.with_context(|| format!("the table at {}", config.storage.url))?)
 }
 

@@ -62,7 +62,7 @@ async fn unknown(args: UnknownArgs) -> Result<(), Stop> {
     let config = check::config(&args.config.config)?;
     let rows: Value = match Client::find(&config).await? {
         Some(client) => client.get("/api/v1/unknown").await?,
-        None => json!(offline::table(&config).await?.quarantined().await.map_err(|e| anyhow::anyhow!(e))?),
+        None => json!(offline::table(&config).await?.quarantined(config.storage.limits).await.map_err(|e| anyhow::anyhow!(e))?),
     };
     if args.format == Form::Json {
         println!("{rows}");
@@ -71,13 +71,13 @@ async fn unknown(args: UnknownArgs) -> Result<(), Stop> {
     println!("{:<24} {:<30} {:>9} {:<26} {:>12}  reason", "site", "point", "readings", "last", "value");
     for row in rows.as_array().into_iter().flatten() {
         let text = |key: &str| row[key].as_str().unwrap_or("").to_owned();
-        let value = &row["value"];
+        let value = &row["last_value"];
         println!(
             "{:<24} {:<30} {:>9} {:<26} {:>12}  {}",
             text("site"),
             text("point"),
             row["count"],
-            text("time"),
+            row["last_time"].as_i64().map(model::time::rfc3339).unwrap_or_default(),
             value.to_string(),
             text("reason")
         );

@@ -43,10 +43,10 @@ pub struct ModbusArgs {
 pub async fn probe(command: ProbeCommand) -> Result<(), Stop> {
     let ProbeCommand::Modbus(args) = command;
     let table = match args.table {
-        Table::Holding => ingest::modbus::Table::Holding,
-        Table::Input => ingest::modbus::Table::Input,
-        Table::Coil => ingest::modbus::Table::Coil,
-        Table::Discrete => ingest::modbus::Table::Discrete,
+        Table::Holding => ingest::modbus::plan::Table::Holding,
+        Table::Input => ingest::modbus::plan::Table::Input,
+        Table::Coil => ingest::modbus::plan::Table::Coil,
+        Table::Discrete => ingest::modbus::plan::Table::Discrete,
     };
     let address = args.address.strip_prefix("tcp://").unwrap_or(&args.address);
     let report = ingest::probe::probe(address, args.unit, table, args.start, args.count).await;

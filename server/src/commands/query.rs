@@ -2,10 +2,11 @@
 
 use super::client::Client;
 use super::{ConfigArg, Stop, check, offline};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use reqwest::Method;
 use std::io::{IsTerminal, Write};
-use storage::{Limits, QueryError, output};
+use storage::QueryError;
+use storage::output::{self, Format, OutputError};
 
 #[derive(Args, Debug)]
 pub struct QueryArgs {
@@ -14,69 +15,41 @@ pub struct QueryArgs {
     #[command(flatten)]
     config: ConfigArg,
     /// Form of the answer
-    #[arg(long, value_enum, default_value = "table")]
-    format: QueryForm,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum QueryForm {
-    Table,
-    Json,
-    Jsonl,
-    Csv,
-    Arrow,
-    Parquet,
-}
-
-impl QueryForm {
-    fn media(self) -> &'static str {
-        match self {
-            // A table is drawn here, from Arrow, so that the server needs no opinion on widths.
-            QueryForm::Table | QueryForm::Arrow => "application/vnd.apache.arrow.stream",
-            QueryForm::Json => "application/json",
-            QueryForm::Jsonl => "application/x-ndjson",
-            QueryForm::Csv => "text/csv",
-            QueryForm::Parquet => "application/vnd.apache.parquet",
-        }
-    }
-
-    fn format(self) -> output::Format {
-        match self {
-            QueryForm::Table => output::Format::Table,
-            QueryForm::Json => output::Format::Json,
-            QueryForm::Jsonl => output::Format::Jsonl,
-            QueryForm::Csv => output::Format::Csv,
-            QueryForm::Arrow => output::Format::Arrow,
-            QueryForm::Parquet => output::Format::Parquet,
-        }
-    }
+    #[arg(long, value_parser = Format::WORDS, default_value = "table")]
+    format: String,
 }
 
 /// Asks the running server, or the table itself when none runs.
 pub async fn query(args: QueryArgs) -> Result<(), Stop> {
     let config = check::config(&args.config.config)?;
-    if matches!(args.format, QueryForm::Parquet | QueryForm::Arrow) && std::io::stdout().is_terminal() {
+    let format = Format::parse(&args.format).unwrap_or(Format::Table);
+    if matches!(format, Format::Parquet | Format::Arrow) && std::io::stdout().is_terminal() {
         return Err(Stop::Input("Arrow and Parquet are not for a terminal; add `> file`".to_owned()));
     }
-    let bytes = match Client::find(&config).await? {
+    let mut bytes = Vec::new();
+    match Client::find(&config).await? {
         Some(client) => {
-            let answer = client.ask(Method::POST, "/api/v1/sql", args.format.media(), args.sql, "text/plain").await?;
-            if args.format == QueryForm::Table { table(&answer)? } else { answer }
+            // A table is drawn here, from Arrow, so that the server needs no opinion on widths.
+            let wire = if format == Format::Table { Format::Arrow } else { format };
+            bytes = client.ask(Method::POST, "/api/v1/sql", wire.content_type(), args.sql, "text/plain").await?;
+            if format == Format::Table {
+                bytes = table(&bytes)?;
+            }
         }
         None => {
-            let sql = &config.server.sql;
-            let memory = usize::try_from(sql.memory).unwrap_or(usize::MAX);
-            let limits = Limits { time: sql.time, memory, rows: sql.rows, ..Limits::default() };
-            let stream = offline::table(&config).await?.query(&args.sql, limits).await.map_err(stop)?;
-            output::to_bytes(stream, args.format.format()).await.map_err(stop)?
+            let rows = offline::table(&config).await?.query(&args.sql, config.storage.limits).await.map_err(stop)?;
+            output::write(rows, format, &mut bytes).await.map_err(|e| match e {
+                OutputError::Query(e) => stop(e),
+                OutputError::Write(e) => Stop::Could(anyhow::anyhow!(e)),
+            })?;
         }
-    };
+    }
     std::io::stdout().write_all(&bytes).map_err(|e| anyhow::anyhow!(e).into())
 }
 
 fn stop(e: QueryError) -> Stop {
     match e {
-        QueryError::Internal(e) => Stop::Could(anyhow::anyhow!("{e}")),
+        QueryError::Storage(e) => Stop::Could(anyhow::anyhow!(e)),
         wrong => Stop::Input(wrong.to_string()),
     }
 }

@@ -5,9 +5,11 @@ use super::run::stop_signal;
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use model::SystemClock;
-use simulator::{Plan, Scenario, StartOptions};
+use simulator::{AtEnd, Columns, Plan, ReplayOptions, ReplayProtocol, Scenario, Speed, StartOptions};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Subcommand, Debug)]
@@ -49,9 +51,15 @@ pub struct ReplayArgs {
     /// MQTT broker to publish to
     #[arg(long, conflicts_with = "modbus")]
     mqtt: Option<String>,
+    /// Topic; with {point} each reading is a message of its own
+    #[arg(long, default_value = "replay/{site}")]
+    topic: String,
     /// Address of a Modbus device that shows the next row at each poll
     #[arg(long)]
-    modbus: Option<String>,
+    modbus: Option<SocketAddr>,
+    /// The file is site,point,time,value,status instead of a column a point
+    #[arg(long)]
+    long: bool,
     /// Site of a wide file
     #[arg(long, default_value = "M1")]
     site: String,
@@ -64,10 +72,10 @@ pub struct ReplayArgs {
     /// Time between rows of a wide file
     #[arg(long, default_value = "30s")]
     step: String,
-    /// Readings a second; as fast as acknowledged when absent
+    /// So many times as fast as the times in the file; as fast as acknowledged when absent
     #[arg(long)]
-    rate: Option<f64>,
-    /// Readings in one message
+    speed: Option<f64>,
+    /// Rows of the file in one message
     #[arg(long, default_value_t = 1)]
     batch: usize,
 }
@@ -87,8 +95,7 @@ pub async fn simulate(command: SimulateCommand) -> Result<(), Stop> {
 }
 
 async fn devices(args: DevicesArgs) -> Result<(), Stop> {
-    let scenario = Scenario::parse(&args.scenario)
-        .ok_or_else(|| Stop::Input(format!("there is no scenario `{}`; see `firedamp simulate scenarios`", args.scenario)))?;
+    let scenario = args.scenario.parse::<Scenario>().map_err(|e| Stop::Input(e.to_string()))?;
     let plan = Plan { seed: args.seed, mines: args.mines, plants: args.plants, scenario, ..Plan::default() };
     let stop = CancellationToken::new();
     std::fs::create_dir_all(&args.dir).map_err(|e| anyhow!(e))?;
@@ -108,6 +115,56 @@ async fn devices(args: DevicesArgs) -> Result<(), Stop> {
     Ok(())
 }
 
-async fn replay(_args: ReplayArgs) -> Result<(), Stop> {
-    Err(anyhow!("replaced when the simulator lands").into())
+async fn replay(args: ReplayArgs) -> Result<(), Stop> {
+    let options = replay_options(&args)?;
+    let stop = CancellationToken::new();
+    let cancel = stop.clone();
+    tokio::spawn(async move {
+        stop_signal().await;
+        cancel.cancel();
+    });
+    if let ReplayProtocol::Modbus { listen, .. } = &options.protocol {
+        let section = options.source_toml("replay", &args.file, *listen, Duration::from_secs(1))?;
+        eprintln!("the source to read it with:\n\n{section}");
+    }
+    let report = simulator::replay(&args.file, &options, stop).await?;
+    println!(
+        "{} rows, {} readings, {} messages, {} acknowledged, {} repeated, {:.1} s{}",
+        report.rows,
+        report.readings,
+        report.messages,
+        report.acknowledged,
+        report.repeated,
+        report.took.as_secs_f64(),
+        if report.complete { "" } else { "; stopped before the end" }
+    );
+    Ok(())
+}
+
+fn replay_options(args: &ReplayArgs) -> Result<ReplayOptions, Stop> {
+    let columns = if args.long {
+        Columns::Long
+    } else {
+        let start = args.start.as_deref().ok_or_else(|| Stop::Input("a wide file needs --start".to_owned()))?;
+        let step = model::time::parse_duration(&args.step).map_err(Stop::Input)?;
+        Columns::Wide {
+            site: args.site.clone(),
+            start: model::time::parse(start).map_err(Stop::Input)?,
+            step: Duration::from_micros(step as u64),
+            only: args.columns.clone(),
+        }
+    };
+    let protocol = match (&args.mqtt, args.modbus) {
+        (Some(url), None) => ReplayProtocol::Mqtt {
+            url: url.clone(),
+            topic: args.topic.clone(),
+            rows_per_message: args.batch,
+            window: 100,
+            client: "firedamp-replay".to_owned(),
+        },
+        (None, Some(listen)) => ReplayProtocol::Modbus { listen, at_end: AtEnd::Stay },
+        _ => return Err(Stop::Input("give --mqtt URL or --modbus ADDRESS".to_owned())),
+    };
+    let speed = args.speed.map_or(Speed::AsAcknowledged, Speed::Times);
+    Ok(ReplayOptions { columns, speed, protocol })
 }

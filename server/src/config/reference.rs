@@ -13,12 +13,14 @@ pub fn markdown() -> String {
     for (section, keys) in super::KEYS {
         table(&mut out, section, keys);
     }
-    table(&mut out, "[storage]", storage::KEYS);
+    let keys: Vec<KeyDoc> =
+        storage::KEYS.iter().map(|(key, default, doc)| KeyDoc { key, kind: "", default, doc }).collect();
+    table(&mut out, "[storage]", &keys);
     table(&mut out, "[server]", super::server::KEYS);
     for (title, keys) in alerts::receiver_keys() {
         table(&mut out, &title, keys);
     }
-    table(&mut out, "[[source]]", ingest::COMMON_KEYS);
+    table(&mut out, "[[source]]", ingest::keys::COMMON);
     for kind in ingest::kinds() {
         table(&mut out, &format!("[[source]] with kind = \"{}\"", kind.name), kind.keys);
     }

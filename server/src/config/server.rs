@@ -50,17 +50,6 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// Limits of one SQL query.
-#[derive(Clone, Copy, Debug)]
-pub struct SqlLimits {
-    /// Longest time.
-    pub time: Duration,
-    /// Most memory, bytes.
-    pub memory: u64,
-    /// Most rows.
-    pub rows: u64,
-}
-
 /// `[server]`.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -70,8 +59,6 @@ pub struct ServerConfig {
     pub tls: Option<Tls>,
     /// Tokens.
     pub tokens: Vec<TokenConfig>,
-    /// Limits of SQL.
-    pub sql: SqlLimits,
     /// How long a shutdown may drain.
     pub drain: Duration,
 }
@@ -86,9 +73,6 @@ pub const KEYS: &[KeyDoc] = &[
     key("token.secret", "{ env } or { file }", "-", "the token itself, sent as `Authorization: Bearer ...`"),
     key("token.regions", "list of texts", "", "region prefixes it is limited to"),
     key("token.sites", "list of texts", "", "site codes it is limited to"),
-    key("sql.time", "duration", "\"30s\"", "longest time of one query"),
-    key("sql.memory", "size", "\"1GiB\"", "most memory of one query"),
-    key("sql.rows", "number", "1000000", "most rows of one answer"),
     key("drain", "duration", "\"20s\"", "how long a shutdown may take to write down what is under way"),
 ];
 
@@ -98,7 +82,6 @@ pub fn read(path: &Path, section: Option<Section<'_>>) -> Option<ServerConfig> {
         listen: SocketAddr::from(([127, 0, 0, 1], 8460)),
         tls: None,
         tokens: Vec::new(),
-        sql: SqlLimits { time: Duration::from_secs(30), memory: 1 << 30, rows: 1_000_000 },
         drain: Duration::from_secs(20),
     };
     let Some(s) = section else { return Some(config) };
@@ -122,12 +105,6 @@ pub fn read(path: &Path, section: Option<Section<'_>>) -> Option<ServerConfig> {
     for token in s.tables("token") {
         config.tokens.extend(read_token(&token));
         token.finish();
-    }
-    if let Some(sql) = s.table("sql") {
-        config.sql.time = sql.duration("time").map_or(config.sql.time, |v| Duration::from_micros(v.value as u64));
-        config.sql.memory = sql.size("memory").map_or(config.sql.memory, |v| v.value);
-        config.sql.rows = sql.int("rows", 1, i64::MAX).map_or(config.sql.rows, |v| v.value as u64);
-        sql.finish();
     }
     config.drain = s.duration("drain").map_or(config.drain, |v| Duration::from_micros(v.value as u64));
     if !config.listen.ip().is_loopback() && (config.tls.is_none() || config.tokens.is_empty()) {

@@ -28,7 +28,7 @@ pub async fn list(
 ) -> Result<Json<Vec<Alarm>>, Failure> {
     let filter = AlarmFilter { all: query.all, site: query.site, limit: query.limit.unwrap_or(LIMIT), ..AlarmFilter::default() };
     let mut alarms = app.alarms.list(&filter).await.map_err(Failure::internal)?;
-    let catalog = app.sources.push().catalog();
+    let catalog = app.sources.context().catalog();
     alarms.retain(|a| who.sees_code(&catalog, &a.site));
     Ok(Json(alarms))
 }
@@ -40,7 +40,7 @@ pub async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<Alarm>, Failure> {
     let alarm = app.alarms.get(&id).await.map_err(Failure::internal)?;
-    let catalog = app.sources.push().catalog();
+    let catalog = app.sources.context().catalog();
     let alarm = alarm.filter(|a| who.sees_code(&catalog, &a.site));
     alarm.map(Json).ok_or_else(|| Failure::missing(format!("there is no alarm `{id}`")))
 }
@@ -85,7 +85,7 @@ async fn visible(app: &App, who: &Who, ids: &[String]) -> Result<(Vec<String>, V
     if ids.is_empty() || ids.len() > IDS_MAX {
         return Err(Failure::bad(format!("`ids` holds {}, from 1 to {IDS_MAX} are taken", ids.len())));
     }
-    let catalog = app.sources.push().catalog();
+    let catalog = app.sources.context().catalog();
     let (mut seen, mut hidden) = (Vec::new(), Vec::new());
     for id in ids {
         match app.alarms.get(id).await.map_err(Failure::internal)? {

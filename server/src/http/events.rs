@@ -137,7 +137,7 @@ pub async fn watch(
     }
     let watched = app.hub.streams.lock().expect("no holder of this lock panics").get(&sid).cloned();
     let watched = watched.ok_or_else(|| Failure::missing(format!("there is no stream `{sid}`")))?;
-    let catalog = app.sources.push().catalog();
+    let catalog = app.sources.context().catalog();
     let points = body.points.into_iter().filter(|(site, _)| who.sees_code(&catalog, site)).filter_map(|(site, point)| {
         let ix = catalog.find(&site, &point)?;
         Some((site, point, catalog.ids()[ix as usize]))
@@ -230,7 +230,7 @@ impl Feed {
             return Ok(());
         }
         *seq = event.seq;
-        if !self.wants("alarm") || !self.who.sees_code(&app.sources.push().catalog(), &event.alarm.site) {
+        if !self.wants("alarm") || !self.who.sees_code(&app.sources.context().catalog(), &event.alarm.site) {
             return Ok(());
         }
         let data = json!({ "seq": event.seq, "event": event.event, "alarm": event.alarm }).to_string();
@@ -264,7 +264,7 @@ impl Feed {
 
     /// Counts, sites and people, when they have changed; once a second.
     async fn slow(&mut self, app: &App) -> Result<(), Gone> {
-        let catalog = app.sources.push().catalog();
+        let catalog = app.sources.context().catalog();
         let filter = AlarmFilter { limit: usize::MAX, ..AlarmFilter::default() };
         let alarms = app.alarms.list(&filter).await.unwrap_or_default();
         let mut levels: BTreeMap<&str, [u64; 2]> = Severity::WORDS.into_iter().map(|w| (w, [0, 0])).collect();

@@ -1,11 +1,10 @@
 //! Points with their last value, and the readings of one point.
 
 use super::{App, Failure, Who};
-use ::storage::{Limits, output};
-use axum::body::Body;
+use ::storage::Limits;
+use ::storage::output::Format;
 use axum::extract::{Query, State as Extract};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::{Extension, Json};
 use model::time::{self, rfc3339};
 use model::{Micros, status};
@@ -74,7 +73,7 @@ impl SpanQuery {
 
     /// Refuses a point the caller may not see.
     pub(super) fn check(&self, app: &App, who: &Who) -> Result<(), Failure> {
-        let catalog = app.sources.push().catalog();
+        let catalog = app.sources.context().catalog();
         if who.sees_code(&catalog, &self.site) {
             return Ok(());
         }
@@ -105,6 +104,5 @@ pub async fn history(
         rfc3339(to)
     );
     let stream = app.storage()?.query(&sql, Limits::default()).await.map_err(Failure::internal)?;
-    let bytes = output::to_bytes(stream, output::Format::Json).await.map_err(Failure::internal)?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], Body::from(bytes)).into_response())
+    super::sql::answer(stream, Format::Json).await
 }

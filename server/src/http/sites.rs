@@ -45,7 +45,7 @@ fn shown(count: &Count) -> Value {
 
 /// `GET /api/v1/people`.
 pub async fn people(Extract(app): Extract<App>, Extension(who): Extension<Who>) -> Json<Vec<Value>> {
-    let catalog = app.sources.push().catalog();
+    let catalog = app.sources.context().catalog();
     let counts = app.live.people(crate::people::People::counts);
     Json(counts.iter().filter(|c| who.sees_code(&catalog, &c.site)).map(shown).collect())
 }
@@ -56,7 +56,7 @@ pub async fn cards(
     Extension(who): Extension<Who>,
     Path(site): Path<String>,
 ) -> Result<Json<Vec<Value>>, Failure> {
-    if !who.sees_code(&app.sources.push().catalog(), &site) {
+    if !who.sees_code(&app.sources.context().catalog(), &site) {
         return Err(Failure::missing(format!("there is no site `{site}`")));
     }
     let card = |p: &Position| {

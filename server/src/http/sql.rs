@@ -1,7 +1,8 @@
 //! `POST /api/v1/sql`: the body is SQL, the answer's form follows `Accept`.
 
 use super::{App, Failure, Who};
-use ::storage::{Limits, QueryError, output};
+use ::storage::output::{Format, OutputError, write};
+use ::storage::{QueryError, QueryStream};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State as Extract;
@@ -20,36 +21,25 @@ pub async fn ask(
         return Err(Failure(StatusCode::FORBIDDEN, message));
     }
     let accept = headers.get(header::ACCEPT).and_then(|h| h.to_str().ok()).unwrap_or("application/json");
-    let (format, media) = form(accept)?;
-    let sql_limits = &app.config.server.sql;
-    let limits = Limits {
-        time: sql_limits.time,
-        memory: usize::try_from(sql_limits.memory).unwrap_or(usize::MAX),
-        rows: sql_limits.rows,
-        ..Limits::default()
-    };
-    let stream = app.storage()?.query(&sql, limits).await.map_err(failure)?;
-    let bytes = output::to_bytes(stream, format).await.map_err(failure)?;
-    Ok(([(header::CONTENT_TYPE, media)], Body::from(bytes)).into_response())
+    let format = Format::from_accept(accept)
+        .ok_or_else(|| Failure(StatusCode::NOT_ACCEPTABLE, format!("no answer as `{accept}`")))?;
+    let rows = app.storage()?.query(&sql, app.config.storage.limits).await.map_err(failure)?;
+    answer(rows, format).await
 }
 
-fn form(accept: &str) -> Result<(output::Format, &'static str), Failure> {
-    const FORMS: [(&str, output::Format, &str); 6] = [
-        ("text/csv", output::Format::Csv, "text/csv"),
-        ("application/x-ndjson", output::Format::Jsonl, "application/x-ndjson"),
-        ("application/vnd.apache.arrow.stream", output::Format::Arrow, "application/vnd.apache.arrow.stream"),
-        ("application/vnd.apache.parquet", output::Format::Parquet, "application/vnd.apache.parquet"),
-        ("application/json", output::Format::Json, "application/json"),
-        ("*/*", output::Format::Json, "application/json"),
-    ];
-    let found = FORMS.iter().find(|(name, ..)| accept.contains(name));
-    let found = found.ok_or_else(|| Failure(StatusCode::NOT_ACCEPTABLE, format!("no answer as `{accept}`")))?;
-    Ok((found.1, found.2))
+/// A whole answer: it is bounded by the limits of the query, and an error in its middle must not look like its end.
+pub(super) async fn answer(rows: QueryStream, format: Format) -> Result<Response, Failure> {
+    let mut bytes = Vec::new();
+    write(rows, format, &mut bytes).await.map_err(|e| match e {
+        OutputError::Query(e) => failure(e),
+        OutputError::Write(e) => Failure::internal(e),
+    })?;
+    Ok(([(header::CONTENT_TYPE, format.content_type())], Body::from(bytes)).into_response())
 }
 
 fn failure(e: QueryError) -> Failure {
     match e {
-        QueryError::Internal(e) => Failure::internal(e),
+        QueryError::Storage(e) => Failure::internal(e),
         wrong => Failure::bad(wrong.to_string()),
     }
 }

@@ -2,11 +2,10 @@
 
 use super::points::{SpanQuery, quoted};
 use super::{App, Failure, Who};
-use ::storage::{Limits, output};
-use axum::body::Body;
+use ::storage::Limits;
+use ::storage::output::Format;
 use axum::extract::{Query, State as Extract};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::Extension;
 use model::time::rfc3339;
 
@@ -36,6 +35,5 @@ pub async fn trend(
         to_text = rfc3339(to)
     );
     let stream = app.storage()?.query(&sql, Limits::default()).await.map_err(Failure::internal)?;
-    let bytes = output::to_bytes(stream, output::Format::Json).await.map_err(Failure::internal)?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], Body::from(bytes)).into_response())
+    super::sql::answer(stream, Format::Json).await
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 /// `GET /api/v1/unknown`.
 pub async fn list(Extract(app): Extract<App>, Extension(who): Extension<Who>) -> Result<Json<Value>, Failure> {
-    let unknown = app.storage()?.quarantined().await.map_err(Failure::internal)?;
-    let catalog = app.sources.push().catalog();
+    let unknown = app.storage()?.quarantined(app.config.storage.limits).await.map_err(Failure::internal)?;
+    let catalog = app.sources.context().catalog();
     let rows: Vec<_> = unknown.into_iter().filter(|u| who.sees_code(&catalog, &u.site)).collect();
     Ok(Json(json!(rows)))
 }
@@ -23,7 +23,7 @@ pub async fn register(
         return Err(Failure(axum::http::StatusCode::FORBIDDEN, "this token is limited to some sites".to_owned()));
     }
     tracing::info!(by = who.name, site = point.site, point = point.point, "point registered");
-    let released = crate::registration::register(&app.config, &app.active, app.storage()?, app.sources.push(), &point);
+    let released = crate::registration::register(&app.config, &app.active, app.storage()?, app.sources.context(), &point);
     let released = released.await.map_err(|e| Failure::bad(format!("{e:#}")))?;
     Ok(Json(json!({ "registered": true, "released": released })))
 }

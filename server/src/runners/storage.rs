@@ -5,7 +5,7 @@
 
 use super::{Reader, Shared};
 use crate::live::Live;
-use ::storage::{Storage, StorageError};
+use ::storage::{Flushed, Storage, StorageError};
 use model::{Record, Stream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,14 +26,10 @@ pub async fn readings(
     let mut reader = Reader::new(shared.clone(), "storage", Stream::Readings, partition, next);
     while let Some(entries) = reader.entries(PATIENCE, &stop).await {
         for entry in entries {
-            let Some(record) = reader.decode(&entry) else {
-                continue;
-            };
-            live.see(&entry, &record);
-            if matches!(record, Record::Tick | Record::Activation(_) | Record::Transitions(_)) {
-                continue;
-            }
-            if !push(&shared, &storage, || storage.push(&entry, record.clone()), &stop).await {
+            // What cannot be decoded is set aside; its offset is noted like a tick's.
+            let record = reader.decode(&entry).unwrap_or(Record::Tick);
+            live.see(&record);
+            if !push(&shared, || storage.push(&entry, record.clone()), &stop).await {
                 broken.cancel();
                 return;
             }
@@ -48,7 +44,7 @@ pub async fn events(shared: Shared, storage: Storage, partition: u32, stop: Canc
     while let Some(entries) = reader.entries(PATIENCE, &stop).await {
         for entry in entries {
             let Some(Record::Transitions(transitions)) = reader.decode(&entry) else { continue };
-            if !push(&shared, &storage, || storage.push_events(&entry, transitions.clone()), &stop).await {
+            if !push(&shared, || storage.push_events(&entry, transitions.clone()), &stop).await {
                 broken.cancel();
                 return;
             }
@@ -59,7 +55,6 @@ pub async fn events(shared: Shared, storage: Storage, partition: u32, stop: Canc
 /// Pushes, trying again while the store is away. False when this writer must stop.
 async fn push<F: Future<Output = Result<(), StorageError>>>(
     shared: &Shared,
-    storage: &Storage,
     mut once: impl FnMut() -> F,
     stop: &CancellationToken,
 ) -> bool {
@@ -71,7 +66,6 @@ async fn push<F: Future<Output = Result<(), StorageError>>>(
                 if !goes_on(shared, &e) || stop.is_cancelled() {
                     return false;
                 }
-                let _ = storage;
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(super::RETRY.1);
             }
@@ -81,9 +75,9 @@ async fn push<F: Future<Output = Result<(), StorageError>>>(
 
 /// Tells what went wrong; false when it cannot go away by itself.
 fn goes_on(shared: &Shared, e: &StorageError) -> bool {
-    if matches!(e, StorageError::OtherWriter(_)) {
-        tracing::error!("another process writes this table; this one stops writing: {e}");
-        shared.own.raise("table-other-writer", "table", e.to_string());
+    if !e.is_transient() {
+        tracing::error!("this process stops writing the table: {e}");
+        shared.own.raise("table-stopped", "table", e.to_string());
         return false;
     }
     tracing::warn!("not stored, trying again: {e}");
@@ -91,19 +85,20 @@ fn goes_on(shared: &Shared, e: &StorageError) -> bool {
     true
 }
 
-/// Commits every `every`, maintains the table after each hundredth of a day, and commits once more at the end.
+/// Commits every `every`, maintains the table every [`MAINTAIN_EVERY`], and commits once more at the end.
 pub async fn commits(shared: Shared, storage: Storage, every: Duration, stop: CancellationToken, broken: CancellationToken) {
     let mut last_maintained = shared.clock.now();
     loop {
         let stopped = tokio::select! {
             _ = tokio::time::sleep(every) => false,
+            _ = storage.flush_wanted() => false,
             _ = stop.cancelled() => true,
             _ = broken.cancelled() => return,
         };
         match storage.flush().await {
-            Ok(_) => {
+            Ok(flushed) => {
                 shared.own.clear("table-unavailable", "table", "the table takes commits again".to_owned());
-                save_positions(&shared, &storage).await;
+                save_positions(&shared, flushed).await;
             }
             Err(e) => {
                 if !goes_on(&shared, &e) {
@@ -118,7 +113,9 @@ pub async fn commits(shared: Shared, storage: Storage, every: Duration, stop: Ca
         let now = shared.clock.now();
         if now - last_maintained >= MAINTAIN_EVERY {
             last_maintained = now;
-            storage.maintain().await;
+            if let Err(e) = storage.maintain().await {
+                tracing::warn!("the table was not maintained: {e}");
+            }
         }
     }
 }
@@ -126,15 +123,12 @@ pub async fn commits(shared: Shared, storage: Storage, every: Duration, stop: Ca
 /// Compaction, clean-up and retention: often enough that small files stay few, seldom enough to cost nothing.
 const MAINTAIN_EVERY: model::Micros = 10 * model::time::MINUTE;
 
-async fn save_positions(shared: &Shared, storage: &Storage) {
-    for partition in 0..shared.log.partitions() {
-        for (stream, next) in [
-            (Stream::Readings, storage.committed_offset(partition)),
-            (Stream::Transitions, storage.committed_event_offset(partition)),
-        ] {
-            if let Err(e) = shared.log.save_position("storage", stream, partition, next).await {
-                tracing::warn!(partition, "position of storage not saved: {e}");
-            }
+async fn save_positions(shared: &Shared, flushed: Flushed) {
+    let readings = flushed.next.into_iter().map(|(p, next)| (Stream::Readings, p, next));
+    let events = flushed.next_event.into_iter().map(|(p, next)| (Stream::Transitions, p, next));
+    for (stream, partition, next) in readings.chain(events) {
+        if let Err(e) = shared.log.save_position("storage", stream, partition, next).await {
+            tracing::warn!(partition, "position of storage not saved: {e}");
         }
     }
 }
