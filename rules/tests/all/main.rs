@@ -1,0 +1,6 @@
+//! Tests of rules: exact cases, a model simpler than the code, cuts and restarts, real readings.
+
+mod cases;
+mod longwall;
+mod model_limit;
+mod stand;
