@@ -246,6 +246,12 @@ async fn more_than_may_wait_is_left_to_the_broker_until_the_log_has_taken_the_re
     assert!(peer.gone().await, "something was acknowledged that is not durable");
     health(&fixture, "hung up", |h| !h.up && h.message.contains("wait for the log: hung up")).await;
     assert_eq!(fixture.sink.rows(), 0);
+    // Longer than the first back-off: what does not happen can only be waited for.
+    let early = tokio::time::timeout(Duration::from_millis(600), listener.accept()).await;
+    assert!(
+        early.is_err(),
+        "connected again while the log does not take readings: memory would grow with each connection"
+    );
     fixture.sink.set(Mood::Take);
     let mut peer = Peer::accept(&listener, false, true, 1).await;
     assert_eq!(fixture.sink.rows(), 2);
