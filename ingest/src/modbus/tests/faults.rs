@@ -207,7 +207,7 @@ async fn exceptions_are_not_link_failures() {
 async fn a_unit_missing_behind_its_gateway_is_away_and_the_link_stays() {
     let device = three_units(1).await;
     device.mood(2, Mood::Exception(11));
-    let running = start(&device, &["T1", "T2", "T3"], &two_units("10s"));
+    let running = start(&device, &["T1", "T2", "T3"], &two_units("500ms"));
     running.wait_reading("T2", |value, bits| value.is_nan() && bits == FAULT).await;
     running.wait(|taken| (values(taken, "T3").len() > 10).then_some(())).await;
     let asked = device.requests().iter().filter(|r| r.unit == 2).count();
