@@ -48,7 +48,7 @@ pub struct Kind {
     pub doc: &'static str,
     /// Its keys beside [`crate::keys::COMMON`].
     pub keys: &'static [KeyDoc],
-    /// Asks the section for all its keys, reports problems through it; `None` when one of them is an error.
+    /// Asks the section for all its keys, reports problems through it; `None` when no source can be made of it.
     pub configure: fn(&Common, &Section<'_>) -> Option<Protocol>,
 }
 
@@ -64,8 +64,8 @@ pub struct Configured {
     pub protocol: Protocol,
 }
 
-/// Reads one `[[source]]` section. Mistakes are reported through it; `None` when there was one. The caller checks that
-/// names are unique and calls [`Section::finish`].
+/// Reads one `[[source]]` section. Mistakes are reported through it, and nothing is to be started when there are any; `None`
+/// when no source can be made of it. The caller checks that names are unique and calls [`Section::finish`].
 pub fn sources_from_section(section: &Section<'_>) -> Option<Configured> {
     let name = section.need_str("name", "\"east\"");
     let words: Vec<&str> = kinds().iter().map(|k| k.name).collect();

@@ -18,6 +18,7 @@ pub mod mqtt;
 pub mod national;
 pub mod outlet;
 pub mod probe;
+pub mod push;
 pub mod testing;
 
 pub use builder::DeliveryBuilder;

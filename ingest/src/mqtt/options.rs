@@ -186,7 +186,8 @@ pub struct MqttOptions {
 }
 
 impl MqttOptions {
-    /// Reads all keys of kind `mqtt`; problems are reported through the section. `None` when one is an error.
+    /// Reads all keys of kind `mqtt`; problems are reported through the section. `None` when no source
+    /// can be made of it.
     pub fn from_section(section: &Section<'_>) -> Option<Self> {
         let url = section.need_str("url", "\"mqtt://127.0.0.1:1883\"");
         let topics = topics(section);
@@ -422,3 +423,6 @@ fn login(section: &Section<'_>) -> Option<Option<(String, Secret)>> {
         None => error(at, "`password` without `username`".to_owned(), "add `username`"),
     }
 }
+
+#[cfg(test)]
+mod tests;
