@@ -41,6 +41,7 @@ pub struct Events {
     splits: IntCounter,
     rows_same: IntCounter,
     rows_torn: IntCounter,
+    rows_lost: IntCounter,
 }
 
 impl Events {
@@ -56,6 +57,7 @@ impl Events {
             splits: metrics.event("block_split"),
             rows_same: metrics.event("replay_row_same"),
             rows_torn: metrics.event("replay_row_incomplete"),
+            rows_lost: metrics.event("replay_row_lost"),
         }
     }
 
@@ -303,6 +305,13 @@ impl Poller {
             self.events.rows_same.inc();
             return Ok(());
         }
+        if let (Some(now), Some(before)) = (shown, self.row_shown)
+            && now > before + 1
+        {
+            let lost = now - before - 1;
+            self.events.rows_lost.inc_by(lost as u64);
+            tracing::warn!(source = %self.context.info.name, lost, row = now, "the device went past rows that were not read");
+        }
         self.row_shown = shown;
         let row = shown.unwrap_or(self.row);
         self.row = row.saturating_add(1);
@@ -320,8 +329,9 @@ impl Poller {
         if self.side.is_some() || self.side_is_off(now) {
             return;
         }
-        let due = |u: &UnitState| u.away().is_some_and(|away| away.until <= now);
-        let Some(ix) = self.units.iter().position(due) else { return };
+        // The one that waits longest, so that many dead ones cannot keep one that is back from being asked.
+        let due = self.units.iter().enumerate().filter_map(|(ix, u)| Some((u.away()?.until, ix)));
+        let Some((_, ix)) = due.filter(|(until, _)| *until <= now).min() else { return };
         let known = self.units.iter().find(|u| u.away().is_none());
         let known = known.and_then(|u| Some((u.number(), u.some_block()?)));
         let (Some(known), Some(block)) = (known, self.units[ix].some_block()) else { return };

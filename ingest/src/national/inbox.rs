@@ -88,6 +88,9 @@ impl Inbox {
             std::fs::create_dir_all(config.dir.join(folder.name()))?;
             metrics.event(folder.event());
         }
+        for event in ["header_future", "unit_mismatch", "card_has_another_name"] {
+            metrics.event(event);
+        }
         Ok(Self {
             memory: Memory::open(&config.dir.join(STATE_DIR))?,
             judge: Judge::new(context, config.receive_time),
@@ -222,7 +225,7 @@ impl Inbox {
 
     /// Everything of the file is durable: it is written down and moved.
     fn finish(&mut self, path: PathBuf, name: String, verdict: Verdict) {
-        let Verdict { folder, reasons, remember, people, events, .. } = verdict;
+        let Verdict { folder, reasons, remember, people, trouble, events, .. } = verdict;
         for (event, count) in events {
             self.metrics.event(event).inc_by(count);
         }
@@ -230,7 +233,7 @@ impl Inbox {
         if let Some(people) = people {
             self.keep_people(people, &name);
         }
-        self.tell(&name, folder, &reasons);
+        self.tell(&name, folder, &reasons, trouble);
         self.place(&path, name, folder, reasons);
         if let Some(remembered) = remember {
             self.write_down(&remembered);
@@ -258,13 +261,16 @@ impl Inbox {
     }
 
     /// Log and health.
-    fn tell(&mut self, name: &str, folder: Folder, reasons: &[String]) {
+    fn tell(&mut self, name: &str, folder: Folder, reasons: &[String], trouble: Option<String>) {
         let key = text::name(name)
             .map_or((String::new(), String::new()), |n| (n.mine.to_owned(), n.kind.to_owned()));
         let why = reasons.first().map_or("", String::as_str);
         match folder {
             Folder::Done => {
-                self.troubles.remove(&key);
+                match trouble {
+                    Some(trouble) => self.troubles.insert(key, format!("{name}: {trouble}")),
+                    None => self.troubles.remove(&key),
+                };
                 tracing::debug!(source = %self.context.info.name, name, "done");
             }
             _ => {

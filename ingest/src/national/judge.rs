@@ -26,7 +26,7 @@ use model::Micros;
 use model::people::{Position, Positions, Presence, Snapshot};
 use model::problem::Problems;
 use model::status::{HISTORICAL, STALE};
-use model::time::rfc3339;
+use model::time::{SECOND, rfc3339, show_duration};
 use sha2::{Digest, Sha256};
 
 /// Most reasons written beside a file.
@@ -96,6 +96,8 @@ pub struct Verdict {
     pub remember: Option<Remembered>,
     /// What changes of the mine's people, written before the file is moved.
     pub people: Option<PeopleChange>,
+    /// What people should know although the file was taken.
+    pub trouble: Option<String>,
     /// Events to count: name and number.
     pub events: Vec<(&'static str, u64)>,
 }
@@ -186,6 +188,7 @@ impl Judge {
             delivery: Some(self.builder.finish()),
             remember: None,
             people: None,
+            trouble: None,
             events: Vec::new(),
         }
     }
@@ -246,7 +249,9 @@ impl Judge {
             }
         }
         if head.future {
-            tracing::warn!(source = %self.context.info.name, file = head.name, "the mine's clock is ahead");
+            let ahead = show_duration((head.time - self.builder.received()) / SECOND * SECOND);
+            tracing::warn!(source = %self.context.info.name, file = head.name, ahead, "the mine's clock is ahead");
+            verdict.trouble = Some(format!("the clock of mine {} is {ahead} ahead", head.mine));
             verdict.events.push(("header_future", 1));
         }
     }
@@ -295,7 +300,15 @@ impl Judge {
             );
             tracing::warn!(source = %self.context.info.name, file = head.name, replaced, "records stand twice, the later ones count");
         }
-        Verdict { folder, reasons, delivery: None, remember: None, people: None, events: Vec::new() }
+        Verdict {
+            folder,
+            reasons,
+            delivery: None,
+            remember: None,
+            people: None,
+            trouble: None,
+            events: Vec::new(),
+        }
     }
 
     fn readings<'a>(
@@ -321,9 +334,13 @@ impl Judge {
             let strange = self.units.take_strange();
             if strange > 0 {
                 verdict.events.push(("unit_mismatch", strange));
+                let what = format!(
+                    "{strange} values in a unit that cannot be converted to the catalog's, taken as they are"
+                );
+                verdict.trouble = Some(what);
             }
         }
-        verdict.delivery = Some(self.builder.finish());
+        verdict.delivery = (!self.builder.is_empty()).then(|| self.builder.finish());
         verdict
     }
 
@@ -415,6 +432,7 @@ impl Judge {
             delivery: (!delivery.refused.is_empty()).then_some(delivery),
             remember: None,
             people: None,
+            trouble: None,
             events: Vec::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! The inbox at work, on real folders.
 
+mod configuration;
 mod folder;
 mod records;
 mod rules;

@@ -1,6 +1,7 @@
 //! One `register` of a section: where a value stands, what it is, the status word beside it.
 
 use super::{PointConfig, RowPlace, StatusConfig, StatusRule, Unit};
+use crate::builder::NAME_LEN_MAX;
 use crate::modbus::plan::{self, Item, Table};
 use crate::modbus::value::{Linear, Order, Type};
 use model::problem::nearest;
@@ -60,8 +61,13 @@ impl Drafts {
         let own = section.int("unit", 0, 255).map(|n| vec![n.value as u8]);
         let units = own.as_ref().unwrap_or(&defaults.units);
         let (Some(point), Some(site), Some(place)) = (point, site, place) else { return };
-        if point.value.is_empty() {
-            return section.file().error_at(point.at, "`point` is empty", "write the code of the point");
+        if point.value.is_empty()
+            || point.value.len() > NAME_LEN_MAX
+            || site.is_empty()
+            || site.len() > NAME_LEN_MAX
+        {
+            let message = format!("`point` and `site` have 1 to {NAME_LEN_MAX} bytes");
+            return section.file().error_at(point.at, message, "write the codes of the catalog");
         }
         for unit in units {
             let name = |text: &str| text.replace("{unit}", &unit.to_string());

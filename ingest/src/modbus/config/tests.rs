@@ -90,7 +90,10 @@ fn mistakes_of_a_register() {
     check(&register("address = 0, scale = nan"), "expected a finite number");
     check(&register("address = 0, unit = 256"), "outside 0 to 255");
     check("url = \"tcp://h\"\nregister = [{ point = \"A\", address = 0 }]", "`register.site` is missing");
-    check(&format!("{HEAD}register = [{{ point = \"\", address = 0 }}]"), "`point` is empty");
+    check(
+        &format!("{HEAD}register = [{{ point = \"\", address = 0 }}]"),
+        "`point` and `site` have 1 to 256 bytes",
+    );
     check(HEAD, "`register` is missing");
     let many: String = (0..20).map(|n| format!("{{ point = \"A\", address = {n} }},")).collect();
     let (_, problems) = read(&format!("{HEAD}register = [{many}]"));

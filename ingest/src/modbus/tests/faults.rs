@@ -120,7 +120,7 @@ async fn a_late_reply_never_answers_the_next_request() {
 async fn one_dead_unit_costs_the_others_nothing_and_comes_back() {
     let device = three_units(9).await;
     // A time-out so long that a single further one on the main link would end the test.
-    let running = start(&device, &["T1", "T2", "T3"], &two_units("500ms"));
+    let running = start(&device, &["T1", "T2", "T3"], &two_units("1s"));
     running.wait_reading("T3", |value, _| value == 3.0).await;
     device.mood(2, Mood::Silent);
     running.wait_reading("T2", |value, bits| value.is_nan() && bits == FAULT).await;
@@ -165,7 +165,7 @@ async fn a_refused_register_is_named_and_its_neighbours_go_on() {
     device.set(1, 3, 3, &[13, 14]);
     let register = |n: u16| format!("{{ point = \"R{n}\", address = {n} }}");
     let list: Vec<_> = (0..5).map(register).collect();
-    let keys = format!("site = \"M1\"\nevery = \"20ms\"\nregister = [{}]", list.join(","));
+    let keys = format!("site = \"M1\"\nevery = \"20ms\"\ntimeout = \"10s\"\nregister = [{}]", list.join(","));
     let running = start(&device, &["R0", "R1", "R2", "R3", "R4"], &keys);
     let first = running.wait(|taken| taken.first().cloned()).await;
     for (n, value) in [(0, 10.0), (1, 11.0), (3, 13.0), (4, 14.0)] {
@@ -192,7 +192,7 @@ async fn exceptions_are_not_link_failures() {
     for (code, bits) in [(1, status::NOT_INSPECTED), (4, status::SENSOR_FAULT), (6, status::NOT_INSPECTED)] {
         let device = three_units(1).await;
         device.mood(2, Mood::Exception(code));
-        let running = start(&device, &["T1", "T2", "T3"], &two_units("500ms"));
+        let running = start(&device, &["T1", "T2", "T3"], &two_units("10s"));
         let wanted = bits | status::MISSING | status::NO_DEVICE_TIME;
         running.wait_reading("T2", |value, bits| value.is_nan() && bits == wanted).await;
         running.wait_reading("T3", |value, _| value == 3.0).await;

@@ -101,17 +101,21 @@ async fn polling_is_held_while_the_log_does_not_take_readings_and_nothing_is_los
 async fn a_replay_gives_each_row_of_the_device_its_time() {
     let device = Device::start(1).await;
     // The device shows each row twice: the number tells.
-    device.rows(1, 3, 0, &[0, 0, 1, 1, 2, 2, 3]);
-    device.rows(1, 3, 1, &[50, 50, 51, 51, 52, 52, 53]);
+    device.rows(1, 3, 0, &[0, 0, 1, 1, 2, 2, 3, 6]);
+    device.rows(1, 3, 1, &[50, 50, 51, 51, 52, 52, 53, 56]);
     let keys = "site = \"M1\"\nevery = \"1ms\"\ntime = \"replay\"\nstart = \"2026-11-19T00:00:00Z\"\nstep = \"30s\"\n\
                 row = { address = 0 }\nregister = [{ point = \"T1\", address = 1 }]";
     let running = start(&device, &["T1"], keys);
-    running.wait_reading("T1", |value, _| value == 53.0).await;
+    running.wait_reading("T1", |value, _| value == 56.0).await;
     device.wait_requests(12).await;
-    let taken = running.stop().await.sink.taken();
+    let fixture = running.stop().await;
+    let event = |name| fixture.context.metrics.source("plc").event(name).get();
+    assert_eq!(event("replay_row_lost"), 2, "rows 4 and 5 were never shown to us");
+    assert!(event("replay_row_same") >= 3);
+    let taken = fixture.sink.taken();
     let start = model::time::parse("2026-11-19T00:00:00Z").unwrap();
     let expected: Vec<_> =
-        (0..4).map(|n| (PointId::of("M1", "T1"), start + n * 30_000_000, 50.0 + n as f64, 0)).collect();
+        [0, 1, 2, 3, 6].map(|n| (PointId::of("M1", "T1"), start + n * 30_000_000, 50.0 + n as f64, 0)).into();
     assert_eq!(rows(&taken), expected);
     device.stop().await;
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use model::Catalog;
+use proptest::prelude::*;
 
 const HEADER: &str = "620000000001;测试煤矿;KJ0001X;安全监控系统;厂家;2030-12-31;2026-09-23 10:00:00";
 const METHANE: [&str; 24] = [
@@ -203,4 +204,15 @@ fn every_sensor_type_has_its_word() {
     }
     assert_ne!(quantity("0022"), quantity("0001"), "gas in a drainage pipe is not gas at the face");
     assert_eq!(quantity("0054"), None);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_catalog_or_problems_never_a_panic(text in "[0-9A-Z;~|；测T \n.-]{0,300}", at in 0usize..400, with in any::<char>()) {
+        let _ = catalog_from_cddy("f", &text, &mut Problems::default());
+        let mut whole: Vec<char> = format!("{HEADER}~{}~{}~||", METHANE.join(";"), DUCT.join(";")).chars().collect();
+        let at = at % whole.len();
+        whole[at] = with;
+        let _ = catalog_from_cddy("f", &whole.into_iter().collect::<String>(), &mut Problems::default());
+    }
 }

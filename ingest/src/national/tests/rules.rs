@@ -103,6 +103,7 @@ async fn a_header_ahead_of_the_clock_is_taken_and_moves_no_clock() {
     );
     let events = inbox.fixture.context.metrics.source("inbox");
     assert_eq!(events.event("header_future").get(), 1);
+    inbox.wait_health("the clock of mine 620000000001 is").await;
     inbox.put(SAMPLE_NAME, SAMPLE);
     inbox.wait_file(&format!("done/{SAMPLE_NAME}")).await;
     assert_eq!(inbox.taken()[1].readings.status[1], 0, "what follows is not stale");
