@@ -30,6 +30,7 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::displayable;
 use datafusion::prelude::{Expr, SessionConfig, SessionContext, col};
 use object_store::ObjectStore;
 use std::sync::Arc;
@@ -207,7 +208,14 @@ impl Engine {
         let schema = table.file_schema();
         let frame = frame.select(schema.fields().iter().map(|f| col(f.name())))?;
         let order = table.sorted_by().iter().map(|c| col(*c).sort(true, false)).collect();
-        frame.sort(order)?.execute_stream().await
+        let frame = frame.sort(order)?;
+        let task = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await?;
+        debug_assert!(
+            !displayable(plan.as_ref()).indent(false).to_string().contains(" SortExec"),
+            "merging streams"
+        );
+        datafusion::physical_plan::execute_stream(plan, task)
     }
 }
 

@@ -8,6 +8,9 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 use storage::{SourceBalance, Storage};
 
+/// By source: rows, stored, duplicate.
+type Sums = BTreeMap<String, (i64, i64, i64)>;
+
 /// A log of two partitions, kept whole; what storage forgets in a crash is pushed again from here.
 #[derive(Default)]
 pub struct Log {
@@ -79,9 +82,9 @@ impl Log {
     }
 
     /// Rows expected, as `all_readings` shows them, and the sums expected by source: rows, stored, duplicate.
-    pub fn expected(&self) -> (Vec<String>, BTreeMap<String, (i64, i64, i64)>) {
+    pub fn expected(&self) -> (Vec<String>, Sums) {
         let mut rows = Vec::new();
-        let mut sums: BTreeMap<String, (i64, i64, i64)> = BTreeMap::new();
+        let mut sums = Sums::new();
         for (partition, entries) in self.entries.iter().enumerate() {
             let mut last = 0;
             let mut seen = HashSet::new();

@@ -1,5 +1,8 @@
 //! Tests of the storage from outside: one binary, for each links DataFusion.
 
+mod accounts;
 mod basics;
 mod exactly_once;
+mod queries;
 mod rig;
+mod upkeep;

@@ -224,11 +224,6 @@ impl Faulty {
         use futures::TryStreamExt;
         self.inner.list(None).map_ok(|m| m.location.to_string()).try_collect().await.unwrap()
     }
-
-    pub async fn text(&self, path: &str) -> String {
-        let bytes = self.inner.get(&Path::from(path)).await.unwrap().bytes().await.unwrap();
-        String::from_utf8(bytes.to_vec()).unwrap()
-    }
 }
 
 fn broken() -> Error {
