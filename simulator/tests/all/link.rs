@@ -26,16 +26,20 @@ async fn the_readings_of_a_gap_come_afterwards_in_order_with_their_own_times() {
             other = other.max(t);
             continue;
         }
-        if (250..750).contains(&t) {
+        if (250..750).contains(&t) && !times.contains(&t) {
             // Both mines are paced by one timer; 100 ms is for what is under way.
             assert!(other >= 650, "the reading of {t} came while the other mine was at {other}");
             back_filled += 1;
         }
-        times.push(t);
+        if times.contains(&t) {
+            assert!((150..250).contains(&t), "{t} came twice, and was not under way when the link broke");
+        } else {
+            times.push(t);
+        }
     }
     assert_eq!(back_filled, 20);
     let expected: Vec<i64> = (0..times.len() as i64).map(|k| k * 25).collect();
-    assert_eq!(times, expected, "none is missing, none comes twice, all are in order");
+    assert_eq!(times, expected, "none is missing, all are in order");
     running.stop().await;
     broker.stop().await;
 }
