@@ -63,9 +63,9 @@ pub async fn demo(args: DemoArgs) -> Result<(), Stop> {
 
     let receiver = Receiver::start(args.format == Form::Table).await?;
     let stop = CancellationToken::new();
-    let plan = Plan { seed: args.seed, mines: args.mines, plants: args.plants, scenario, ..Plan::default() };
+    let plan = Plan { seed: args.seed, mines: args.mines, plants: args.plants, scenario, file_mines: usize::from(args.mines > 1), ..Plan::default() };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let options = StartOptions { modbus: true, mqtt: true, files: Some(dir.join("inbox")), broker: None, clock };
+    let options = StartOptions { modbus: true, mqtt: true, files: (args.mines > 1).then(|| dir.join("inbox")), broker: None, clock };
     eprintln!("demo: starting {} simulated mines and {} tank farms: MQTT, Modbus and national files", plan.mines, plan.plants);
     let devices = simulator::start(&plan, options, stop.clone()).await?;
     let config = write_config(&dir, &args, &plan, &devices.sources_toml(), receiver.address)?;

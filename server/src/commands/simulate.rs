@@ -96,10 +96,10 @@ pub async fn simulate(command: SimulateCommand) -> Result<(), Stop> {
 
 async fn devices(args: DevicesArgs) -> Result<(), Stop> {
     let scenario = args.scenario.parse::<Scenario>().map_err(|e| Stop::Input(e.to_string()))?;
-    let plan = Plan { seed: args.seed, mines: args.mines, plants: args.plants, scenario, ..Plan::default() };
+    let plan = Plan { seed: args.seed, mines: args.mines, plants: args.plants, scenario, file_mines: usize::from(args.mines > 1), ..Plan::default() };
     let stop = CancellationToken::new();
     std::fs::create_dir_all(&args.dir).map_err(|e| anyhow!(e))?;
-    let files = Some(args.dir.join("inbox"));
+    let files = (args.mines > 1).then(|| args.dir.join("inbox"));
     let options = StartOptions { modbus: true, mqtt: true, files, broker: args.broker, clock: Arc::new(SystemClock) };
     let running = simulator::start(&plan, options, stop.clone()).await?;
     let world = simulator::World::new(&plan);
