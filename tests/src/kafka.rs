@@ -1,0 +1,109 @@
+//! Apache Kafka in KRaft mode from its published Java artifacts: one broker, or several that also vote.
+
+use crate::cache;
+use crate::process::{Folder, Process, run};
+use crate::{START_TIMEOUT, free_port, listens};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const VERSION: &str = "4.3.0";
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Kafka {
+    /// `host:port` of all brokers.
+    pub bootstrap: String,
+    lib: PathBuf,
+    brokers: Vec<Broker>,
+    _folder: Folder,
+}
+
+#[derive(Debug)]
+struct Broker {
+    port: u16,
+    config: PathBuf,
+    process: Option<Process>,
+}
+
+/// Starts so many brokers; with three, topics are replicated thrice and `min.insync.replicas` is 2.
+#[track_caller]
+pub fn start(brokers: usize) -> Kafka {
+    try_start(brokers).unwrap_or_else(|e| panic!("Kafka: {e:#}"))
+}
+
+fn try_start(count: usize) -> Result<Kafka> {
+    let lib = cache::ready(&format!("kafka-{VERSION}"), &["kafka"])?.join("lib");
+    let folder = Folder::new("kafka")?;
+    let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
+    let voters: Vec<String> = ports.iter().enumerate().map(|(i, (_, c))| format!("{}@127.0.0.1:{c}", i + 1)).collect();
+    let java = |class: &str| {
+        let mut command = Command::new("java");
+        command.args(["-Xmx512m", "-cp", &format!("{}/*", lib.display()), class]);
+        command
+    };
+    let id = run("StorageTool", java("kafka.tools.StorageTool").arg("random-uuid"))?;
+    let id = id.lines().last().context("no id")?.trim().to_owned();
+    let mut brokers = Vec::new();
+    for (i, (port, controller)) in ports.iter().enumerate() {
+        let config = folder.path().join(format!("{i}.properties"));
+        let data = folder.path().join(format!("data{i}"));
+        std::fs::write(&config, properties(i + 1, *port, *controller, &voters.join(","), &data, count))?;
+        run("StorageTool", java("kafka.tools.StorageTool").args(["format", "-t", &id, "-c"]).arg(&config))?;
+        brokers.push(Broker { port: *port, config, process: None });
+    }
+    let bootstrap = ports.iter().map(|(p, _)| format!("127.0.0.1:{p}")).collect::<Vec<_>>().join(",");
+    let mut kafka = Kafka { bootstrap, lib, brokers, _folder: folder };
+    for i in 0..count {
+        kafka.launch(i)?;
+    }
+    for i in 0..count {
+        kafka.until_ready(i)?;
+    }
+    Ok(kafka)
+}
+
+fn properties(id: usize, port: u16, controller: u16, voters: &str, data: &Path, count: usize) -> String {
+    let (replicas, in_sync) = if count >= 3 { (3, 2) } else { (1, 1) };
+    format!(
+        "process.roles=broker,controller\nnode.id={id}\ncontroller.quorum.voters={voters}\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
+         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\nlog.dirs={}\n\
+         auto.create.topics.enable=false\noffsets.topic.replication.factor={replicas}\noffsets.topic.num.partitions=1\n\
+         default.replication.factor={replicas}\nmin.insync.replicas={in_sync}\ntransaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\ngroup.initial.rebalance.delay.ms=0\n",
+        data.display()
+    )
+}
+
+impl Kafka {
+    fn launch(&mut self, i: usize) -> Result<()> {
+        let broker = &mut self.brokers[i];
+        let mut command = Command::new("java");
+        command.args(["-Xmx512m", "-cp", &format!("{}/*", self.lib.display()), "kafka.Kafka"]).arg(&broker.config);
+        let log = broker.config.with_extension("log");
+        broker.process = Some(Process::spawn(&format!("Kafka broker {i}"), &command, &log)?);
+        Ok(())
+    }
+
+    fn until_ready(&self, i: usize) -> Result<()> {
+        let broker = &self.brokers[i];
+        let process = broker.process.as_ref().context("it is not started")?;
+        process.until_ready(START_TIMEOUT, || listens(broker.port))
+    }
+
+    /// `kill -9` of a broker.
+    pub fn kill9(&mut self, i: usize) {
+        if let Some(process) = self.brokers[i].process.take() {
+            process.kill9();
+        }
+    }
+
+    /// Starts a killed broker again.
+    #[track_caller]
+    pub fn start_again(&mut self, i: usize) {
+        let started = self.launch(i).and_then(|()| self.until_ready(i));
+        started.unwrap_or_else(|e| panic!("Kafka broker {i}, starting again: {e:#}"));
+    }
+}

@@ -1,0 +1,83 @@
+//! `kill -9` at twenty random moments while readings come: nothing acknowledged is lost, nothing is stored or raised twice, and the
+//! transitions are those of an undisturbed judgement of the same log.
+
+use crate::stand::*;
+use rand::Rng;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tests::webhook::Webhook;
+use tokio_util::sync::CancellationToken;
+
+const KILLS: usize = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_kills_lose_nothing_and_double_nothing() {
+    let Some(file) = longwall() else { return };
+    let (broker, webhook) = (tests::mosquitto::start(), Webhook::start().await);
+    let options = over_mqtt(&broker.url, start());
+    let source = options.source_toml("longwall", &file, ([127, 0, 0, 1], 0).into(), Duration::ZERO).unwrap();
+    let mut firedamp = prepare(&config("partitions = 2", &source, &webhook));
+    firedamp.start().await;
+    let played = tokio::spawn(async move { simulator::replay(&file, &options, CancellationToken::new()).await });
+    for _ in 0..KILLS {
+        // The moments are random; how many readings lie between two of them does not matter.
+        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(50..900))).await;
+        firedamp.kill9();
+        firedamp.launch(&[]);
+    }
+    firedamp.until_ready().await;
+    let report = played.await.unwrap().unwrap();
+    assert!(report.complete, "{report:?}");
+    settled(&firedamp, ROWS * 4).await;
+    let alarms = assert_longwall(&firedamp).await;
+    assert_told(&webhook).await;
+    firedamp.stop();
+    assert_eq!(undisturbed(&firedamp).await, alarms, "the same ids as one judgement of the log without a kill");
+}
+
+/// Ids of the transitions that open an alarm of rule `ch4` when the whole log is judged once from its start.
+async fn undisturbed(firedamp: &tests::firedamp::Firedamp) -> Vec<String> {
+    use model::{Catalog, Problems, Record, Stream, To};
+    use stream::{EmbeddedLog, EmbeddedOptions, Log};
+    let mut problems = Problems::default();
+    let sites = model::catalog::sites_from_csv("s", SITES, &mut problems);
+    let points = model::catalog::points_from_csv("p", POINTS, &mut problems);
+    let catalog = std::sync::Arc::new(Catalog::build(sites, points, 2, &mut problems));
+    let rules = [rules::RuleFile { name: "rules.toml".into(), text: RULES.into() }];
+    let (program, _) = rules::Program::compile(&rules, &catalog);
+    let options = EmbeddedOptions { dir: firedamp.folder().join("data/log"), partitions: 2, ..EmbeddedOptions::default() };
+    let clock = std::sync::Arc::new(model::SystemClock);
+    let log = EmbeddedLog::open(options, clock, &prometheus::Registry::new()).unwrap();
+    let mut opened = Vec::new();
+    for partition in 0..2 {
+        let mut evaluator = rules::Evaluator::new(program.clone(), catalog.clone());
+        let (mut next, mut out) = (0, Vec::new());
+        loop {
+            let entries = log.read(Stream::Readings, partition, next, 1 << 20).await.unwrap();
+            let Some(last) = entries.last() else { break };
+            next = last.offset.number + 1;
+            for entry in &entries {
+                let at = rules::At { offset: entry.offset, appended: entry.appended, origin: entry.origin };
+                match entry.decode().unwrap() {
+                    Record::Readings { runs, readings } => evaluator.readings(at, &runs, &readings, &mut out),
+                    _ => evaluator.tick(at, &mut out),
+                }
+            }
+        }
+        let mut on: BTreeMap<String, usize> = BTreeMap::new();
+        for t in out.iter().filter(|t| t.rule == "ch4") {
+            let levels = on.entry(t.point.clone()).or_default();
+            match t.to {
+                To::On => {
+                    if *levels == 0 {
+                        opened.push(t.id.to_string());
+                    }
+                    *levels += 1;
+                }
+                _ => *levels -= 1,
+            }
+        }
+    }
+    opened.sort();
+    opened
+}

@@ -1,0 +1,8 @@
+//! Whole-system tests: the built binary, real brokers, real devices, real kills.
+
+mod config;
+mod kill;
+mod longwall;
+mod page;
+mod points;
+mod stand;
