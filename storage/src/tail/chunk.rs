@@ -308,7 +308,8 @@ impl Values {
 fn decimals(values: &[f64]) -> Option<i32> {
     let fits = |v: f64, over: f64| {
         let whole = (v * over).round();
-        whole.abs() < f64::from(i32::MAX) && (whole / over).to_bits() == v.to_bits()
+        // By way of i32, which has no negative zero.
+        whole.abs() < f64::from(i32::MAX) && (f64::from(whole as i32) / over).to_bits() == v.to_bits()
     };
     let mut decimals = 0;
     let mut over = 1.0;
