@@ -256,6 +256,32 @@ impl Storage {
         self.inner.flush().await
     }
 
+    /// Commits everything and goes on from where the tables stand: after partitions were given to or taken from this
+    /// process (a rebalance of consumers). Ask [`Storage::next_offset`] anew then; push nothing meanwhile.
+    ///
+    /// # Errors
+    /// As [`Storage::flush`].
+    pub async fn reassign(&self) -> Result<(), StorageError> {
+        let inner = &self.inner;
+        inner.flush().await?;
+        inner.refresh().await?;
+        let mut writer = inner.writer.lock().await;
+        let (view, names) = {
+            let state = inner.state();
+            (state.view.clone(), state.names.clone())
+        };
+        let zone = inner.options.zone_offset_s;
+        let newest = crate::start::newest(&inner.engine, &view, &names, inner.clock.now(), zone).await?;
+        let start = crate::start::start(&writer.logs);
+        if !inner.state().restart(start, &newest) {
+            return Err(StorageError::Unavailable(
+                "records were pushed while partitions changed hands".to_owned(),
+            ));
+        }
+        writer.take_over();
+        Ok(())
+    }
+
     /// Memory of rows not yet committed, in bytes.
     pub fn tail_bytes(&self) -> usize {
         self.inner.state().tail_bytes()

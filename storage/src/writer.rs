@@ -74,6 +74,11 @@ pub struct Writer {
     pub checkpointed: HashMap<Table, u64>,
 }
 
+fn stand(logs: &[DeltaLog]) -> HashMap<(Table, String), i64> {
+    let each = Table::ALL.into_iter().zip(logs);
+    each.flat_map(|(t, log)| log.txns().iter().map(move |(app, at)| ((t, app.clone()), *at))).collect()
+}
+
 /// Commits of one generation.
 struct Pending {
     changes: Vec<(Table, Change)>,
@@ -94,6 +99,11 @@ impl Writer {
         let checkpointed = Table::ALL.into_iter().zip(&logs).map(|(t, log)| (t, log.version())).collect();
         let id = ahash::RandomState::new().hash_one(now);
         Self { logs, expected, id, commits: 0, pending: None, last_commit: now, checkpointed }
+    }
+
+    /// Takes the transactions as they stand now for those that this writer left: it is given partitions.
+    pub fn take_over(&mut self) {
+        self.expected = stand(&self.logs);
     }
 
     /// The table's log.
