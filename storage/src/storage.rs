@@ -7,7 +7,7 @@ use crate::error::{QueryError, StorageError};
 use crate::maintain::Removed;
 use crate::metrics::Metrics;
 use crate::names::Names;
-use crate::options::{Limits, Options};
+use crate::options::{Limits, Options, Planted};
 use crate::query::{Engine, QueryStream};
 use crate::schema::Table;
 use crate::state::{Start, State};
@@ -76,7 +76,10 @@ impl Inner {
         loop {
             // The older generation first: what it keeps stands before the rows of the newer one.
             let Some((number, question, before)) = self.question() else { return Ok(()) };
-            let duplicate = decide(&question, &before, &self.engine).await?;
+            let duplicate = match self.options.planted {
+                Some(Planted::SkipDedup) => vec![false; question.asked.len()],
+                _ => decide(&question, &before, &self.engine).await?,
+            };
             let mut state = self.state();
             if state.current.number == number {
                 state.current.decide(&duplicate);

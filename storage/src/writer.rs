@@ -15,6 +15,7 @@
 use crate::delta::{Change, CommitError, DeltaLog, Txn};
 use crate::error::StorageError;
 use crate::files::{Encoded, Making, encode_batch, encode_readings};
+use crate::options::Planted;
 use crate::schema::Table;
 use crate::storage::Inner;
 use crate::tail::{Arrival, Event, Generation, PositionRow, QuarantineRow};
@@ -210,6 +211,15 @@ impl Writer {
         }
         while let Some((table, change)) = pending.changes.get(pending.done) {
             let now_ms = inner.clock.now() / 1000;
+            let mut unchecked = change.clone();
+            if inner.options.planted == Some(Planted::CommitWithoutComparing) {
+                let log = &mut self.logs[*table as usize];
+                log.refresh().await?;
+                for txn in &mut unchecked.txns {
+                    txn.before = log.txn(&txn.app);
+                }
+            }
+            let change = &unchecked;
             match self.logs[*table as usize].commit(change, now_ms).await {
                 Ok(()) => {}
                 Err(CommitError::Moved { app, expected, found }) => {
