@@ -2,7 +2,7 @@
 
 use crate::schema::Table;
 use arrow::array::{
-    Array, ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringViewArray,
+    ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray,
     TimestampMicrosecondArray, make_view,
 };
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
@@ -68,9 +68,21 @@ pub struct Row<'a> {
     pub offset: u64,
 }
 
+/// Columns of `readings`, by their place in its schema.
+const SITE: usize = 0;
+const POINT: usize = 1;
+const TIME: usize = 2;
+const VALUE: usize = 3;
+const STATUS: usize = 4;
+const SOURCE: usize = 5;
+const PARTITION: usize = 6;
+const OFFSET: usize = 7;
+const COLUMNS: usize = 8;
+
 /// See the module.
-#[derive(Default)]
 pub struct Columns {
+    wanted: [bool; COLUMNS],
+    rows: usize,
     site: Texts,
     point: Texts,
     time: Vec<Micros>,
@@ -82,9 +94,30 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// All columns.
+    pub fn all() -> Self {
+        Self::some(|_| true)
+    }
+
+    /// Only columns of these places in the schema of `readings`; the batches have them in its order.
+    pub fn some(wanted: impl Fn(usize) -> bool) -> Self {
+        Self {
+            wanted: std::array::from_fn(wanted),
+            rows: 0,
+            site: Texts::default(),
+            point: Texts::default(),
+            time: Vec::new(),
+            value: Vec::new(),
+            status: Vec::new(),
+            source: Texts::default(),
+            partition: Vec::new(),
+            offset: Vec::new(),
+        }
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.time.len()
+        self.rows
     }
 
     /// Whether it should be finished before more is pushed.
@@ -94,38 +127,76 @@ impl Columns {
 
     /// Adds a row.
     pub fn push(&mut self, row: Row<'_>) {
-        self.site.push(u64::from(row.site.0), row.site.1);
-        self.point.push(u64::from(row.point.0), row.point.1);
-        self.time.push(row.time);
-        self.value.push(row.value);
-        self.status.push(row.status);
-        self.source.push(row.source.as_ptr() as u64, row.source);
-        self.partition.push(row.partition as i32);
-        self.offset.push(row.offset as i64);
+        self.rows += 1;
+        if self.wanted[SITE] {
+            self.site.push(u64::from(row.site.0), row.site.1);
+        }
+        if self.wanted[POINT] {
+            self.point.push(u64::from(row.point.0), row.point.1);
+        }
+        if self.wanted[TIME] {
+            self.time.push(row.time);
+        }
+        if self.wanted[VALUE] {
+            self.value.push(row.value);
+        }
+        if self.wanted[STATUS] {
+            self.status.push(row.status);
+        }
+        if self.wanted[SOURCE] {
+            self.source.push(row.source.as_ptr() as u64, row.source);
+        }
+        if self.wanted[PARTITION] {
+            self.partition.push(row.partition as i32);
+        }
+        if self.wanted[OFFSET] {
+            self.offset.push(row.offset as i64);
+        }
     }
 
-    /// The rows as a batch of `readings`; it is empty afterwards.
+    /// The rows as a batch of these columns of `readings`; it is empty afterwards.
     pub fn finish(&mut self) -> RecordBatch {
-        let value = std::mem::take(&mut self.value);
-        let nulls = value
-            .iter()
-            .any(|v| v.is_nan())
-            .then(|| value.iter().map(|v| !v.is_nan()).collect::<NullBuffer>());
-        let columns: Vec<ArrayRef> = vec![
-            self.site.finish(),
-            self.point.finish(),
-            Arc::new(
-                TimestampMicrosecondArray::new(std::mem::take(&mut self.time).into(), None)
-                    .with_timezone("UTC"),
-            ),
-            Arc::new(Float64Array::new(value.into(), nulls)),
-            Arc::new(Int32Array::new(std::mem::take(&mut self.status).into(), None)),
-            self.source.finish(),
-            Arc::new(Int32Array::new(std::mem::take(&mut self.partition).into(), None)),
-            Arc::new(Int64Array::new(std::mem::take(&mut self.offset).into(), None)),
-        ];
-        debug_assert!(columns.iter().all(|c| c.len() == columns[0].len()));
-        RecordBatch::try_new(Table::Readings.file_schema(), columns)
+        let schema = Table::Readings.file_schema();
+        let wanted: Vec<usize> = (0..COLUMNS).filter(|i| self.wanted[*i]).collect();
+        let columns: Vec<ArrayRef> = wanted.iter().map(|i| self.take(*i)).collect();
+        let rows = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
+        let schema = Arc::new(schema.project(&wanted).expect("the places are those of the schema"));
+        RecordBatch::try_new_with_options(schema, columns, &rows)
             .expect("the columns are those of the table's schema")
+    }
+
+    fn take(&mut self, column: usize) -> ArrayRef {
+        use std::mem::take;
+        match column {
+            SITE => self.site.finish(),
+            POINT => self.point.finish(),
+            TIME => Arc::new(
+                TimestampMicrosecondArray::new(take(&mut self.time).into(), None).with_timezone("UTC"),
+            ),
+            VALUE => {
+                let value = take(&mut self.value);
+                let missing = value.iter().any(|v| v.is_nan());
+                let nulls = missing.then(|| value.iter().map(|v| !v.is_nan()).collect::<NullBuffer>());
+                Arc::new(Float64Array::new(value.into(), nulls))
+            }
+            STATUS => Arc::new(Int32Array::new(take(&mut self.status).into(), None)),
+            SOURCE => self.source.finish(),
+            PARTITION => Arc::new(Int32Array::new(take(&mut self.partition).into(), None)),
+            OFFSET => Arc::new(Int64Array::new(take(&mut self.offset).into(), None)),
+            other => unreachable!("`readings` has {COLUMNS} columns, no {other}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_of_the_schema() {
+        let schema = Table::Readings.file_schema();
+        let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        assert_eq!(names, ["site", "point", "time", "value", "status", "source", "partition", "offset"]);
+        assert_eq!(Columns::all().finish().schema(), schema);
     }
 }

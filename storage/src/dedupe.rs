@@ -71,6 +71,26 @@ impl Newest {
         }
     }
 
+    /// Another writer may have stored readings up to this time.
+    pub fn raise(&mut self, floor: Micros) {
+        self.floor = self.floor.max(floor);
+        for high in &mut self.high {
+            *high = (*high).max(floor);
+        }
+    }
+
+    /// Takes over the future times of another.
+    pub fn note_futures_of(&mut self, other: &Newest) {
+        for (dense, time) in &other.futures {
+            self.note_future(*dense, *time);
+        }
+    }
+
+    /// The floor.
+    pub fn floor(&self) -> Micros {
+        self.floor
+    }
+
     /// Goes over to new names.
     pub fn rename(&mut self, old: &Names, new: &Names) {
         let at = |dense: u32| new.ix(old.id(dense)).expect("new names know every point of the old ones");

@@ -236,7 +236,7 @@ fn write_pass(
     for (at, cursor) in cursors.iter_mut().enumerate() {
         heap.extend(cursor.next().map(|(site, rows)| Reverse((site, at, rows.start, rows.end))));
     }
-    let mut columns = Columns::default();
+    let mut columns = Columns::all();
     let mut places: Vec<Place> = Vec::new();
     while let Some(Reverse((site, at, start, end))) = heap.pop() {
         collect(&chunks[at], at, start..end, names, &mut places);

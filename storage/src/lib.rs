@@ -30,6 +30,8 @@ mod writer;
 pub use balance::SourceBalance;
 pub use error::{QueryError, StorageError};
 pub use maintain::Maintained;
+#[doc(hidden)]
+pub use options::Planted;
 pub use options::{KEYS, Limits, Options, Retain, S3, Secret};
 pub use quarantine::{QuarantinedPoint, QuarantinedReading};
 pub use query::QueryStream;

@@ -137,6 +137,16 @@ impl Default for Retain {
     }
 }
 
+/// A mistake put in on purpose: the tests that look for lost and repeated rows are themselves tested by it.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// Every reading is taken for new.
+    SkipDedup,
+    /// Commits are made wherever other writers left the offsets.
+    CommitWithoutComparing,
+}
+
 /// Settings of the storage; see [`KEYS`].
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -166,6 +176,9 @@ pub struct Options {
     pub query_threads: usize,
     /// For an S3 URL.
     pub s3: S3,
+    /// Only tests set it.
+    #[doc(hidden)]
+    pub planted: Option<Planted>,
 }
 
 impl Default for Options {
@@ -184,6 +197,7 @@ impl Default for Options {
             limits: Limits::default(),
             query_threads: 2,
             s3: S3::default(),
+            planted: None,
         }
     }
 }

@@ -6,11 +6,13 @@
 //!
 //! [`Options::query_threads`]: crate::Options::query_threads
 
+mod deadline;
 mod need;
 mod provider;
 mod stream;
 mod tail;
 
+use deadline::Deadline;
 pub use provider::LakeTable;
 pub use stream::QueryStream;
 
@@ -136,13 +138,16 @@ impl Engine {
         }
         let handle = self.handle();
         let sql = sql.to_owned();
+        let deadline = Deadline::after(limits.time);
+        let until = deadline.clone();
         let planned = handle.spawn(async move {
             let plan = context.state().create_logical_plan(&sql).await.map_err(sql_error)?;
             only_reads(&plan)?;
             let frame = context.execute_logical_plan(plan).await.map_err(|e| stream::error_of(e, limits))?;
             let task = Arc::new(frame.task_ctx());
-            let plan = frame.create_physical_plan().await.map_err(|e| stream::error_of(e, limits))?;
-            datafusion::physical_plan::execute_stream(plan, task).map_err(|e| stream::error_of(e, limits))
+            let plan = frame.create_physical_plan().await.and_then(|plan| until.set_on(plan));
+            let rows = plan.and_then(|plan| datafusion::physical_plan::execute_stream(plan, task));
+            rows.map_err(|e| stream::error_of(e, limits))
         });
         let planned = stream::AbortOnDrop(planned);
         let rows = match tokio::time::timeout(limits.time, planned).await {
@@ -150,7 +155,7 @@ impl Engine {
             Ok(Err(e)) => return Err(QueryError::Sql(format!("the query engine failed: {e}"))),
             Err(_) => return Err(stream::too_long(limits)),
         };
-        Ok(QueryStream::start(&handle, rows, limits))
+        Ok(QueryStream::start(&handle, rows, limits, deadline))
     }
 
     /// Reads columns of the files of one table, the tail left out, filtered.

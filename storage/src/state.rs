@@ -85,6 +85,19 @@ impl State {
         }
     }
 
+    /// Goes on from where the tables stand now; whether there was nothing to lose.
+    pub fn restart(&mut self, start: Start, newest: &Newest) -> bool {
+        if self.flushing.is_some() || self.current.has_rows() {
+            return false;
+        }
+        self.current = Generation::new(self.current.number + 1, self.names.clone());
+        (self.next, self.next_event) = (start.next, start.next_event);
+        (self.ahead, self.seen) = (start.ahead, start.seen);
+        self.newest.raise(newest.floor());
+        self.newest.note_futures_of(newest);
+        true
+    }
+
     /// The offset that the consumer of readings goes on from.
     pub fn next(&self, partition: u32) -> u64 {
         self.next.get(&partition).copied().unwrap_or(0)

@@ -7,7 +7,7 @@ use crate::error::{QueryError, StorageError};
 use crate::maintain::Removed;
 use crate::metrics::Metrics;
 use crate::names::Names;
-use crate::options::{Limits, Options};
+use crate::options::{Limits, Options, Planted};
 use crate::query::{Engine, QueryStream};
 use crate::schema::Table;
 use crate::state::{Start, State};
@@ -76,7 +76,10 @@ impl Inner {
         loop {
             // The older generation first: what it keeps stands before the rows of the newer one.
             let Some((number, question, before)) = self.question() else { return Ok(()) };
-            let duplicate = decide(&question, &before, &self.engine).await?;
+            let duplicate = match self.options.planted {
+                Some(Planted::SkipDedup) => vec![false; question.asked.len()],
+                _ => decide(&question, &before, &self.engine).await?,
+            };
             let mut state = self.state();
             if state.current.number == number {
                 state.current.decide(&duplicate);
@@ -254,6 +257,32 @@ impl Storage {
     /// failed.
     pub async fn flush(&self) -> Result<Flushed, StorageError> {
         self.inner.flush().await
+    }
+
+    /// Commits everything and goes on from where the tables stand: after partitions were given to or taken from this
+    /// process (a rebalance of consumers). Ask [`Storage::next_offset`] anew then; push nothing meanwhile.
+    ///
+    /// # Errors
+    /// As [`Storage::flush`].
+    pub async fn reassign(&self) -> Result<(), StorageError> {
+        let inner = &self.inner;
+        inner.flush().await?;
+        inner.refresh().await?;
+        let mut writer = inner.writer.lock().await;
+        let (view, names) = {
+            let state = inner.state();
+            (state.view.clone(), state.names.clone())
+        };
+        let zone = inner.options.zone_offset_s;
+        let newest = crate::start::newest(&inner.engine, &view, &names, inner.clock.now(), zone).await?;
+        let start = crate::start::start(&writer.logs);
+        if !inner.state().restart(start, &newest) {
+            return Err(StorageError::Unavailable(
+                "records were pushed while partitions changed hands".to_owned(),
+            ));
+        }
+        writer.take_over();
+        Ok(())
     }
 
     /// Memory of rows not yet committed, in bytes.

@@ -143,22 +143,18 @@ impl LakeTable {
         projection: Option<&Vec<usize>>,
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
+        let schema = Arc::new(self.schema.project(&projection)?);
         let scan = TailScan {
             table: self.table,
-            schema: self.schema.clone(),
+            projection,
+            schema: schema.clone(),
             tail: self.tail.clone(),
             need: Need::of(filters),
             zone_offset_s: self.zone_offset_s,
         };
         let limit = if filters.is_empty() { limit } else { None };
-        let plan = StreamingTableExec::try_new(
-            self.schema.clone(),
-            vec![Arc::new(scan)],
-            projection,
-            [],
-            false,
-            limit,
-        )?;
+        let plan = StreamingTableExec::try_new(schema, vec![Arc::new(scan)], None, [], false, limit)?;
         Ok(Arc::new(plan))
     }
 }

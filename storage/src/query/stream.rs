@@ -1,5 +1,6 @@
 //! The rows of an answer, under the limits of time and rows. Text leaves as plain strings.
 
+use super::deadline::{Deadline, PASSED};
 use crate::error::{QueryError, StorageError};
 use crate::options::Limits;
 use arrow::array::RecordBatch;
@@ -12,13 +13,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 /// Batches waiting for a slow reader.
 const WAITING_MAX: usize = 2;
+
+/// What the engine gets beyond the limit to end by itself.
+const LATE: Duration = Duration::from_millis(500);
 
 /// A task that ends with its handle.
 pub struct AbortOnDrop<T>(pub JoinHandle<T>);
@@ -39,7 +44,13 @@ impl<T> Drop for AbortOnDrop<T> {
 /// The answer of a query. Dropping it stops the query.
 pub struct QueryStream {
     schema: SchemaRef,
-    rows: mpsc::Receiver<Result<RecordBatch, QueryError>>,
+    /// Batches, then `None`; a channel that closes without it means that the engine broke down.
+    rows: mpsc::Receiver<Result<Option<RecordBatch>, QueryError>>,
+    ended: bool,
+    /// Fires when the engine is stuck in a step for longer than the query may take.
+    late: Pin<Box<Sleep>>,
+    limits: Limits,
+    deadline: Deadline,
     _task: AbortOnDrop<()>,
 }
 
@@ -49,35 +60,47 @@ impl std::fmt::Debug for QueryStream {
     }
 }
 
+impl Drop for QueryStream {
+    fn drop(&mut self) {
+        self.deadline.abandon();
+    }
+}
+
 impl QueryStream {
-    pub(super) fn start(handle: &Handle, mut rows: SendableRecordBatchStream, limits: Limits) -> Self {
+    pub(super) fn start(
+        handle: &Handle,
+        mut rows: SendableRecordBatchStream,
+        limits: Limits,
+        deadline: Deadline,
+    ) -> Self {
         let schema = plain_schema(&rows.schema());
         let (send, receive) = mpsc::channel(WAITING_MAX);
-        let deadline = Instant::now() + limits.time;
+        let until = Instant::now() + limits.time;
         let plain = schema.clone();
         let task = handle.spawn(async move {
             let mut count = 0;
             loop {
-                let next = match tokio::time::timeout_at(deadline, rows.next()).await {
-                    Ok(None) => return,
+                let next = match tokio::time::timeout_at(until, rows.next()).await {
+                    Ok(None) => Ok(None),
                     Ok(Some(Ok(batch))) => {
                         count += batch.num_rows();
                         if count > limits.rows {
                             Err(QueryError::Rows { limit: limits.rows, setting: "storage.query.rows" })
                         } else {
-                            plain_batch(&batch, &plain)
+                            plain_batch(&batch, &plain).map(Some)
                         }
                     }
                     Ok(Some(Err(e))) => Err(error_of(e, limits)),
                     Err(_) => Err(too_long(limits)),
                 };
-                let last = next.is_err();
+                let last = !matches!(next, Ok(Some(_)));
                 if send.send(next).await.is_err() || last {
                     return;
                 }
             }
         });
-        Self { schema, rows: receive, _task: AbortOnDrop(task) }
+        let late = Box::pin(tokio::time::sleep_until(until + LATE));
+        Self { schema, rows: receive, ended: false, late, limits, deadline, _task: AbortOnDrop(task) }
     }
 
     /// Columns of the answer.
@@ -91,7 +114,7 @@ impl QueryStream {
     /// The first error of the stream.
     pub async fn collect_all(mut self) -> Result<Vec<RecordBatch>, QueryError> {
         let mut all = Vec::new();
-        while let Some(batch) = self.rows.recv().await {
+        while let Some(batch) = self.next().await {
             all.push(batch?);
         }
         Ok(all)
@@ -101,7 +124,23 @@ impl QueryStream {
 impl Stream for QueryStream {
     type Item = Result<RecordBatch, QueryError>;
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.rows.poll_recv(cx)
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let next = match self.rows.poll_recv(cx) {
+            Poll::Ready(Some(Ok(Some(batch)))) => return Poll::Ready(Some(Ok(batch))),
+            Poll::Ready(Some(Ok(None))) => None,
+            Poll::Ready(Some(Err(e))) => Some(Err(e)),
+            Poll::Ready(None) => {
+                Some(Err(QueryError::Sql("the query engine failed; its log says why".to_owned())))
+            }
+            Poll::Pending => {
+                std::task::ready!(self.late.as_mut().poll(cx));
+                Some(Err(too_long(self.limits)))
+            }
+        };
+        self.ended = true;
+        Poll::Ready(next)
     }
 }
 
@@ -117,6 +156,7 @@ pub(super) fn error_of(e: DataFusionError, limits: Limits) -> QueryError {
             setting: "storage.query.memory",
             detail: detail.lines().next().unwrap_or_default().to_owned(),
         },
+        DataFusionError::Execution(words) if words == PASSED => too_long(limits),
         DataFusionError::ObjectStore(e) => StorageError::Unavailable(e.to_string()).into(),
         root => QueryError::Sql(root.strip_backtrace()),
     }

@@ -5,8 +5,8 @@ use crate::columns::{Columns, Row};
 use crate::schema::{Table, local_day};
 use crate::tail::{Chunk, Open};
 use crate::view::{Tail, TailReadings};
-use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch};
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Field, SchemaRef, TimestampMicrosecondType};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -22,7 +22,9 @@ const BATCH_ROWS: usize = 8192;
 pub struct TailScan {
     /// The table.
     pub table: Table,
-    /// Its columns with `day`.
+    /// Columns of the scan: those of the table, by their place, where `day` comes last.
+    pub projection: Vec<usize>,
+    /// Their schema.
     pub schema: SchemaRef,
     /// The rows.
     pub tail: Tail,
@@ -42,21 +44,37 @@ impl PartitionStream for TailScan {
         let batches: Box<dyn Iterator<Item = RecordBatch> + Send> = match &self.tail {
             Tail::Empty => Box::new(std::iter::empty()),
             Tail::Batches(batches) => Box::new(batches.clone().into_iter()),
-            Tail::Readings(rows) => Box::new(Readings::new(rows.clone(), self.need.clone())),
+            Tail::Readings(rows) => Box::new(Readings::new(rows.clone(), self.need.clone(), self.columns())),
         };
-        let batches = batches.map(move |batch| this.with_day(&batch));
+        let batches = batches.map(move |batch| this.project(&batch));
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(batches)))
     }
 }
 
 impl TailScan {
-    fn with_day(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let time = batch.column_by_name(self.table.day_of()).expect("the table has the column of its day");
-        let days = time.as_primitive::<TimestampMicrosecondType>().values();
-        let days = Date32Array::from_iter_values(days.iter().map(|t| local_day(*t, self.zone_offset_s)));
-        let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-        columns.push(Arc::new(days));
-        Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
+    /// What readings are built with: the columns of the scan and, where `day` is among them, the time.
+    fn columns(&self) -> Columns {
+        let file = self.table.file_schema();
+        let day = self.projection.contains(&file.fields().len());
+        let time = file.index_of(self.table.day_of()).ok();
+        Columns::some(|at| self.projection.contains(&at) || (day && Some(at) == time))
+    }
+
+    /// The scan's columns of a batch that has them, and perhaps more.
+    fn project(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+            Some(column) => column.clone(),
+            None => self.days(batch),
+        };
+        let columns: Vec<ArrayRef> = self.schema.fields().iter().map(column).collect();
+        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), columns, &rows)?)
+    }
+
+    fn days(&self, batch: &RecordBatch) -> ArrayRef {
+        let time = batch.column_by_name(self.table.day_of()).expect("the batch has the column of its day");
+        let times = time.as_primitive::<TimestampMicrosecondType>().values();
+        Arc::new(Date32Array::from_iter_values(times.iter().map(|t| local_day(*t, self.zone_offset_s))))
     }
 }
 
@@ -65,24 +83,16 @@ struct Readings {
     rows: Arc<TailReadings>,
     need: Need,
     chunk: usize,
-    /// Ranges of the current chunk still to be shown, last first.
-    ranges: Vec<Range<usize>>,
+    /// Sites of the current chunk with the rows still to be shown, last first.
+    ranges: Vec<(u32, Range<usize>)>,
     open: usize,
     segment: usize,
     columns: Columns,
 }
 
 impl Readings {
-    fn new(rows: Arc<TailReadings>, need: Need) -> Self {
-        let mut this = Self {
-            rows,
-            need,
-            chunk: 0,
-            ranges: Vec::new(),
-            open: 0,
-            segment: 0,
-            columns: Columns::default(),
-        };
+    fn new(rows: Arc<TailReadings>, need: Need, columns: Columns) -> Self {
+        let mut this = Self { rows, need, chunk: 0, ranges: Vec::new(), open: 0, segment: 0, columns };
         this.enter_chunk();
         this
     }
@@ -97,23 +107,36 @@ impl Readings {
     /// Takes rows from the chunks until a batch is full; whether more may follow.
     fn fill_from_chunks(&mut self) -> bool {
         while let Some(chunk) = self.rows.chunks.get(self.chunk) {
-            let Some(mut range) = self.ranges.pop() else {
+            let Some((site, mut range)) = self.ranges.pop() else {
                 self.chunk += 1;
                 self.enter_chunk();
                 continue;
             };
+            let first = chunk.names.points_of(site).start;
+            let site_code = chunk.names.site(site);
             for row in range.by_ref() {
                 let time = chunk.time(row);
                 if time < self.need.from || time > self.need.to {
                     continue;
                 }
-                self.columns.push(row_of(chunk, row));
+                let dense = chunk.dense_in(first, row);
+                let origin = chunk.origin(row);
+                self.columns.push(Row {
+                    site: (site, site_code),
+                    point: (dense, chunk.names.code(dense)),
+                    time,
+                    value: chunk.value(row),
+                    status: chunk.status(row),
+                    source: &origin.source,
+                    partition: origin.partition,
+                    offset: origin.offset,
+                });
                 if self.columns.is_full(BATCH_ROWS) {
                     break;
                 }
             }
             if !range.is_empty() {
-                self.ranges.push(range);
+                self.ranges.push((site, range));
             }
             if self.columns.is_full(BATCH_ROWS) {
                 return true;
@@ -175,8 +198,8 @@ fn push_segment(open: &Open, segment: &crate::tail::Segment, need: &Need, column
     }
 }
 
-/// Rows of a chunk that the query may need.
-fn ranges(chunk: &Chunk, need: &Need) -> Vec<Range<usize>> {
+/// Rows of a chunk that the query may need, by site.
+fn ranges(chunk: &Chunk, need: &Need) -> Vec<(u32, Range<usize>)> {
     let (first, last) = chunk.times();
     if last < need.from || first > need.to {
         return Vec::new();
@@ -185,34 +208,14 @@ fn ranges(chunk: &Chunk, need: &Need) -> Vec<Range<usize>> {
         None => chunk.sites().collect(),
         Some(sites) => {
             let known = sites.iter().filter_map(|s| chunk.names.site_ix(s));
-            known.map(|s| (s, chunk.rows_of_site(s))).collect()
+            known.map(|s| (s, chunk.rows_of_site(s))).filter(|(_, rows)| !rows.is_empty()).collect()
         }
     };
-    let Some(points) = &need.points else {
-        return sites.into_iter().map(|(_, rows)| rows).filter(|r| !r.is_empty()).collect();
-    };
+    let Some(points) = &need.points else { return sites };
     let mut out = Vec::new();
-    for (site, rows) in sites {
-        if !rows.is_empty() {
-            let known = points.iter().filter_map(|p| chunk.names.find(site, p));
-            out.extend(known.map(|p| chunk.rows_of_point(p)).filter(|r| !r.is_empty()));
-        }
+    for (site, _) in sites {
+        let known = points.iter().filter_map(|p| chunk.names.find(site, p));
+        out.extend(known.map(|p| (site, chunk.rows_of_point(p))).filter(|(_, rows)| !rows.is_empty()));
     }
     out
-}
-
-fn row_of(chunk: &Chunk, row: usize) -> Row<'_> {
-    let dense = chunk.dense(row);
-    let site = chunk.names.site_of(dense);
-    let origin = chunk.origin(row);
-    Row {
-        site: (site, chunk.names.site(site)),
-        point: (dense, chunk.names.code(dense)),
-        time: chunk.time(row),
-        value: chunk.value(row),
-        status: chunk.status(row),
-        source: &origin.source,
-        partition: origin.partition,
-        offset: origin.offset,
-    }
 }

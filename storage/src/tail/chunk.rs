@@ -36,6 +36,8 @@ pub struct Chunk {
     status: Statuses,
     came: Vec<u16>,
     origins: Vec<Origin>,
+    /// For every 256th place the run that it is in: where a search begins.
+    jumps: Vec<u16>,
     latest: Micros,
 }
 
@@ -114,6 +116,7 @@ impl Chunk {
             sites,
             base,
             came,
+            jumps: jumps(&origins, rows),
             origins,
             latest,
         })
@@ -143,7 +146,10 @@ impl Chunk {
             Statuses::Short(v) => v.len() * 2,
             Statuses::Full(v) => v.len() * 4,
         };
-        let own = size_of::<Self>() + self.sites.len() * 8 + self.origins.len() * size_of::<Origin>();
+        let own = size_of::<Self>()
+            + self.sites.len() * 8
+            + self.jumps.len() * 2
+            + self.origins.len() * size_of::<Origin>();
         point + time + value + status + self.came.len() * 2 + own
     }
 
@@ -220,8 +226,18 @@ impl Chunk {
 
     /// Run of a row.
     pub fn origin(&self, row: usize) -> &Origin {
-        &self.origins[self.origins.partition_point(|o| o.first <= self.came[row]) - 1]
+        let came = self.came[row];
+        let mut at = usize::from(self.jumps[usize::from(came >> 8)]);
+        while self.origins.get(at + 1).is_some_and(|next| next.first <= came) {
+            at += 1;
+        }
+        &self.origins[at]
     }
+}
+
+fn jumps(origins: &[Origin], rows: usize) -> Vec<u16> {
+    let last_at = |place: usize| origins.partition_point(|o| usize::from(o.first) <= place) - 1;
+    (0..rows).step_by(256).map(|place| last_at(place) as u16).collect()
 }
 
 /// First `i` of `0..n` for which `before` is false.
@@ -308,7 +324,8 @@ impl Values {
 fn decimals(values: &[f64]) -> Option<i32> {
     let fits = |v: f64, over: f64| {
         let whole = (v * over).round();
-        whole.abs() < f64::from(i32::MAX) && (whole / over).to_bits() == v.to_bits()
+        // By way of i32, which has no negative zero.
+        whole.abs() < f64::from(i32::MAX) && (f64::from(whole as i32) / over).to_bits() == v.to_bits()
     };
     let mut decimals = 0;
     let mut over = 1.0;

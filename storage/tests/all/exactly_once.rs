@@ -6,7 +6,7 @@ use ::model::status::NO_DEVICE_TIME;
 use ::model::{Entry, Origin, PointId, Record};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
-use storage::{SourceBalance, Storage};
+use storage::{Planted, SourceBalance, Storage};
 
 /// By source: rows, stored, duplicate.
 type Sums = BTreeMap<String, (i64, i64, i64)>;
@@ -245,4 +245,27 @@ async fn killed_at_every_put() {
     }
     // Two tables have rows: a file and a commit each.
     assert_eq!(hit, 8);
+}
+
+/// A test of the test: with a mistake planted the checks above must not hold.
+#[tokio::test]
+async fn planted_mistakes_are_found() {
+    let mut rig = Rig::new();
+    rig.options.planted = Some(Planted::SkipDedup);
+    let storage = rig.open().await;
+    let mut log = Log::default();
+    log.append(0, &[(0, 1, 0, 0, false), (0, 1, 0, 0, false)], false);
+    log.push_rest(&storage).await;
+    assert_ne!(all_readings(&storage).await, log.expected().0);
+
+    let mut rig = Rig::new();
+    rig.options.planted = Some(Planted::CommitWithoutComparing);
+    let (first, second) = (rig.open().await, rig.open().await);
+    for writer in [&first, &second] {
+        log.push_rest(writer).await;
+        writer.flush().await.unwrap();
+    }
+    let mut found = all_readings(&rig.open().await).await;
+    found.sort();
+    assert_ne!(found, log.expected().0);
 }

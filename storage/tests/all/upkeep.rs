@@ -168,6 +168,31 @@ async fn writers_of_different_partitions_do_no_harm_to_each_other() {
 }
 
 #[tokio::test]
+async fn a_partition_changes_hands_and_back() {
+    let rig = Rig::new();
+    let (first, second) = (rig.open().await, rig.open().await);
+    let row = |seconds| readings("east", &[("M1", "T1", seconds, 1.0)]);
+    first.push(&entry(0), row(0.0)).await.unwrap();
+    first.flush().await.unwrap();
+    first.push(&entry(1), Record::Tick).await.unwrap();
+    second.reassign().await.unwrap();
+    assert_eq!(second.next_offset(0), 1);
+    second.push(&entry(1), Record::Tick).await.unwrap();
+    second.push(&entry(2), row(0.0)).await.unwrap();
+    second.push(&entry(3), row(5.0)).await.unwrap();
+    second.flush().await.unwrap();
+    first.reassign().await.unwrap();
+    assert_eq!(first.next_offset(0), 4);
+    // What the other stored is no news to this one.
+    first.push(&entry(4), row(5.0)).await.unwrap();
+    first.push(&entry(5), row(3.0)).await.unwrap();
+    first.flush().await.unwrap();
+    assert_eq!(sql(&first, "SELECT count(*), sum(value) FROM readings").await, ["3 3.0"]);
+    let sums = "SELECT sum(rows), sum(stored), sum(duplicate) FROM arrivals";
+    assert_eq!(sql(&first, sums).await, ["5 3 2"]);
+}
+
+#[tokio::test]
 async fn a_store_that_fails_for_a_while_costs_nothing() {
     let rig = Rig::new();
     let storage = rig.open().await;
