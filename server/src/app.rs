@@ -237,18 +237,23 @@ async fn log_trimmer(
     own: crate::runners::own::OwnAlarms,
     stop: CancellationToken,
 ) {
-    const CONSUMERS: [(Stream, &[&str]); 2] =
-        [(Stream::Readings, &["rules", "storage"]), (Stream::Transitions, &["storage", "alerts"])];
+    const CONSUMERS: [&str; 3] = ["rules", "storage", "alerts"];
+    for partition in 0..log.partitions() {
+        // A consumer that has saved nothing keeps everything: these two never read the other stream.
+        for (consumer, of) in [("rules", Stream::Transitions), ("alerts", Stream::Readings)] {
+            if let Err(e) = log.save_position(consumer, of, partition, stream::NOT_READ).await {
+                tracing::warn!(consumer, "position not saved: {e}");
+            }
+        }
+    }
     loop {
         tokio::select! {
             _ = stop.cancelled() => return,
             _ = tokio::time::sleep(std::time::Duration::from_secs(60)) => {}
         }
-        for (stream, consumers) in CONSUMERS {
-            match log.trim(stream, consumers, clock.now() - config.log.retain_age).await {
-                Ok(()) => own.clear("log-trim", "log", "the log is trimmed again".to_owned()),
-                Err(e) => own.raise("log-trim", "log", format!("the log cannot be trimmed: {e}")),
-            }
+        match log.trim(&CONSUMERS, clock.now() - config.log.retain_age).await {
+            Ok(()) => own.clear("log-trim", "log", "the log is trimmed again".to_owned()),
+            Err(e) => own.raise("log-trim", "log", format!("the log cannot be trimmed: {e}")),
         }
     }
 }

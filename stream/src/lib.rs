@@ -5,13 +5,20 @@
 //! `min.insync.replicas` (Kafka, acks=all). Offsets of a partition of a stream are dense from the producer's view and
 //! never reused. Nothing behind the lowest saved position of a consumer is removed.
 
+#![warn(missing_docs)]
+
+pub mod conformance;
 mod embedded;
+mod forwarder;
+mod kafka;
 mod memory;
 mod metrics;
+mod tip;
 
-pub use embedded::{EmbeddedLog, EmbeddedOptions};
+pub use forwarder::{CONSUMER as FORWARDER, Forwarder};
+pub use kafka::{KafkaLog, KafkaOptions};
+pub use embedded::{EmbeddedLog, EmbeddedOptions, FreeSpace};
 pub use memory::{Fault, MemoryLog};
-pub use metrics::LogMetrics;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -36,17 +43,17 @@ pub enum LogError {
     #[error("the log is not reachable: {0}")]
     Unavailable(String),
     /// The offset is not there (any more): never reset in silence; count the range and raise an alarm.
-    #[error("offset {wanted} of partition {partition} is gone, the log starts at {first}")]
+    #[error("offset {wanted} of partition {partition} is not in the log; what can be read next is {first}")]
     Gone {
         /// Partition asked for.
         partition: u32,
         /// Offset asked for.
         wanted: u64,
-        /// First offset that is there.
+        /// Where reading can go on: the first offset kept, or the end when `wanted` lies beyond the end.
         first: u64,
     },
     /// It cannot go on: the process must end and start again.
-    #[error("the log is broken: {0}")]
+    #[error("the log cannot go on: {0}")]
     Broken(String),
 }
 
@@ -62,6 +69,28 @@ pub struct Bounds {
 /// Names a consumer whose positions are kept in the log: `rules`, `storage`, `alerts`, `forwarder`.
 pub type Consumer<'a> = &'a str;
 
+/// The position of a consumer in a stream that it never reads: saved once at its start, so that the stream is not kept
+/// for it. A consumer that is named in [`Log::trim`] and has saved nothing keeps everything.
+pub const NOT_READ: u64 = u64::MAX;
+
+/// How many regions (a stream of a partition) a log of so many partitions has.
+fn regions(partitions: u32) -> usize {
+    partitions as usize * STREAMS.len()
+}
+
+/// Both streams, in the order of their regions.
+const STREAMS: [Stream; 2] = [Stream::Readings, Stream::Transitions];
+
+/// The dense number of a region.
+fn region(partitions: u32, stream: Stream, partition: u32) -> Result<usize, LogError> {
+    if partition >= partitions {
+        return Err(LogError::Broken(format!(
+            "partition {partition} does not exist, the log has {partitions}"
+        )));
+    }
+    Ok(partition as usize * STREAMS.len() + usize::from(stream == Stream::Transitions))
+}
+
 /// Producer and consumer of the log, shared by all tasks of a process.
 #[async_trait]
 pub trait Log: Send + Sync + std::fmt::Debug {
@@ -69,11 +98,18 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     fn partitions(&self) -> u32;
 
     /// Appends records to one partition in order, and returns the offset of the first once all are durable; the others
-    /// follow it without a hole in the embedded log. Appends of concurrent callers are committed together.
+    /// follow it without a hole in the embedded log. Appends of concurrent callers are committed together. Dropping the
+    /// future does not take back what was handed over: it may still become durable.
     async fn append(&self, stream: Stream, partition: u32, records: Vec<Append>) -> Result<u64, LogError>;
 
     /// Entries from offset `from` on, in order, until about `max_bytes` (at least one if there is any). Empty at the end.
-    async fn read(&self, stream: Stream, partition: u32, from: u64, max_bytes: usize) -> Result<Vec<Entry>, LogError>;
+    async fn read(
+        &self,
+        stream: Stream,
+        partition: u32,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, LogError>;
 
     /// Returns once an entry at `from` or beyond is durable. Cancel-safe.
     async fn wait(&self, stream: Stream, partition: u32, from: u64) -> Result<(), LogError>;
@@ -82,15 +118,24 @@ pub trait Log: Send + Sync + std::fmt::Debug {
     async fn bounds(&self, stream: Stream, partition: u32) -> Result<Bounds, LogError>;
 
     /// Saves the offset a consumer will read next. Never goes back.
-    async fn save_position(&self, consumer: Consumer<'_>, stream: Stream, partition: u32, next: u64)
-    -> Result<(), LogError>;
+    async fn save_position(
+        &self,
+        consumer: Consumer<'_>,
+        stream: Stream,
+        partition: u32,
+        next: u64,
+    ) -> Result<(), LogError>;
 
     /// The saved position, if any.
-    async fn position(&self, consumer: Consumer<'_>, stream: Stream, partition: u32) -> Result<Option<u64>, LogError>;
+    async fn position(
+        &self,
+        consumer: Consumer<'_>,
+        stream: Stream,
+        partition: u32,
+    ) -> Result<Option<u64>, LogError>;
 
-    /// Removes from a stream what retention allows: beyond age or size, never at or behind the lowest position of
-    /// `consumers`; one that has no position yet has read nothing.
-    async fn trim(&self, stream: Stream, consumers: &[&str], older_than: Micros) -> Result<(), LogError>;
+    /// Removes what retention allows: beyond age or size, never at or behind the lowest position of `consumers`.
+    async fn trim(&self, consumers: &[&str], older_than: Micros) -> Result<(), LogError>;
 
     /// Flushes, closes; appends after it fail with [`LogError::Broken`].
     async fn close(&self) -> Result<(), LogError>;

@@ -1,95 +1,207 @@
-//! The log in memory: the model for the seeded simulation. Same promises, no disk; [`MemoryLog::crash`] is a `kill -9`.
+//! The log in memory: the model that simulations run on. It keeps the promises of [`Log`] to the letter, and can do at a
+//! word what a real one does at its worst moment: [`MemoryLog::crash`], [`MemoryLog::inject`].
+//!
+//! An append becomes durable one turn of the scheduler after it was handed over, or after the time of [`Fault::Slow`];
+//! until then a crash drops it. Everything is decided by the callers and the tokio clock: on one thread with a paused
+//! clock two runs are the same.
 
-use crate::{Append, Bounds, Consumer, Log, LogError};
+use crate::tip::Tip;
+use crate::{Append, Bounds, Consumer, Log, LogError, region, regions};
 use async_trait::async_trait;
 use model::{Clock, Entry, Micros, Offset, Origin, Stream};
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
-/// What goes wrong at the next call.
-#[derive(Clone, Debug)]
+/// What goes wrong until [`MemoryLog::heal`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// The next append is refused as full.
+    /// Appends are refused as [`LogError::Full`]; reads go on.
     Full,
-    /// The next append or read finds the log away.
+    /// Everything is refused as [`LogError::Unavailable`].
     Unavailable,
-    /// The next append takes this long.
+    /// Appends and saved positions take so long to become durable.
     Slow(Duration),
+    /// The next append becomes durable, but its caller is told [`LogError::Unavailable`]; once.
+    LostReply,
 }
 
-#[derive(Default, Debug)]
-struct Partition {
-    first: u64,
-    entries: VecDeque<Entry>,
-    appended: Micros,
-}
-
-impl Partition {
-    fn bounds(&self) -> Bounds {
-        Bounds { first: self.first, next: self.first + self.entries.len() as u64 }
-    }
-}
-
-#[derive(Debug)]
-struct State {
-    partitions: HashMap<(Stream, u32), Partition>,
-    positions: HashMap<(String, Stream, u32), u64>,
-    faults: VecDeque<Fault>,
-    life: u64,
-    closed: bool,
-}
-
-/// A log that outlives simulated processes.
+/// A log in memory; clones are handles of the same log.
 #[derive(Clone, Debug)]
 pub struct MemoryLog {
     partitions: u32,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     collector: u64,
     clock: Arc<dyn Clock>,
-    state: Arc<Mutex<State>>,
-    changed: watch::Sender<u64>,
+    state: Mutex<State>,
+    tips: Vec<Tip>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    regions: Vec<Region>,
+    positions: BTreeMap<(String, usize), u64>,
+    full: bool,
+    unavailable: bool,
+    slow: Option<Duration>,
+    lost_reply: bool,
+    closed: bool,
+    /// Counts the crashes: what was handed over before one never becomes durable after it.
+    life: u64,
+    pending: BTreeMap<u64, oneshot::Sender<LogError>>,
+    handed_over: u64,
+}
+
+#[derive(Debug, Default)]
+struct Region {
+    first: u64,
+    /// With the own sequence that follows each.
+    entries: VecDeque<(Entry, u64)>,
+    durable: u64,
+    appended_min: Micros,
+    sequence_min: u64,
+}
+
+impl Region {
+    fn next(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    fn push(&mut self, partition: u32, record: Append, collector: u64, now: Micros) {
+        let number = self.next();
+        let (last, sequence) = match self.entries.back() {
+            Some((e, sequence)) => (e.appended, *sequence),
+            None => (self.appended_min, self.sequence_min),
+        };
+        let (origin, sequence) = match record.origin {
+            Some(origin) => (origin, sequence),
+            None => (Origin { collector, sequence }, sequence + 1),
+        };
+        let offset = Offset { partition, number };
+        let entry = Entry { offset, appended: now.max(last), origin, bytes: record.bytes };
+        self.entries.push_back((entry, sequence));
+    }
+
+    fn remove_before(&mut self, offset: u64) {
+        while self.first < offset.min(self.durable) {
+            let Some((entry, sequence)) = self.entries.pop_front() else { break };
+            (self.appended_min, self.sequence_min) = (entry.appended, sequence);
+            self.first += 1;
+        }
+    }
 }
 
 impl MemoryLog {
-    /// An empty log.
+    /// An empty log. `collector` names its own records, as the random number of a real log does.
     pub fn new(partitions: u32, collector: u64, clock: Arc<dyn Clock>) -> Self {
-        let partitions_made = (0..partitions)
-            .flat_map(|p| [(Stream::Readings, p), (Stream::Transitions, p)])
-            .map(|key| (key, Partition::default()))
-            .collect();
         let state = State {
-            partitions: partitions_made,
-            positions: HashMap::new(),
-            faults: VecDeque::new(),
-            life: 0,
-            closed: false,
+            regions: std::iter::repeat_with(Region::default).take(regions(partitions)).collect(),
+            ..State::default()
         };
-        Self { partitions, collector, clock, state: Arc::new(Mutex::new(state)), changed: watch::Sender::new(0) }
+        let tips = std::iter::repeat_with(|| Tip::at(0)).take(regions(partitions)).collect();
+        Self { partitions, inner: Arc::new(Inner { collector, clock, state: Mutex::new(state), tips }) }
     }
 
-    /// What was appended and not yet durable is lost and its caller is told; what is durable stays.
+    /// From now on this goes wrong.
+    pub fn inject(&self, fault: Fault) {
+        let mut state = self.lock();
+        match fault {
+            Fault::Full => state.full = true,
+            Fault::Unavailable => state.unavailable = true,
+            Fault::Slow(by) => state.slow = Some(by),
+            Fault::LostReply => state.lost_reply = true,
+        }
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn heal(&self) {
+        let mut state = self.lock();
+        (state.full, state.unavailable, state.slow, state.lost_reply) = (false, false, None, false);
+    }
+
+    /// The process dies and a new one opens the log: what is not durable is gone; appends under way and those who wait
+    /// fail as [`LogError::Broken`].
     pub fn crash(&self) {
         let mut state = self.lock();
         state.life += 1;
         state.closed = false;
-        state.faults.clear();
-        drop(state);
-        self.changed.send_modify(|n| *n += 1);
+        for (region, tip) in state.regions.iter_mut().zip(&self.inner.tips) {
+            region.entries.truncate((region.durable - region.first) as usize);
+            tip.again(region.durable);
+        }
+        for (_, answer) in std::mem::take(&mut state.pending) {
+            let _ =
+                answer.send(LogError::Broken("the process crashed before the append was durable".to_owned()));
+        }
     }
 
-    /// Makes a coming call go wrong; faults are used up in order.
-    pub fn inject(&self, fault: Fault) {
-        self.lock().faults.push_back(fault);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of this lock panics")
-    }
-
-    fn fault(&self, wanted: impl Fn(&Fault) -> bool) -> Option<Fault> {
+    /// Opens it again after [`Log::close`].
+    pub fn reopen(&self) {
         let mut state = self.lock();
-        if state.faults.front().is_some_and(wanted) { state.faults.pop_front() } else { None }
+        state.closed = false;
+        for (region, tip) in state.regions.iter().zip(&self.inner.tips) {
+            tip.again(region.durable);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().expect("no code panics while it holds the state")
+    }
+
+    /// The state, when the log can be reached.
+    fn reach(&self) -> Result<MutexGuard<'_, State>, LogError> {
+        let state = self.lock();
+        if state.closed {
+            return Err(LogError::Broken("the log is closed".to_owned()));
+        }
+        if state.unavailable {
+            return Err(LogError::Unavailable("injected".to_owned()));
+        }
+        Ok(state)
+    }
+
+    /// Runs `durable` after the delay of this moment, unless a crash comes first; returns its answer.
+    fn commit<T, F>(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        durable: F,
+    ) -> impl Future<Output = Result<T, LogError>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Inner, &mut State) -> Result<T, LogError> + Send + 'static,
+    {
+        let (life, delay) = (state.life, state.slow);
+        state.handed_over += 1;
+        let ticket = state.handed_over;
+        let (answer, crashed) = oneshot::channel();
+        state.pending.insert(ticket, answer);
+        drop(state);
+        let log = self.clone();
+        // A task of its own: a caller that gives up takes nothing back, as with the real log.
+        let done = tokio::spawn(async move {
+            match delay {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => tokio::task::yield_now().await,
+            }
+            let mut state = log.lock();
+            if state.life == life {
+                state.pending.remove(&ticket);
+                return durable(&log.inner, &mut state);
+            }
+            Err(LogError::Broken("the process crashed before the append was durable".to_owned()))
+        });
+        async move {
+            tokio::select! {
+                biased;
+                Ok(error) = crashed => Err(error),
+                done = done => done.unwrap_or_else(|e| Err(LogError::Broken(e.to_string()))),
+            }
+        }
     }
 }
 
@@ -100,62 +212,73 @@ impl Log for MemoryLog {
     }
 
     async fn append(&self, stream: Stream, partition: u32, records: Vec<Append>) -> Result<u64, LogError> {
-        let life = self.lock().life;
-        match self.fault(|_| true) {
-            Some(Fault::Full) => return Err(LogError::Full("injected".to_owned())),
-            Some(Fault::Unavailable) => return Err(LogError::Unavailable("injected".to_owned())),
-            Some(Fault::Slow(time)) => tokio::time::sleep(time).await,
-            // A commit takes a moment in which others can run, as it does on disk.
-            None => tokio::task::yield_now().await,
-        }
-        let mut state = self.lock();
-        if state.life != life || state.closed {
-            return Err(LogError::Broken("the process ended".to_owned()));
-        }
-        let (clock, collector) = (self.clock.now(), self.collector);
-        let part = state.partitions.get_mut(&(stream, partition)).expect("callers know the partitions");
-        part.appended = part.appended.max(clock);
-        let first = part.bounds().next;
-        for (append, number) in records.into_iter().zip(first..) {
-            let origin = append.origin.unwrap_or(Origin { collector, sequence: number });
-            let (offset, appended) = (Offset { partition, number }, part.appended);
-            part.entries.push_back(Entry { offset, appended, origin, bytes: append.bytes });
-        }
-        drop(state);
-        self.changed.send_modify(|n| *n += 1);
-        Ok(first)
+        let at = region(self.partitions, stream, partition)?;
+        let committing = {
+            let mut state = self.reach()?;
+            if state.full {
+                return Err(LogError::Full("injected".to_owned()));
+            }
+            let lost = std::mem::take(&mut state.lost_reply);
+            let now = self.inner.clock.now();
+            let region = &mut state.regions[at];
+            let first = region.next();
+            for record in records {
+                region.push(partition, record, self.inner.collector, now);
+            }
+            let next = region.next();
+            self.commit(state, move |inner, state| {
+                state.regions[at].durable = state.regions[at].durable.max(next);
+                inner.tips[at].reached(next);
+                if lost {
+                    Err(LogError::Unavailable("injected: the reply is lost".to_owned()))
+                } else {
+                    Ok(first)
+                }
+            })
+        };
+        committing.await
     }
 
-    async fn read(&self, stream: Stream, partition: u32, from: u64, max_bytes: usize) -> Result<Vec<Entry>, LogError> {
-        if self.fault(|f| matches!(f, Fault::Unavailable)).is_some() {
-            return Err(LogError::Unavailable("injected".to_owned()));
+    async fn read(
+        &self,
+        stream: Stream,
+        partition: u32,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, LogError> {
+        let at = region(self.partitions, stream, partition)?;
+        let state = self.reach()?;
+        let region = &state.regions[at];
+        if from < region.first {
+            return Err(LogError::Gone { partition, wanted: from, first: region.first });
         }
-        let state = self.lock();
-        let part = &state.partitions[&(stream, partition)];
-        if from < part.first {
-            return Err(LogError::Gone { partition, wanted: from, first: part.first });
+        if from > region.durable {
+            return Err(LogError::Gone { partition, wanted: from, first: region.durable });
         }
+        let there =
+            region.entries.range((from - region.first) as usize..(region.durable - region.first) as usize);
         let mut bytes = 0;
-        let wanted = part.entries.iter().skip((from - part.first) as usize).take_while(|e| {
-            let take = bytes == 0 || bytes + e.bytes.len() <= max_bytes;
-            bytes += e.bytes.len();
-            take
-        });
-        Ok(wanted.cloned().collect())
+        let mut entries = Vec::new();
+        for (entry, _) in there {
+            bytes += entry.bytes.len();
+            if bytes > max_bytes && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry.clone());
+        }
+        Ok(entries)
     }
 
     async fn wait(&self, stream: Stream, partition: u32, from: u64) -> Result<(), LogError> {
-        let mut changed = self.changed.subscribe();
-        loop {
-            if self.lock().partitions[&(stream, partition)].bounds().next > from {
-                return Ok(());
-            }
-            changed.changed().await.map_err(|_| LogError::Broken("the log is gone".to_owned()))?;
-        }
+        let at = region(self.partitions, stream, partition)?;
+        drop(self.reach()?);
+        self.inner.tips[at].wait(from).await
     }
 
     async fn bounds(&self, stream: Stream, partition: u32) -> Result<Bounds, LogError> {
-        Ok(self.lock().partitions[&(stream, partition)].bounds())
+        let at = region(self.partitions, stream, partition)?;
+        let state = self.reach()?;
+        Ok(Bounds { first: state.regions[at].first, next: state.regions[at].durable })
     }
 
     async fn save_position(
@@ -165,32 +288,49 @@ impl Log for MemoryLog {
         partition: u32,
         next: u64,
     ) -> Result<(), LogError> {
-        let mut state = self.lock();
-        let now = state.positions.entry((consumer.to_owned(), stream, partition)).or_default();
-        *now = next.max(*now);
-        Ok(())
+        let at = region(self.partitions, stream, partition)?;
+        let key = (consumer.to_owned(), at);
+        let committing = {
+            let state = self.reach()?;
+            self.commit(state, move |_, state| {
+                let saved = state.positions.entry(key).or_insert(next);
+                *saved = next.max(*saved);
+                Ok(())
+            })
+        };
+        committing.await
     }
 
-    async fn position(&self, consumer: Consumer<'_>, stream: Stream, partition: u32) -> Result<Option<u64>, LogError> {
-        Ok(self.lock().positions.get(&(consumer.to_owned(), stream, partition)).copied())
+    async fn position(
+        &self,
+        consumer: Consumer<'_>,
+        stream: Stream,
+        partition: u32,
+    ) -> Result<Option<u64>, LogError> {
+        let at = region(self.partitions, stream, partition)?;
+        Ok(self.reach()?.positions.get(&(consumer.to_owned(), at)).copied())
     }
 
-    async fn trim(&self, stream: Stream, consumers: &[&str], older_than: Micros) -> Result<(), LogError> {
-        let mut state = self.lock();
-        for partition in 0..self.partitions {
-            let of = |c: &&str| state.positions.get(&((*c).to_owned(), stream, partition)).copied().unwrap_or(0);
-            let limit = consumers.iter().map(of).min().unwrap_or(u64::MAX);
-            let part = state.partitions.get_mut(&(stream, partition)).expect("made with the log");
-            while part.first < limit && part.entries.front().is_some_and(|e| e.appended < older_than) {
-                part.entries.pop_front();
-                part.first += 1;
-            }
+    async fn trim(&self, consumers: &[&str], older_than: Micros) -> Result<(), LogError> {
+        let mut state = self.reach()?;
+        let State { regions, positions, .. } = &mut *state;
+        for (at, region) in regions.iter_mut().enumerate() {
+            let position = |c: &&str| positions.get(&((*c).to_owned(), at)).copied().unwrap_or(0);
+            let read = consumers.iter().map(position).min().unwrap_or(u64::MAX);
+            let old = region.entries.iter().take_while(|(e, _)| e.appended < older_than).count() as u64;
+            region.remove_before(read.min(region.first + old));
         }
         Ok(())
     }
 
     async fn close(&self) -> Result<(), LogError> {
-        self.lock().closed = true;
+        let mut state = self.lock();
+        state.closed = true;
+        for (region, tip) in state.regions.iter_mut().zip(&self.inner.tips) {
+            region.durable = region.next();
+            tip.reached(region.durable);
+            tip.end("the log is closed");
+        }
         Ok(())
     }
 }

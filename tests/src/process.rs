@@ -197,10 +197,11 @@ fn wrap(command: &Command) -> Command {
     wrapped
 }
 
-/// Signals one process, or its whole group: through the shell, because a system call needs `unsafe`.
+/// Signals one process, or its whole group: through the program `kill`, because a system call needs `unsafe`, and the shell's own
+/// `kill` takes no `--` everywhere.
 fn signal(name: &str, pid: u32, group: bool) {
     let target = if group { format!("-{pid}") } else { pid.to_string() };
-    let _ = Command::new("sh").args(["-c", &format!("kill -{name} -- {target} 2> /dev/null")]).status();
+    let _ = Command::new("kill").args([&format!("-{name}"), "--", &target]).stderr(Stdio::null()).status();
 }
 
 type Job = Box<dyn FnOnce() + Send>;

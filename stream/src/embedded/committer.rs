@@ -1,271 +1,235 @@
-//! The one thread that writes: takes what is queued, writes it as one batch with one fsync, answers. While it writes, the next
-//! batch queues up: the slower the disk, the larger the batches.
+//! The one thread that writes.
+//!
+//! It takes whatever is queued, writes it as one batch with one fsync, and only then shows it to readers and answers.
+//! There is no artificial delay: while an fsync runs the next batch gathers. Order of one commit: room on disk and within
+//! retention, offsets and append times, hole check, write, fsync, show, answer.
+//!
+//! raft-engine panics when a region has a hole, after the hole is on disk, and at every opening from then on. So indexes
+//! are compared with raft-engine's own before each write, and a difference ends the log instead.
 
-use super::{EmbeddedOptions, META, Shared, wire};
-use crate::{Append, Bounds, LogError};
-use model::{Clock, Micros, Stream};
+use super::entry::{Header, Slot, pack};
+use super::reader::region_id;
+use super::store::{Refusal, Store};
+use super::table::Start;
+use super::view::Region;
+use crate::{Append, LogError};
+use model::{Clock, Entry, Micros, Offset, Origin};
 use raft_engine::LogBatch;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
-/// Bytes of one batch, about: an fsync of more takes longer than a caller wants to wait.
-const BATCH_BYTES_MAX: usize = 8 << 20;
-/// Rounds of freeing a tenth when the log is over its size.
-const TRIM_ROUNDS_MAX: u32 = 10;
+/// Requests of one commit; with the bytes it keeps a commit short.
+const COMMIT_REQUESTS_MAX: usize = 4096;
 
-type Answer<T> = oneshot::Sender<Result<T, LogError>>;
+/// Saved positions: what consumers see, and what retention goes by.
+pub type Positions = BTreeMap<(usize, String), u64>;
 
-/// Records of one append.
-pub struct Work {
-    pub stream: Stream,
-    pub partition: u32,
+/// What the thread is asked. Whoever asked may be gone when the answer comes.
+#[derive(Debug)]
+pub enum Request {
+    Append(AppendRequest),
+    Save(SaveRequest),
+    Trim { consumers: Vec<String>, older_than: Micros, answer: Answer<()> },
+    Close { answer: oneshot::Sender<()> },
+}
+
+pub type Answer<T> = oneshot::Sender<Result<T, LogError>>;
+
+#[derive(Debug)]
+pub struct AppendRequest {
+    pub region: usize,
     pub records: Vec<Append>,
     pub answer: Answer<u64>,
 }
 
-/// What the committer does.
-pub enum Job {
-    Append(Work),
-    Position { key: (String, Stream, u32), next: u64, answer: Answer<()> },
-    Trim { stream: Stream, consumers: Vec<String>, older_than: Micros, answer: Answer<()> },
+#[derive(Debug)]
+pub struct SaveRequest {
+    pub region: usize,
+    pub consumer: String,
+    pub next: u64,
+    pub answer: Answer<()>,
 }
 
+/// One commit.
+#[derive(Default)]
+struct Work {
+    appends: Vec<AppendRequest>,
+    saves: Vec<SaveRequest>,
+    bytes: usize,
+}
+
+/// See the module.
 pub struct Committer {
-    shared: Arc<Shared>,
-    options: EmbeddedOptions,
-    clock: Arc<dyn Clock>,
-    /// Newest append time of each stream and partition.
-    appended: Vec<Micros>,
+    pub store: Store,
+    pub regions: Arc<[Region]>,
+    pub positions: Arc<Mutex<Positions>>,
+    pub clock: Arc<dyn Clock>,
+    pub max_batch: usize,
+}
+
+/// Entries of one region in a commit, with its first offset for each append.
+#[derive(Default)]
+struct Staged {
+    entries: Vec<Entry>,
+    stored: Vec<protobuf::well_known_types::BytesValue>,
 }
 
 impl Committer {
-    /// A committer that goes on with the append times it finds.
-    pub fn new(shared: Arc<Shared>, options: EmbeddedOptions, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
-        let mut appended = Vec::new();
-        for (slot, bounds) in shared.bounds.iter().enumerate() {
-            let Bounds { first, next } = *bounds.borrow();
-            let newest = if next > first { entry_time(&shared, slot, next - 1)? } else { Micros::MIN };
-            appended.push(newest);
-        }
-        Ok(Self { shared, options, clock, appended })
-    }
-
-    /// Runs until all senders are gone and everything is answered.
-    pub fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(first) = jobs.blocking_recv() {
-            let mut bytes = size(&first);
-            let mut queued = vec![first];
-            while bytes < BATCH_BYTES_MAX {
-                let Ok(job) = jobs.try_recv() else { break };
-                bytes += size(&job);
-                queued.push(job);
-            }
-            self.commit(queued, bytes);
-        }
-        if let Err(e) = self.shared.engine.sync() {
-            tracing::error!("the log could not be synced at its end: {e}");
-        }
-    }
-
-    fn commit(&mut self, jobs: Vec<Job>, bytes: usize) {
-        let full = self.full(bytes as u64);
-        let mut batch = Batch::default();
-        let mut trims = Vec::new();
-        for job in jobs {
-            match job {
-                Job::Append(work) => match &full {
-                    Some(why) => {
-                        self.shared.metrics.full.inc();
-                        let _ = work.answer.send(Err(LogError::Full(why.clone())));
-                    }
-                    None => self.add(&mut batch, work),
-                },
-                Job::Position { key, next, answer } => {
-                    let stream = if key.1 == Stream::Readings { "readings" } else { "transitions" };
-                    let name = format!("position/{}/{stream}/{}", key.0, key.2).into_bytes();
-                    let put = put(&mut batch.log, name, next);
-                    batch.keep(put);
-                    batch.positions.push((key, next, answer));
+    /// Commits until closed or nobody is left to ask. An error says why the log cannot go on; what was not answered was
+    /// not acknowledged. `Some` is answered once everything is let go.
+    pub fn run(
+        &mut self,
+        requests: &mut mpsc::Receiver<Request>,
+    ) -> Result<Option<oneshot::Sender<()>>, String> {
+        let mut closing = None;
+        while let Some(first) = requests.blocking_recv() {
+            let (work, after) = self.gather(first, requests);
+            self.commit(work)?;
+            match after {
+                Some(Request::Trim { consumers, older_than, answer }) => {
+                    let _ = answer.send(self.store.trim(
+                        consumers,
+                        older_than,
+                        &self.positions,
+                        &self.regions,
+                    )?);
                 }
-                Job::Trim { stream, consumers, older_than, answer } => trims.push((stream, consumers, older_than, answer)),
+                Some(Request::Close { answer }) => {
+                    // What is queued still goes in; from here on senders are refused.
+                    requests.close();
+                    closing = Some(answer);
+                }
+                _ => {}
             }
         }
-        self.write(batch);
-        for (stream, consumers, older_than, answer) in trims {
-            let _ = answer.send(self.trim(stream, &consumers, older_than));
-        }
+        Ok(closing)
     }
 
-    /// Why nothing can be taken, if so: raft-engine must never meet a full disk.
-    fn full(&self, bytes: u64) -> Option<String> {
-        let used = self.shared.engine.get_used_size() as u64;
-        self.shared.metrics.used_bytes.set(used as i64);
-        if used + bytes > self.options.retain_size {
-            return Some(format!("{used} bytes are kept of {} allowed, and consumers still need them", self.options.retain_size));
-        }
-        match (self.options.free_space)(&self.options.dir) {
-            // Twice: raft-engine allocates ahead and rewrites.
-            Ok(free) if free < self.options.disk_reserve.saturating_add(2 * bytes) => {
-                Some(format!("the disk has {free} bytes free, {} are reserved", self.options.disk_reserve))
+    /// What is queued, as much as one commit takes, and a request of another kind that came then.
+    fn gather(&self, first: Request, requests: &mut mpsc::Receiver<Request>) -> (Work, Option<Request>) {
+        let mut work = Work::default();
+        let mut next = Some(first);
+        while let Some(request) = next.take() {
+            match request {
+                Request::Append(append) => {
+                    work.bytes += append.records.iter().map(|r| r.bytes.len()).sum::<usize>();
+                    work.appends.push(append);
+                }
+                Request::Save(save) => work.saves.push(save),
+                other => return (work, Some(other)),
             }
-            Ok(_) => None,
-            Err(e) => Some(format!("the free space of {} is not known: {e}", self.options.dir.display())),
-        }
-    }
-
-    fn add(&mut self, batch: &mut Batch, work: Work) {
-        let slot = self.shared.slot(work.stream, work.partition);
-        let region = slot as u64 + 1;
-        let next = batch.next.iter().rev().find(|(s, _)| *s == slot).map_or(self.shared.bounds[slot].borrow().next, |(_, n)| *n);
-        let appended = self.clock.now().max(self.appended[slot]);
-        self.appended[slot] = appended;
-        let entries: Vec<_> =
-            work.records.iter().zip(next + 1..).map(|(append, index)| wire::encode(index, appended, append)).collect();
-        let after = next + entries.len() as u64;
-        batch.records += entries.len() as u64;
-        batch.bytes += work.records.iter().map(|r| r.bytes.len() as u64).sum::<u64>();
-        let added = batch.log.add_entries::<wire::Wire>(region, &entries);
-        batch.keep(added);
-        batch.next.push((slot, after));
-        batch.answers.push((work.answer, next));
-    }
-
-    fn write(&self, mut batch: Batch) {
-        if batch.answers.is_empty() && batch.positions.is_empty() {
-            return;
-        }
-        let start = Instant::now();
-        let written = match batch.failed.take() {
-            None => self.shared.engine.write(&mut batch.log, true).map(|_| ()).map_err(|e| e.to_string()),
-            Some(e) => Err(e),
-        };
-        if let Err(e) = written {
-            tracing::error!("the log cannot be written: {e}");
-            let broken = || LogError::Broken(e.clone());
-            batch.answers.into_iter().for_each(|(a, _)| drop(a.send(Err(broken()))));
-            batch.positions.into_iter().for_each(|(.., a)| drop(a.send(Err(broken()))));
-            return;
-        }
-        let metrics = &self.shared.metrics;
-        metrics.commit_seconds.observe(start.elapsed().as_secs_f64());
-        metrics.commits.inc();
-        metrics.records.inc_by(batch.records);
-        metrics.bytes.inc_by(batch.bytes);
-        for (slot, next) in batch.next {
-            self.shared.bounds[slot].send_modify(|b| b.next = next);
-        }
-        if !batch.positions.is_empty() {
-            let mut positions = self.shared.positions.write().expect("no holder of this lock panics");
-            for (key, next, answer) in batch.positions {
-                let now = positions.entry(key).or_default();
-                *now = next.max(*now);
-                let _ = answer.send(Ok(()));
+            if work.bytes < self.max_batch && work.appends.len() + work.saves.len() < COMMIT_REQUESTS_MAX {
+                next = requests.try_recv().ok();
             }
         }
-        for (answer, first) in batch.answers {
-            let _ = answer.send(Ok(first));
-        }
+        (work, None)
     }
 
-    /// Frees what is older than `older_than`, and while the log is over its size more, never what a consumer still needs.
-    fn trim(&self, stream: Stream, consumers: &[String], older_than: Micros) -> Result<(), LogError> {
-        for partition in 0..self.shared.partitions {
-            let limit = self.read_by_all(stream, partition, consumers);
-            let slot = self.shared.slot(stream, partition);
-            let cut = self.first_newer(slot, older_than, limit)?;
-            self.cut(slot, cut)?;
+    fn commit(&mut self, mut work: Work) -> Result<(), String> {
+        if !work.appends.is_empty()
+            && let Err(why) = self.store.room(work.bytes as u64, &self.positions, &self.regions)?
+        {
+            refuse(&mut work.appends, &why);
         }
-        self.purge()?;
-        // Nine tenths: trimming must make room, not only stop at the edge.
-        let goal = self.options.retain_size / 10 * 9;
-        for _ in 0..TRIM_ROUNDS_MAX {
-            if (self.shared.engine.get_used_size() as u64) < goal {
-                break;
-            }
-            for partition in 0..self.shared.partitions {
-                let limit = self.read_by_all(stream, partition, consumers);
-                let slot = self.shared.slot(stream, partition);
-                let Bounds { first, next } = *self.shared.bounds[slot].borrow();
-                self.cut(slot, (first + (next - first).div_ceil(10)).min(limit))?;
-            }
-            self.purge()?;
-        }
-        self.shared.metrics.used_bytes.set(self.shared.engine.get_used_size() as i64);
-        Ok(())
-    }
-
-    fn read_by_all(&self, stream: Stream, partition: u32, consumers: &[String]) -> u64 {
-        let positions = self.shared.positions.read().expect("no holder of this lock panics");
-        let of = |c: &String| positions.get(&(c.clone(), stream, partition)).copied().unwrap_or(0);
-        consumers.iter().map(of).min().unwrap_or(u64::MAX)
-    }
-
-    /// The first offset not older than a time, at most `limit`: append times never go back, so halving finds it.
-    fn first_newer(&self, slot: usize, older_than: Micros, limit: u64) -> Result<u64, LogError> {
-        let Bounds { first, next } = *self.shared.bounds[slot].borrow();
-        let (mut low, mut high) = (first, next.min(limit).max(first));
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if entry_time(&self.shared, slot, middle)? < older_than { low = middle + 1 } else { high = middle }
-        }
-        Ok(low)
-    }
-
-    fn cut(&self, slot: usize, to: u64) -> Result<(), LogError> {
-        let Bounds { first, next } = *self.shared.bounds[slot].borrow();
-        let to = to.min(next);
-        if to <= first {
+        if work.appends.is_empty() && work.saves.is_empty() {
             return Ok(());
         }
-        let region = slot as u64 + 1;
-        // The first offset is written down before the entries go: a log that was emptied must not begin at 0 again.
-        let mut log = LogBatch::default();
-        let put = put(&mut log, format!("first/{region}").into_bytes(), to);
-        put.and_then(|()| self.shared.engine.write(&mut log, true).map(|_| ())).map_err(|e| LogError::Broken(e.to_string()))?;
-        self.shared.bounds[slot].send_modify(|b| b.first = to);
-        self.shared.engine.compact_to(region, to + 1);
+        let started = Instant::now();
+        let before = self.store.starts.clone();
+        let mut batch = LogBatch::with_capacity(64);
+        let mut staged: BTreeMap<usize, Staged> = BTreeMap::new();
+        let now = self.clock.now();
+        let firsts: Vec<u64> = work.appends.iter_mut().map(|a| self.stage(a, now, &mut staged)).collect();
+        for (region, staged) in &staged {
+            self.store.check_no_hole(*region, &before[*region])?;
+            let added = batch.add_entries::<Slot>(region_id(*region), &staged.stored);
+            added.map_err(|e| format!("a batch of {} bytes cannot be built: {e}", work.bytes))?;
+        }
+        let saved = self.stage_saves(&work.saves, &mut batch)?;
+        if let Err(refusal) = self.store.write(&mut batch, &before) {
+            self.store.starts = before;
+            return match refusal {
+                Refusal::Full(why) => {
+                    refuse(&mut work.appends, &why);
+                    work.saves
+                        .into_iter()
+                        .for_each(|s| drop(s.answer.send(Err(LogError::Full(why.clone())))));
+                    Ok(())
+                }
+                Refusal::Broken(why) => Err(why),
+            };
+        }
+        self.store.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+        self.show(staged, saved);
+        for (append, first) in work.appends.into_iter().zip(firsts) {
+            let _ = append.answer.send(Ok(first));
+        }
+        work.saves.into_iter().for_each(|s| drop(s.answer.send(Ok(()))));
         Ok(())
     }
 
-    fn purge(&self) -> Result<(), LogError> {
-        self.shared.engine.purge_expired_files().map(|_| ()).map_err(|e| LogError::Broken(e.to_string()))
-    }
-}
-
-fn put(log: &mut LogBatch, key: Vec<u8>, value: u64) -> raft_engine::Result<()> {
-    log.put(META, key, value.to_le_bytes().to_vec())
-}
-
-#[derive(Default)]
-struct Batch {
-    log: LogBatch,
-    next: Vec<(usize, u64)>,
-    answers: Vec<(Answer<u64>, u64)>,
-    positions: Vec<((String, Stream, u32), u64, Answer<()>)>,
-    records: u64,
-    bytes: u64,
-    failed: Option<String>,
-}
-
-impl Batch {
-    fn keep(&mut self, added: raft_engine::Result<()>) {
-        if let Err(e) = added {
-            self.failed = Some(e.to_string());
+    /// Gives the records their places; returns the first.
+    fn stage(
+        &mut self,
+        append: &mut AppendRequest,
+        now: Micros,
+        staged: &mut BTreeMap<usize, Staged>,
+    ) -> u64 {
+        let start: &mut Start = &mut self.store.starts[append.region];
+        let first = start.next;
+        let partition = super::partition_of_region(append.region);
+        let staged = staged.entry(append.region).or_default();
+        for record in std::mem::take(&mut append.records) {
+            let origin = record.origin.unwrap_or_else(|| {
+                let sequence = start.own_next;
+                start.own_next += 1;
+                Origin { collector: self.store.collector, sequence }
+            });
+            // A wall clock may be set back; the log's time is not.
+            start.appended = start.appended.max(now);
+            let header =
+                Header { index: start.next + 1, appended: start.appended, origin, own_next: start.own_next };
+            staged.stored.push(pack(&header, &record.bytes));
+            let offset = Offset { partition, number: start.next };
+            staged.entries.push(Entry { offset, appended: start.appended, origin, bytes: record.bytes });
+            start.next += 1;
         }
+        first
+    }
+
+    /// The positions that move, newest of each.
+    fn stage_saves(&self, saves: &[SaveRequest], batch: &mut LogBatch) -> Result<Positions, String> {
+        let positions = self.positions.lock().expect("no code panics while it holds the positions");
+        let mut moved = Positions::new();
+        for save in saves {
+            let key = (save.region, save.consumer.clone());
+            let saved = moved.get(&key).or_else(|| positions.get(&key)).copied();
+            if saved.is_none_or(|saved| saved < save.next) {
+                moved.insert(key, save.next);
+            }
+        }
+        for (key, next) in &moved {
+            self.store.put_position(batch, key, *next)?;
+        }
+        Ok(moved)
+    }
+
+    /// Shows what is durable to readers and retention.
+    fn show(&self, staged: BTreeMap<usize, Staged>, saved: Positions) {
+        for (region, staged) in staged {
+            let metrics = self.store.metrics.of(super::stream_of_region(region));
+            metrics.appended.inc_by(staged.entries.len() as u64);
+            metrics.appended_bytes.inc_by(staged.entries.iter().map(|e| e.bytes.len() as u64).sum());
+            self.regions[region].extend(staged.entries);
+        }
+        self.positions.lock().expect("no code panics while it holds the positions").extend(saved);
     }
 }
 
-fn size(job: &Job) -> usize {
-    match job {
-        Job::Append(work) => work.records.iter().map(|r| r.bytes.len() + 64).sum(),
-        Job::Position { .. } | Job::Trim { .. } => 64,
+fn refuse(appends: &mut Vec<AppendRequest>, why: &str) {
+    for append in appends.drain(..) {
+        let _ = append.answer.send(Err(LogError::Full(why.to_owned())));
     }
-}
-
-fn entry_time(shared: &Shared, slot: usize, offset: u64) -> Result<Micros, LogError> {
-    let entry = shared.engine.get_entry::<wire::Wire>(slot as u64 + 1, offset + 1);
-    let entry = entry.map_err(|e| LogError::Broken(e.to_string()))?;
-    let entry = entry.ok_or_else(|| LogError::Broken(format!("offset {offset} has no entry")))?;
-    wire::decode(0, entry, shared.collector).map(|e| e.appended)
 }

@@ -1,0 +1,6 @@
+//! Integration tests of the log: every implementation against the conformance suite, and what each promises beyond it.
+
+mod crash;
+mod embedded;
+mod full;
+mod memory;
