@@ -48,7 +48,8 @@ impl Dispatcher {
         let mut ways = Vec::new();
         for receiver in receivers {
             let notifier = notifiers::connect(&receiver);
-            let notifier = notifier.map_err(|e| ReceiverError(format!("receiver `{}`: {e}", receiver.name)))?;
+            let notifier =
+                notifier.map_err(|e| ReceiverError(format!("receiver `{}`: {e}", receiver.name)))?;
             ways.push(Way { receiver, notifier });
         }
         Self::with(store, ways, clock, registry)
@@ -65,7 +66,8 @@ impl Dispatcher {
         registry: &Registry,
     ) -> Result<Self, ReceiverError> {
         let receivers: Vec<Receiver> = ways.iter().map(|w| w.receiver.clone()).collect();
-        let metrics = TellMetrics::register(registry, &receivers).map_err(|e| ReceiverError(e.to_string()))?;
+        let metrics =
+            TellMetrics::register(registry, &receivers).map_err(|e| ReceiverError(e.to_string()))?;
         Ok(Self { store, ways, clock, metrics })
     }
 
@@ -144,13 +146,22 @@ async fn settle(
         Err(e) => {
             let next = next_try(receiver, message, &e, now);
             count(if next.is_some() { "retry" } else { "dead" });
-            tracing::warn!(receiver = receiver.name, key = message.key, attempts = message.attempts + 1, "not delivered: {e}");
+            tracing::warn!(
+                receiver = receiver.name,
+                key = message.key,
+                attempts = message.attempts + 1,
+                "not delivered: {e}"
+            );
             store.failed(&message.key, &e.to_string(), next, now).await
         }
     };
     if let Err(e) = written {
         // It is sent again, with the same key and bytes.
-        tracing::error!(receiver = receiver.name, key = message.key, "what became of it is not written down: {e}");
+        tracing::error!(
+            receiver = receiver.name,
+            key = message.key,
+            "what became of it is not written down: {e}"
+        );
     }
 }
 
@@ -182,8 +193,14 @@ mod tests {
             deadline: Duration::from_secs(3600),
             options: Options::Webhook(options),
         };
-        let mut message =
-            OutboxRow { key: "k".into(), receiver: "r".into(), body: Vec::new(), attempts: 0, created: 0, next_at: 0 };
+        let mut message = OutboxRow {
+            key: "k".into(),
+            receiver: "r".into(),
+            body: Vec::new(),
+            attempts: 0,
+            created: 0,
+            next_at: 0,
+        };
         let retry = SendError::Retry("down".into());
         let second = model::time::SECOND;
         let first = next_try(&receiver, &message, &retry, 0).unwrap();

@@ -180,7 +180,13 @@ pub trait AlarmStore: Send + Sync {
     ) -> Result<Vec<AckOutcome>, StoreError>;
 
     /// Closes firedamp's own alarms by hand; an alarm of a rule is closed by its rule only.
-    async fn clear(&self, ids: &[String], by: &str, note: &str, now: Micros) -> Result<Vec<AckOutcome>, StoreError>;
+    async fn clear(
+        &self,
+        ids: &[String],
+        by: &str,
+        note: &str,
+        now: Micros,
+    ) -> Result<Vec<AckOutcome>, StoreError>;
 
     /// Alarms: active ones first, newest first.
     async fn list(&self, filter: &AlarmFilter) -> Result<Vec<Alarm>, StoreError>;
@@ -198,14 +204,25 @@ pub trait AlarmStore: Send + Sync {
     async fn raise_own(&self, alarm: OwnAlarm, now: Micros) -> Result<(), StoreError>;
 
     /// Messages of a receiver whose time has come, oldest first.
-    async fn outbox_due(&self, receiver: &str, now: Micros, limit: usize) -> Result<Vec<OutboxRow>, StoreError>;
+    async fn outbox_due(
+        &self,
+        receiver: &str,
+        now: Micros,
+        limit: usize,
+    ) -> Result<Vec<OutboxRow>, StoreError>;
 
     /// The receiver took it.
     async fn delivered(&self, key: &str, now: Micros) -> Result<(), StoreError>;
 
     /// It was not taken; try again at `next_at`, or never (`None`: a dead letter, raised as an alarm in the same
     /// transaction).
-    async fn failed(&self, key: &str, error: &str, next_at: Option<Micros>, now: Micros) -> Result<(), StoreError>;
+    async fn failed(
+        &self,
+        key: &str,
+        error: &str,
+        next_at: Option<Micros>,
+        now: Micros,
+    ) -> Result<(), StoreError>;
 
     /// Sums.
     async fn counts(&self) -> Result<Counts, StoreError>;

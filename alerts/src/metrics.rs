@@ -17,7 +17,8 @@ impl TellMetrics {
     /// # Errors
     /// When they are registered twice.
     pub fn register(registry: &Registry, receivers: &[crate::Receiver]) -> prometheus::Result<Self> {
-        let opts = Opts::new("firedamp_alerts_tries_total", "tries to deliver a message, by receiver and outcome");
+        let opts =
+            Opts::new("firedamp_alerts_tries_total", "tries to deliver a message, by receiver and outcome");
         let tries = IntCounterVec::new(opts, &["receiver", "outcome"])?;
         for receiver in receivers {
             for outcome in ["delivered", "retry", "dead"] {
@@ -25,7 +26,8 @@ impl TellMetrics {
             }
         }
         let buckets = prometheus::exponential_buckets(0.001, 2.0, 20)?;
-        let opts = HistogramOpts::new("firedamp_alerts_delivery_seconds", "seconds from the outbox to the receiver");
+        let opts =
+            HistogramOpts::new("firedamp_alerts_delivery_seconds", "seconds from the outbox to the receiver");
         let seconds = Histogram::with_opts(opts.buckets(buckets))?;
         registry.register(Box::new(tries.clone()))?;
         registry.register(Box::new(seconds.clone()))?;

@@ -29,13 +29,20 @@ const COMMON: &[KeyDoc] = &[
     key("drill", "true or false", "false", "told of drills only; other receivers are never told of one"),
     key("severity", "`red`, `orange`, `yellow` or `blue`", "\"blue\"", "the mildest severity it is told of"),
     key("sites", "list of texts", "", "site codes it is told of; all when empty"),
-    key("deadline", "duration", "\"24h\"", "how long a message is tried before it is a dead letter and an alarm of its own"),
+    key(
+        "deadline",
+        "duration",
+        "\"24h\"",
+        "how long a message is tried before it is a dead letter and an alarm of its own",
+    ),
 ];
 
 /// Keys of `[[receiver]]`, common ones first.
 pub fn receiver_keys() -> Vec<(String, &'static [KeyDoc])> {
     let mut out = vec![("[[receiver]]".to_owned(), COMMON)];
-    out.extend(notifiers::kinds().iter().map(|k| (format!("[[receiver]] with kind = \"{}\"", k.name), k.keys)));
+    out.extend(
+        notifiers::kinds().iter().map(|k| (format!("[[receiver]] with kind = \"{}\"", k.name), k.keys)),
+    );
     out
 }
 
@@ -51,9 +58,18 @@ impl Receiver {
         let drill = s.bool("drill").is_some_and(|d| d.value);
         let severity = s.one_of("severity", &Severity::WORDS).and_then(|w| Severity::parse(w.value));
         let sites = s.strs("sites").unwrap_or_default().iter().map(|t| t.value.to_owned()).collect();
-        let deadline = s.duration("deadline").map_or(Duration::from_secs(86_400), |d| Duration::from_micros(d.value as u64));
+        let deadline = s
+            .duration("deadline")
+            .map_or(Duration::from_secs(86_400), |d| Duration::from_micros(d.value as u64));
         let kind = notifiers::kinds().iter().find(|k| Some(k.name) == kind)?;
         let options = (kind.read)(s);
-        Some(Self { name: name?, drill, severity: severity.unwrap_or(Severity::Blue), sites, deadline, options: options? })
+        Some(Self {
+            name: name?,
+            drill,
+            severity: severity.unwrap_or(Severity::Blue),
+            sites,
+            deadline,
+            options: options?,
+        })
     }
 }

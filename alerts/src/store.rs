@@ -30,7 +30,14 @@ pub(crate) trait Tables: Send {
     async fn held(&mut self, partition: u32) -> Result<Vec<Row>, StoreError>;
     async fn put(&mut self, row: &Row) -> Result<(), StoreError>;
     /// Adds an event and gives its number.
-    async fn event(&mut self, row: &Row, kind: EventKind, at: Micros, by: &str, note: &str) -> Result<i64, StoreError>;
+    async fn event(
+        &mut self,
+        row: &Row,
+        kind: EventKind,
+        at: Micros,
+        by: &str,
+        note: &str,
+    ) -> Result<i64, StoreError>;
     async fn rose_after(&mut self, id: &str, seq: i64) -> Result<bool, StoreError>;
     /// Adds a message; one whose key is there changes nothing.
     async fn send(&mut self, message: &OutboxRow) -> Result<(), StoreError>;
@@ -86,7 +93,11 @@ impl<T: Tables> Work<'_, T> {
         }
         let class = Class::of(&t.marks);
         // A late-found episode is a row of its own; what ends it has nothing to end.
-        let active = if class == Class::Late { None } else { self.tables.active(&t.rule, t.point_id.0, class).await? };
+        let active = if class == Class::Late {
+            None
+        } else {
+            self.tables.active(&t.rule, t.point_id.0, class).await?
+        };
         let Step::Event(mut row, kind) = life::step(active, t) else { return Ok(None) };
         if hold && class == Class::Live {
             row.held = true;
@@ -108,7 +119,12 @@ impl<T: Tables> Work<'_, T> {
     }
 
     /// What was held goes out: open alarms as they stand, what rose and fell as a digest.
-    async fn release(&mut self, partition: u32, now: Micros, digest: &mut Vec<Row>) -> Result<(), StoreError> {
+    async fn release(
+        &mut self,
+        partition: u32,
+        now: Micros,
+        digest: &mut Vec<Row>,
+    ) -> Result<(), StoreError> {
         for mut row in self.tables.held(partition).await? {
             row.held = false;
             if tell::rose_and_fell(&row) {
@@ -150,13 +166,20 @@ impl<T: Tables> Work<'_, T> {
     }
 
     /// Closes one of firedamp's own alarms by hand.
-    pub async fn clear(&mut self, id: &str, by: &str, note: &str, now: Micros) -> Result<AckOutcome, StoreError> {
+    pub async fn clear(
+        &mut self,
+        id: &str,
+        by: &str,
+        note: &str,
+        now: Micros,
+    ) -> Result<AckOutcome, StoreError> {
         let outcome = |outcome| Ok(AckOutcome { id: id.to_owned(), outcome });
         let Some(row) = self.tables.row(id).await? else { return outcome("gone") };
         if row.alarm.state == AlarmState::Closed {
             return outcome("already");
         }
-        let Some(what) = row.alarm.rule.strip_prefix("firedamp/").filter(|_| row.alarm.site == own::SITE) else {
+        let Some(what) = row.alarm.rule.strip_prefix("firedamp/").filter(|_| row.alarm.site == own::SITE)
+        else {
             return outcome("active");
         };
         let reason = format!("closed by {by}{}{note}", if note.is_empty() { "" } else { ": " });

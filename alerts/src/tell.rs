@@ -38,7 +38,14 @@ pub fn event(receivers: &[Receiver], row: &Row, kind: EventKind, now: Micros) ->
     let rows: Vec<OutboxRow> = receivers
         .iter()
         .filter(|r| wants(r, &row.alarm, row.class))
-        .map(|r| message(r, &format!("{}/{}/{}", row.alarm.id, row.last_transition, kind.as_str()), body.clone(), now))
+        .map(|r| {
+            message(
+                r,
+                &format!("{}/{}/{}", row.alarm.id, row.last_transition, kind.as_str()),
+                body.clone(),
+                now,
+            )
+        })
         .collect();
     let told = if rows.is_empty() { Told::NoReceiver } else { Told::Written };
     (rows, told)
@@ -48,12 +55,14 @@ pub fn event(receivers: &[Receiver], row: &Row, kind: EventKind, now: Micros) ->
 pub fn digest(receivers: &[Receiver], rows: &[Row], now: Micros) -> Vec<OutboxRow> {
     let mut out = Vec::new();
     for receiver in receivers {
-        let alarms: Vec<&Alarm> = rows.iter().filter(|r| wants(receiver, &r.alarm, r.class)).map(|r| &r.alarm).collect();
+        let alarms: Vec<&Alarm> =
+            rows.iter().filter(|r| wants(receiver, &r.alarm, r.class)).map(|r| &r.alarm).collect();
         if alarms.is_empty() {
             continue;
         }
         let about: Vec<&str> = rows.iter().map(|r| r.last_transition.as_str()).collect();
-        let body = json!({ "event": "digest", "late": true, "alarms": alarms, "time": rfc3339(now) }).to_string();
+        let body =
+            json!({ "event": "digest", "late": true, "alarms": alarms, "time": rfc3339(now) }).to_string();
         out.push(message(receiver, &format!("digest/{}", about.join(",")), body, now));
     }
     out

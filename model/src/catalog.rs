@@ -151,7 +151,9 @@ impl Catalog {
             // The same mine stands in the header of each of its national files; the first row counts.
             if self.sites[first as usize] != site {
                 let message = format!("site `{}` stands twice", site.code);
-                problems.push(Problem::error(&place.file, place.line, 1, message).help("keep one of the two rows"));
+                problems.push(
+                    Problem::error(&place.file, place.line, 1, message).help("keep one of the two rows"),
+                );
             }
             return;
         }
@@ -171,7 +173,8 @@ impl Catalog {
         };
         if self.by_name.contains_key(&(site, point.code.clone())) {
             let message = format!("point `{}` of site `{}` stands twice", point.code, point.site);
-            return problems.push(Problem::error(&place.file, place.line, 1, message).help("keep one of the two rows"));
+            return problems
+                .push(Problem::error(&place.file, place.line, 1, message).help("keep one of the two rows"));
         }
         let id = point.id();
         if let Some(&other) = self.by_id.get(&id.0) {
@@ -261,10 +264,17 @@ impl Catalog {
 
     /// The sites and points of one partition as JSON, for an activation record.
     pub fn to_json(&self, partition: u32) -> String {
-        let sites: Vec<&Site> =
-            self.sites.iter().zip(&self.partition_of_site).filter(|(_, p)| **p == partition).map(|(s, _)| s).collect();
-        let points: Vec<&Point> =
-            (0..self.points.len() as u32).filter(|ix| self.partition_of_point(*ix) == partition).map(|ix| self.point(ix)).collect();
+        let sites: Vec<&Site> = self
+            .sites
+            .iter()
+            .zip(&self.partition_of_site)
+            .filter(|(_, p)| **p == partition)
+            .map(|(s, _)| s)
+            .collect();
+        let points: Vec<&Point> = (0..self.points.len() as u32)
+            .filter(|ix| self.partition_of_point(*ix) == partition)
+            .map(|ix| self.point(ix))
+            .collect();
         serde_json::json!({ "partitions": self.partitions, "sites": sites, "points": points }).to_string()
     }
 

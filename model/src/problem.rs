@@ -32,7 +32,14 @@ pub struct Problem {
 impl Problem {
     /// An error at a place.
     pub fn error(file: &str, line: usize, column: usize, message: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), line, column, level: Level::Error, message: message.into(), help: String::new() }
+        Self {
+            file: file.to_owned(),
+            line,
+            column,
+            level: Level::Error,
+            message: message.into(),
+            help: String::new(),
+        }
     }
 
     /// A warning at a place.

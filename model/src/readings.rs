@@ -3,7 +3,9 @@
 use crate::ids::PointId;
 use crate::status;
 use crate::time::Micros;
-use arrow::array::{Array, ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
+};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::sync::{Arc, LazyLock};
@@ -79,7 +81,13 @@ impl Readings {
         let get = "the schema was compared";
         Ok(Self {
             point: batch.column(0).as_any().downcast_ref::<Int64Array>().expect(get).values().clone(),
-            time: batch.column(1).as_any().downcast_ref::<TimestampMicrosecondArray>().expect(get).values().clone(),
+            time: batch
+                .column(1)
+                .as_any()
+                .downcast_ref::<TimestampMicrosecondArray>()
+                .expect(get)
+                .values()
+                .clone(),
             value: batch.column(2).as_any().downcast_ref::<Float64Array>().expect(get).values().clone(),
             status: batch.column(3).as_any().downcast_ref::<Int32Array>().expect(get).values().clone(),
         })

@@ -25,8 +25,8 @@ use crate::readings::Readings;
 use crate::time::Micros;
 use crate::transition::Transition;
 use arrow::ipc::reader::read_record_batch;
-use arrow::ipc::{CompressionType, root_as_message};
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
+use arrow::ipc::{CompressionType, root_as_message};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -343,8 +343,8 @@ fn encode_readings(out: &mut Vec<u8>, readings: &Readings) {
     let options = IpcWriteOptions::default()
         .try_with_compression(Some(CompressionType::LZ4_FRAME))
         .expect("lz4 is compiled in");
-    let mut writer =
-        StreamWriter::try_new_with_options(out, &Readings::schema(), options).expect("writing to memory cannot fail");
+    let mut writer = StreamWriter::try_new_with_options(out, &Readings::schema(), options)
+        .expect("writing to memory cannot fail");
     writer.write(&readings.to_batch()).expect("the batch has the schema");
     writer.finish().expect("writing to memory cannot fail");
 }
@@ -374,7 +374,9 @@ fn message_len(bytes: &[u8]) -> Result<usize, DecodeError> {
 }
 
 fn read_ipc(payload: &[u8]) -> Result<Readings, DecodeError> {
-    let rest = payload.strip_prefix(SCHEMA_MESSAGE.as_slice()).ok_or_else(|| error("its columns have another schema"))?;
+    let rest = payload
+        .strip_prefix(SCHEMA_MESSAGE.as_slice())
+        .ok_or_else(|| error("its columns have another schema"))?;
     let metadata_len = message_len(rest)?;
     let mut all = Cursor(rest);
     let metadata = all.take(metadata_len)?;
@@ -384,8 +386,9 @@ fn read_ipc(payload: &[u8]) -> Result<Readings, DecodeError> {
     let body = all.take(body_len)?;
     check_claims(&batch, body)?;
     let buffer = arrow::buffer::Buffer::from(body);
-    let batch = read_record_batch(&buffer, batch, Readings::schema(), &HashMap::new(), None, &message.version())
-        .map_err(|e| error(e.to_string()))?;
+    let batch =
+        read_record_batch(&buffer, batch, Readings::schema(), &HashMap::new(), None, &message.version())
+            .map_err(|e| error(e.to_string()))?;
     Readings::from_batch(&batch).map_err(error)
 }
 
@@ -452,12 +455,18 @@ mod tests {
             status: 128,
             reason: "unknown point".into(),
         };
-        let activation = Activation { what: Activated::Rules, hash: "ab".into(), text: Some("x".repeat(5000)) };
+        let activation =
+            Activation { what: Activated::Rules, hash: "ab".into(), text: Some("x".repeat(5000)) };
         let records = [
             sample(1000),
             sample(0),
             Record::Quarantine { run, rows: vec![quarantined] },
-            Record::Refused(vec![Refused { source: "east".into(), reason: "json".into(), count: 3, received: 1 }]),
+            Record::Refused(vec![Refused {
+                source: "east".into(),
+                reason: "json".into(),
+                count: 3,
+                received: 1,
+            }]),
             Record::Tick,
             Record::Activation(activation),
             Record::Transitions(Vec::new()),

@@ -40,8 +40,9 @@ pub fn parse(text: &str) -> Result<Micros, String> {
     }
     match DateTime::parse_from_rfc3339(text) {
         Ok(d) => Ok(d.timestamp_micros()),
-        Err(_) if NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").is_ok()
-            || NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").is_ok() =>
+        Err(_)
+            if NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").is_ok()
+                || NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").is_ok() =>
         {
             Err(format!("time `{text}` has no zone; write it with `Z` or `+08:00`"))
         }
@@ -90,7 +91,11 @@ pub fn parse_duration(text: &str) -> Result<Micros, String> {
         }
     };
     let micros = number * scale;
-    if micros.is_finite() && micros < 9e18 { Ok(micros.round() as Micros) } else { Err(format!("duration `{text}` is too long")) }
+    if micros.is_finite() && micros < 9e18 {
+        Ok(micros.round() as Micros)
+    } else {
+        Err(format!("duration `{text}` is too long"))
+    }
 }
 
 /// A duration as short as it can be said: `90d`, `5min`, `1.5s`, `20ms`.
@@ -112,8 +117,9 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: f64 =
-        number.parse().map_err(|_| format!("size `{text}` does not start with a number; write for example \"2GiB\""))?;
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("size `{text}` does not start with a number; write for example \"2GiB\""))?;
     let scale: f64 = match unit.trim() {
         "B" => 1.0,
         "kB" | "KB" => 1e3,

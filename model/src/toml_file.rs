@@ -30,7 +30,13 @@ impl<'a> TomlFile<'a> {
 
     /// The top level of the file.
     pub fn root(&self) -> Section<'_> {
-        Section { file: self, table: self.root.get_ref(), at: self.root.span().start, path: String::new(), known: RefCell::default() }
+        Section {
+            file: self,
+            table: self.root.get_ref(),
+            at: self.root.span().start,
+            path: String::new(),
+            known: RefCell::default(),
+        }
     }
 
     /// What was found, when all sections are done.
@@ -130,7 +136,11 @@ impl<'a> Section<'a> {
     /// Reports that a key is needed.
     pub fn missing(&self, key: &str, example: &str) {
         let name = self.name(key);
-        self.file.error_at(self.at, format!("`{name}` is missing"), format!("add for example `{key} = {example}`"));
+        self.file.error_at(
+            self.at,
+            format!("`{name}` is missing"),
+            format!("add for example `{key} = {example}`"),
+        );
     }
 
     /// A text.
@@ -223,7 +233,9 @@ impl<'a> Section<'a> {
         if let Some(w) = words.iter().find(|w| **w == s.value) {
             return Some(Located { value: w, at: s.at });
         }
-        let help = nearest(s.value, words.iter().copied()).map(|w| format!("did you mean `{w}`?")).unwrap_or_default();
+        let help = nearest(s.value, words.iter().copied())
+            .map(|w| format!("did you mean `{w}`?"))
+            .unwrap_or_default();
         let message = format!("`{}` is `{}`, expected one of {}", self.name(key), s.value, words.join(", "));
         self.file.error_at(s.at, message, help);
         None

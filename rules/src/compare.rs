@@ -85,8 +85,13 @@ pub fn parse(text: &str) -> Result<(Compare, Option<i64>), String> {
         Some((number, unit)) => (number, Some(parse_duration(&format!("1{}", unit.trim()))?)),
         None => (rest, None),
     };
-    let limit: f64 = number.trim().parse().map_err(|_| format!("`{}` in `{text}` is not a number", number.trim()))?;
-    if limit.is_finite() { Ok((Compare { op, limit }, per)) } else { Err(format!("the limit in `{text}` is not finite")) }
+    let limit: f64 =
+        number.trim().parse().map_err(|_| format!("`{}` in `{text}` is not a number", number.trim()))?;
+    if limit.is_finite() {
+        Ok((Compare { op, limit }, per))
+    } else {
+        Err(format!("the limit in `{text}` is not finite"))
+    }
 }
 
 #[cfg(test)]

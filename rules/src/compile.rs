@@ -76,8 +76,11 @@ impl Program {
             for rule in def::read(&file.name, &file.text, &mut problems) {
                 if let Some((first_file, first_line, _)) = named.get(&rule.name) {
                     let (file, line, column) = &rule.place;
-                    let message = format!("rule `{}` stands twice, first at {first_file}:{first_line}", rule.name);
-                    problems.push(model::Problem::error(file, *line, *column, message).help("rename one of the two"));
+                    let message =
+                        format!("rule `{}` stands twice, first at {first_file}:{first_line}", rule.name);
+                    problems.push(
+                        model::Problem::error(file, *line, *column, message).help("rename one of the two"),
+                    );
                     continue;
                 }
                 named.insert(rule.name.clone(), rule.place.clone());
@@ -107,7 +110,10 @@ impl Program {
 
     /// The rules that apply to a point, with their limits and where these come from.
     pub fn rules_of_point(&self, ix: u32) -> Vec<RuleInfo> {
-        self.of_point(ix).iter().map(|(rule, slot)| self.rules[*rule as usize].info(Some(*slot as usize))).collect()
+        self.of_point(ix)
+            .iter()
+            .map(|(rule, slot)| self.rules[*rule as usize].info(Some(*slot as usize)))
+            .collect()
     }
 
     pub(crate) fn bound_rules(&self) -> &[Rule] {
@@ -140,14 +146,21 @@ impl Rule {
 }
 
 fn bind(d: &RuleDef, catalog: &Catalog, problems: &mut Problems) -> Rule {
-    let points: Vec<u32> = (0..catalog.points().len() as u32).filter(|ix| d.select.selects(catalog, *ix)).collect();
+    let points: Vec<u32> =
+        (0..catalog.points().len() as u32).filter(|ix| d.select.selects(catalog, *ix)).collect();
     // An empty catalog is a rule check without one.
     if !catalog.points().is_empty() {
         d.select.check(&d.name, points.len(), &d.place, problems);
     }
     let mut found = Problems::default();
-    let mut binding =
-        Binding { rule: &d.name, unit: &d.unit, levels: &d.levels, place: &d.place, catalog, problems: &mut found };
+    let mut binding = Binding {
+        rule: &d.name,
+        unit: &d.unit,
+        levels: &d.levels,
+        place: &d.place,
+        catalog,
+        problems: &mut found,
+    };
     let bound = d.spec.bind(&mut binding, &points).into();
     let said = format!("{}{:?}{:?}{:?}{}", d.kind, d.select, d.levels, d.spec, d.unit);
     let version = blake3::hash(said.as_bytes()).to_hex()[..12].to_owned();
@@ -161,7 +174,15 @@ fn bind(d: &RuleDef, catalog: &Catalog, problems: &mut Problems) -> Rule {
         found.push(model::Problem::warning(file, *line, *column, message));
     }
     problems.extend(found);
-    Rule { name: d.name.clone(), kind: d.kind, source: d.source.clone(), version, levels: d.levels.clone(), points, bound }
+    Rule {
+        name: d.name.clone(),
+        kind: d.kind,
+        source: d.source.clone(),
+        version,
+        levels: d.levels.clone(),
+        points,
+        bound,
+    }
 }
 
 fn index(rules: &[Rule], points: usize) -> (Vec<u32>, Vec<(u32, u32)>) {

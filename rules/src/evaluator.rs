@@ -177,7 +177,13 @@ impl Evaluator {
     }
 
     /// Puts a new version in force. What is gone is withdrawn; state of what stays is kept, by rule name and level name.
-    pub fn activate(&mut self, at: At, program: Arc<Program>, catalog: Arc<Catalog>, out: &mut Vec<Transition>) {
+    pub fn activate(
+        &mut self,
+        at: At,
+        program: Arc<Program>,
+        catalog: Arc<Catalog>,
+        out: &mut Vec<Transition>,
+    ) {
         self.begin(at, true);
         let mut next = Self::new(program, catalog);
         (next.clock, next.next) = (self.clock, self.next);
@@ -250,7 +256,16 @@ impl Evaluator {
     }
 
     #[allow(clippy::too_many_arguments)] // the parts of one row, taken apart once
-    fn one(&mut self, at: At, run: &Run, clock: u32, ix: u32, row: usize, all: &Readings, out: &mut Vec<Transition>) {
+    fn one(
+        &mut self,
+        at: At,
+        run: &Run,
+        clock: u32,
+        ix: u32,
+        row: usize,
+        all: &Readings,
+        out: &mut Vec<Transition>,
+    ) {
         let (_, event, value, status) = all.row(row);
         let future = status & status::FUTURE != 0 && clock == 0;
         let time = if future { run.received } else { event };
@@ -277,7 +292,8 @@ impl Evaluator {
             *state = PointState { last: time, heard, origin: at.origin, row: row as u32, clock };
         }
         let origin = at.origin;
-        let r = Reading { time, heard, value, status, newer, late, replay: clock > 0, origin, row: row as u32 };
+        let r =
+            Reading { time, heard, value, status, newer, late, replay: clock > 0, origin, row: row as u32 };
         for &(rule_ix, slot) in self.program.of_point(ix) {
             let rule = &self.program.bound_rules()[rule_ix as usize];
             let width = rule.levels.len();
@@ -296,7 +312,13 @@ impl Evaluator {
                 }
                 if let Some(change) = change {
                     let who = Who { rule, slot, level, ix, time, value: number };
-                    let context = Context { at, clock: self.clock, catalog: &self.catalog, simulated, replay: clock > 0 };
+                    let context = Context {
+                        at,
+                        clock: self.clock,
+                        catalog: &self.catalog,
+                        simulated,
+                        replay: clock > 0,
+                    };
                     out.push(transition(&context, &who, &*lane.machines[rule_ix as usize], change));
                 }
             }
@@ -317,11 +339,21 @@ impl Evaluator {
                 for level in 0..width {
                     let latch = &mut lane.latches[rule_ix as usize][slot as usize * width + level];
                     let period = self.catalog.point(ix).period.unwrap_or(PERIOD);
-                    let due = point.clock == clock && at.offset.number >= self.shard_next[ix as usize / SHARD_POINTS];
-                    if due && let Some(change) = latch.tick(&rule.levels[level], point.last, point.heard, now, period) {
+                    let due = point.clock == clock
+                        && at.offset.number >= self.shard_next[ix as usize / SHARD_POINTS];
+                    if due
+                        && let Some(change) =
+                            latch.tick(&rule.levels[level], point.last, point.heard, now, period)
+                    {
                         let value = change.peak;
                         let who = Who { rule, slot, level, ix, time: now, value };
-                        let context = Context { at, clock: self.clock, catalog: &self.catalog, simulated, replay: clock > 0 };
+                        let context = Context {
+                            at,
+                            clock: self.clock,
+                            catalog: &self.catalog,
+                            simulated,
+                            replay: clock > 0,
+                        };
                         out.push(transition(&context, &who, &*lane.machines[rule_ix as usize], change));
                     }
                     still |= latch.is_pending();
@@ -357,10 +389,17 @@ impl Evaluator {
                         continue;
                     }
                     let latch = &mut lane.latches[rule_ix][slot * width + level];
-                    let change = latch.tick_verdict(&rule.levels[level], Verdict::Over, point.origin, point.row, now);
+                    let change =
+                        latch.tick_verdict(&rule.levels[level], Verdict::Over, point.origin, point.row, now);
                     if let Some(change) = change {
                         let who = Who { rule, slot: slot as u32, level, ix, time: now, value: f64::NAN };
-                        let context = Context { at, clock: self.clock, catalog: &self.catalog, simulated: false, replay: false };
+                        let context = Context {
+                            at,
+                            clock: self.clock,
+                            catalog: &self.catalog,
+                            simulated: false,
+                            replay: false,
+                        };
                         out.push(transition(&context, &who, &*lane.machines[rule_ix], change));
                     }
                 }
@@ -389,8 +428,15 @@ impl Evaluator {
                         continue;
                     }
                     if let Some(change) = lane.latches[rule_ix][i].withdraw() {
-                        let who = Who { rule, slot: slot as u32, level, ix, time: self.clock, value: f64::NAN };
-                        let context = Context { at, clock: self.clock, catalog: &self.catalog, simulated, replay: false };
+                        let who =
+                            Who { rule, slot: slot as u32, level, ix, time: self.clock, value: f64::NAN };
+                        let context = Context {
+                            at,
+                            clock: self.clock,
+                            catalog: &self.catalog,
+                            simulated,
+                            replay: false,
+                        };
                         out.push(transition(&context, &who, &*lane.machines[rule_ix], change));
                     }
                 }
@@ -421,17 +467,22 @@ impl Lane {
         for (rule_ix, rule) in program.bound_rules().iter().enumerate() {
             let same = |r: &&Rule| r.name == rule.name && r.kind == rule.kind;
             let Some(old_rule) = old_program.bound_rules().iter().find(same) else { continue };
-            let old_ix = old_program.bound_rules().iter().position(|r| r.name == rule.name).unwrap_or_default();
+            let old_ix =
+                old_program.bound_rules().iter().position(|r| r.name == rule.name).unwrap_or_default();
             for (slot, ix) in rule.points.iter().enumerate() {
                 let id = catalog.ids()[*ix as usize];
                 let old_point = old_catalog.ix(id);
-                let Some(old_slot) = old_point.and_then(|ix| old_rule.points.binary_search(&ix).ok()) else { continue };
+                let Some(old_slot) = old_point.and_then(|ix| old_rule.points.binary_search(&ix).ok()) else {
+                    continue;
+                };
                 let mut state = Vec::new();
                 old.machines[old_ix].save(old_slot, &mut state);
                 // State of another shape (a window that was changed) begins anew.
                 self.machines[rule_ix].load(slot, &state);
                 for (level, def) in rule.levels.iter().enumerate() {
-                    let Some(old_level) = old_rule.levels.iter().position(|l| l.name == def.name) else { continue };
+                    let Some(old_level) = old_rule.levels.iter().position(|l| l.name == def.name) else {
+                        continue;
+                    };
                     let latch = old.latches[old_ix][old_slot * old_rule.levels.len() + old_level];
                     self.latches[rule_ix][slot * rule.levels.len() + level] = latch;
                     if latch.is_pending() {

@@ -123,7 +123,14 @@ impl Latch {
     }
 
     /// Takes a verdict at a reading.
-    pub fn reading(&mut self, level: &LevelDef, verdict: Verdict, r: &Reading, value: f64, up: bool) -> Option<Change> {
+    pub fn reading(
+        &mut self,
+        level: &LevelDef,
+        verdict: Verdict,
+        r: &Reading,
+        value: f64,
+        up: bool,
+    ) -> Option<Change> {
         if r.late {
             return self.late(verdict, r, value);
         }
@@ -186,7 +193,14 @@ impl Latch {
             Verdict::Over if self.flags & LATE == 0 => {
                 self.flags |= LATE;
                 let calibrating = r.is_calibrating();
-                Some(Change { to: To::On, first_over: (r.origin, r.row), step: 0, calibrating, late: true, peak: value })
+                Some(Change {
+                    to: To::On,
+                    first_over: (r.origin, r.row),
+                    step: 0,
+                    calibrating,
+                    late: true,
+                    peak: value,
+                })
             }
             Verdict::Below => {
                 self.flags &= !LATE;
@@ -197,7 +211,14 @@ impl Latch {
     }
 
     /// Takes the time of a tick: an on-delay may run out. `last` and `heard` are the event time and clock of the point's last reading.
-    pub fn tick(&mut self, level: &LevelDef, last: Micros, heard: Micros, now: Micros, period: Micros) -> Option<Change> {
+    pub fn tick(
+        &mut self,
+        level: &LevelDef,
+        last: Micros,
+        heard: Micros,
+        now: Micros,
+        period: Micros,
+    ) -> Option<Change> {
         if !self.is_pending() || now - heard > FRESH_PERIODS * period {
             return None;
         }
@@ -205,7 +226,14 @@ impl Latch {
     }
 
     /// Takes a verdict that a tick brought, of a kind that waits for what does not come. `origin` and `row` are the point's last reading.
-    pub fn tick_verdict(&mut self, level: &LevelDef, verdict: Verdict, origin: Origin, row: u32, now: Micros) -> Option<Change> {
+    pub fn tick_verdict(
+        &mut self,
+        level: &LevelDef,
+        verdict: Verdict,
+        origin: Origin,
+        row: u32,
+        now: Micros,
+    ) -> Option<Change> {
         if verdict != Verdict::Over || self.is_on() {
             return None;
         }

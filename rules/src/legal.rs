@@ -56,10 +56,18 @@ pub fn check(program: &Program, catalog: &Catalog) -> Problems {
             "point `{}` of site `{}` measures {} and no limit rule covers it",
             point.code, point.site, point.quantity
         );
-        problems.push(Problem::error("rules", 0, 0, message).help("add `packs = [\"coal\"]` to [rules], or a rule of its own"));
+        problems.push(
+            Problem::error("rules", 0, 0, message)
+                .help("add `packs = [\"coal\"]` to [rules], or a rule of its own"),
+        );
     }
     if more > 0 {
-        problems.push(Problem::error("rules", 0, 0, format!("{more} more points of a limited kind are not covered")));
+        problems.push(Problem::error(
+            "rules",
+            0,
+            0,
+            format!("{more} more points of a limited kind are not covered"),
+        ));
     }
     problems
 }

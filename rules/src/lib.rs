@@ -8,8 +8,8 @@
 //!
 //! [`Transition`]: model::Transition
 
-mod compile;
 mod compare;
+mod compile;
 mod def;
 pub mod evaluator;
 pub mod kinds;

@@ -33,7 +33,8 @@ impl Select {
         };
         for (i, (name, _)) in ATTRIBUTES.iter().enumerate() {
             if let Some(values) = s.strs(name) {
-                let values: Vec<String> = values.into_iter().map(|v: Located<&str>| v.value.to_owned()).collect();
+                let values: Vec<String> =
+                    values.into_iter().map(|v: Located<&str>| v.value.to_owned()).collect();
                 this.attributes.push((i, values));
             }
         }
@@ -41,7 +42,10 @@ impl Select {
             this.labels = labels.rest_as_text().into_iter().map(|(k, v)| (k, v.value)).collect();
         }
         if this.attributes.is_empty() && this.labels.is_empty() {
-            s.error("`select` has no condition", "select by quantity, place, site, region, type_code, hazard_level, kind or label");
+            s.error(
+                "`select` has no condition",
+                "select by quantity, place, site, region, type_code, hazard_level, kind or label",
+            );
         }
         s.finish();
         this
@@ -54,12 +58,20 @@ impl Select {
             None => is == want,
         };
         let labels = &catalog.point(ix).labels;
-        self.attributes.iter().all(|(i, values)| values.iter().any(|v| fits(ATTRIBUTES[*i].1(catalog, ix), v)))
+        self.attributes
+            .iter()
+            .all(|(i, values)| values.iter().any(|v| fits(ATTRIBUTES[*i].1(catalog, ix), v)))
             && self.labels.iter().all(|(k, v)| labels.iter().any(|(key, is)| key == k && fits(is, v)))
     }
 
     /// Warns where nothing is selected.
-    pub fn check(&self, name: &str, selected: usize, place: &(String, usize, usize), problems: &mut Problems) {
+    pub fn check(
+        &self,
+        name: &str,
+        selected: usize,
+        place: &(String, usize, usize),
+        problems: &mut Problems,
+    ) {
         if selected == 0 {
             let message = format!("rule `{name}` selects no point of the catalog");
             let problem = model::Problem::warning(&place.0, place.1, place.2, message);

@@ -83,15 +83,24 @@ impl Evaluator {
     ///
     /// # Errors
     /// A sentence, when the shards are damaged, of another format, or of another catalog.
-    pub fn restore(program: Arc<Program>, catalog: Arc<Catalog>, shards: &[Vec<u8>]) -> Result<(Self, u64), String> {
+    pub fn restore(
+        program: Arc<Program>,
+        catalog: Arc<Catalog>,
+        shards: &[Vec<u8>],
+    ) -> Result<(Self, u64), String> {
         let points = catalog.points().len();
         if shards.len() != shards_of(points) {
-            return Err(format!("the snapshot has {} shards, {points} points need {}", shards.len(), shards_of(points)));
+            return Err(format!(
+                "the snapshot has {} shards, {points} points need {}",
+                shards.len(),
+                shards_of(points)
+            ));
         }
         let mut this = Self::new(program, catalog);
         let mut lowest = u64::MAX;
         for (i, bytes) in shards.iter().enumerate() {
-            let next = this.load_shard(i, bytes, &mut lowest).ok_or_else(|| format!("shard {i} is damaged"))??;
+            let next =
+                this.load_shard(i, bytes, &mut lowest).ok_or_else(|| format!("shard {i} is damaged"))??;
             this.shard_next[i] = next;
         }
         this.next = lowest;
@@ -132,7 +141,14 @@ impl Evaluator {
                 self.drill = Some(Box::new(Lane::new(&self.program, points, clock)));
             }
             let lane = if i == 0 { &mut self.live } else { self.drill.as_deref_mut()? };
-            load_lane(lane, &self.program, &self.catalog, &layout, shard_range(shard, points).len(), &mut all)?;
+            load_lane(
+                lane,
+                &self.program,
+                &self.catalog,
+                &layout,
+                shard_range(shard, points).len(),
+                &mut all,
+            )?;
         }
         all.0.is_empty().then_some(Ok(next))
     }
@@ -180,7 +196,9 @@ fn load_lane(
         for _ in 0..all.u32()? {
             let saved = layout.get(all.u32()? as usize)?;
             let state = all.bytes()?;
-            let of_rule = |rule: usize| program.of_point(ix).iter().find(|(r, _)| *r as usize == rule).map(|(_, s)| *s as usize);
+            let of_rule = |rule: usize| {
+                program.of_point(ix).iter().find(|(r, _)| *r as usize == rule).map(|(_, s)| *s as usize)
+            };
             let slot = saved.rule.and_then(|rule| of_rule(rule).map(|slot| (rule, slot)));
             if let Some((rule, slot)) = slot
                 && !lane.machines[rule].load(slot, state)

@@ -17,7 +17,7 @@ use prometheus::Registry;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
-use stream::{EmbeddedLog, EmbeddedOptions, Log};
+use stream::{EmbeddedLog, EmbeddedOptions, Forwarder, KafkaLog, KafkaOptions, Log};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -65,25 +65,32 @@ impl App {
     ///
     /// # Errors
     /// What could not be started, with its place and cause.
-    pub async fn start(config: Config, loaded: Loaded, roles: &BTreeSet<ProcessRole>) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: Config,
+        loaded: Loaded,
+        roles: &BTreeSet<ProcessRole>,
+    ) -> anyhow::Result<Self> {
         let has = |role| roles.contains(&role);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let registry = Registry::new();
         let stop = CancellationToken::new();
-        let (edge_log, log, _) = open_logs(&config, &clock, &registry, roles).await?;
+        let (edge_log, log, forwarder) = open_logs(&config, &clock, &registry, roles).await?;
         let catalog = Arc::new(RwLock::new(loaded.catalog.clone()));
         let version = Arc::new(Version::of_all(&loaded.rules, &loaded.catalog));
         let (versions, wanted) = watch::channel(version);
 
         let storage = if has(ProcessRole::Storage) {
-            let opened = Storage::open(config.storage.clone(), None, catalog.clone(), clock.clone(), &registry).await;
+            let opened =
+                Storage::open(config.storage.clone(), None, catalog.clone(), clock.clone(), &registry).await;
             Some(opened.with_context(|| format!("the table at {} cannot be opened", config.storage.url))?)
         } else {
             None
         };
         let alarms = SqliteStore::open(&config.alerts_database, config.receivers.clone(), &registry).await;
         let alarms: Arc<dyn AlarmStore> =
-            Arc::new(alarms.with_context(|| format!("the alarm database {} cannot be opened", config.alerts_database))?);
+            Arc::new(alarms.with_context(|| {
+                format!("the alarm database {} cannot be opened", config.alerts_database)
+            })?);
         let dispatcher = has(ProcessRole::Alerts)
             .then(|| Dispatcher::new(alarms.clone(), config.receivers.clone(), clock.clone(), &registry))
             .transpose()
@@ -91,9 +98,11 @@ impl App {
         let snapshots: Option<Arc<dyn SnapshotStore>> = has(ProcessRole::Rules)
             .then(|| Arc::new(FolderSnapshots(config.data_dir.join("rules"))) as Arc<dyn SnapshotStore>);
 
+        let trimmed = edge_log.clone();
         let pipeline = Pipeline::start(Parts {
             edge_log,
             log: log.clone(),
+            forwarder,
             storage: storage.clone(),
             flush: config.storage.flush,
             alarms: alarms.clone(),
@@ -117,7 +126,8 @@ impl App {
             crate::restore::live(storage, &pipeline.live, clock.now()).await;
         }
 
-        let active = Arc::new(Active { catalog: catalog.clone(), versions, loaded: RwLock::new(Arc::new(loaded)) });
+        let active =
+            Arc::new(Active { catalog: catalog.clone(), versions, loaded: RwLock::new(Arc::new(loaded)) });
         let config = Arc::new(config);
         let metrics = ingest::metrics::Metrics::register(&registry).context("metrics of the sources")?;
         let sources = Sources::new(&config, pipeline.edge.clone(), catalog, clock.clone(), metrics);
@@ -136,12 +146,22 @@ impl App {
         };
         let serving = if has(ProcessRole::Server) { Some(http::serve(state).await?) } else { None };
         tokio::spawn(reload::watch(config.clone(), active, pipeline.own.clone(), stop.clone()));
-        tokio::spawn(log_trimmer(log.clone(), config.clone(), clock.clone(), pipeline.own.clone(), stop.clone()));
+        tokio::spawn(log_trimmer(trimmed, config.clone(), clock.clone(), pipeline.own.clone(), stop.clone()));
         if has(ProcessRole::Ingest) {
             sources.start();
         }
         let address = serving.as_ref().map(|s| s.address);
-        Ok(Self { address, pipeline, alarms, storage, log, sources, serving, stop, drain: config.server.drain })
+        Ok(Self {
+            address,
+            pipeline,
+            alarms,
+            storage,
+            log,
+            sources,
+            serving,
+            stop,
+            drain: config.server.drain,
+        })
     }
 
     /// Cancelled when a part that cannot be done without is broken.
@@ -201,7 +221,7 @@ impl App {
     }
 }
 
-type Logs = (Arc<dyn Log>, Arc<dyn Log>, Option<()>);
+type Logs = (Arc<dyn Log>, Arc<dyn Log>, Option<Forwarder>);
 
 async fn open_logs(
     config: &Config,
@@ -225,11 +245,22 @@ async fn open_logs(
         let log = embedded()?;
         return Ok((log.clone(), log, None));
     }
-    let _ = roles;
-    anyhow::bail!("KAFKA-LANDS-HERE")
+    let kafka = c.kafka.as_ref().context("log.kafka is missing")?;
+    let brokers = kafka.brokers.join(",");
+    let options =
+        KafkaOptions { brokers: brokers.clone(), topic: kafka.topic.clone(), partitions: c.partitions };
+    let log = KafkaLog::open(options, registry).await;
+    let log: Arc<dyn Log> = Arc::new(log.with_context(|| format!("Kafka at {brokers} cannot be used"))?);
+    if !roles.contains(&ProcessRole::Ingest) {
+        return Ok((log.clone(), log, None));
+    }
+    let own = embedded()?;
+    let forwarder = Forwarder::new(own.clone(), log.clone(), registry).context("metrics of the forwarder")?;
+    Ok((own, log, Some(forwarder)))
 }
 
-/// Removes once a minute what retention allows and every consumer has read.
+/// Removes once a minute what retention allows and every consumer has read. Kafka's own retention asks nobody: there the
+/// collector's log is the one that is trimmed, behind the forwarder.
 async fn log_trimmer(
     log: Arc<dyn Log>,
     config: Arc<Config>,
@@ -237,10 +268,17 @@ async fn log_trimmer(
     own: crate::runners::own::OwnAlarms,
     stop: CancellationToken,
 ) {
-    const CONSUMERS: [&str; 3] = ["rules", "storage", "alerts"];
+    let consumers: &[&str] = match config.log.kind {
+        LogKind::Embedded => &["rules", "storage", "alerts"],
+        LogKind::Kafka => &[stream::FORWARDER],
+    };
     for partition in 0..log.partitions() {
-        // A consumer that has saved nothing keeps everything: these two never read the other stream.
-        for (consumer, of) in [("rules", Stream::Transitions), ("alerts", Stream::Readings)] {
+        // A consumer that has saved nothing keeps everything: these never read the other stream.
+        for (consumer, of) in [
+            ("rules", Stream::Transitions),
+            ("alerts", Stream::Readings),
+            (stream::FORWARDER, Stream::Transitions),
+        ] {
             if let Err(e) = log.save_position(consumer, of, partition, stream::NOT_READ).await {
                 tracing::warn!(consumer, "position not saved: {e}");
             }
@@ -248,10 +286,10 @@ async fn log_trimmer(
     }
     loop {
         tokio::select! {
-            _ = stop.cancelled() => return,
-            _ = tokio::time::sleep(std::time::Duration::from_secs(60)) => {}
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(std::time::Duration::from_secs(60)) => {}
         }
-        match log.trim(&CONSUMERS, clock.now() - config.log.retain_age).await {
+        match log.trim(consumers, clock.now() - config.log.retain_age).await {
             Ok(()) => own.clear("log-trim", "log", "the log is trimmed again".to_owned()),
             Err(e) => own.raise("log-trim", "log", format!("the log cannot be trimmed: {e}")),
         }

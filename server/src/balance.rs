@@ -119,7 +119,13 @@ async fn pending(
 
 fn count(entry: &model::Entry, by_source: &mut BTreeMap<String, Counts>) {
     let mut add = |source: &str, accepted: i64, refused: i64| {
-        let counts = Counts { received: accepted + refused, accepted, refused, pending: accepted, ..Counts::default() };
+        let counts = Counts {
+            received: accepted + refused,
+            accepted,
+            refused,
+            pending: accepted,
+            ..Counts::default()
+        };
         by_source.entry(source.to_owned()).or_default().add(&counts);
     };
     match entry.decode() {
@@ -128,7 +134,9 @@ fn count(entry: &model::Entry, by_source: &mut BTreeMap<String, Counts>) {
                 add(&run.source, i64::from(run.rows), 0);
             }
         }
-        Ok(Record::Positions { run, .. } | Record::Quarantine { run, .. }) => add(&run.source, i64::from(run.rows), 0),
+        Ok(Record::Positions { run, .. } | Record::Quarantine { run, .. }) => {
+            add(&run.source, i64::from(run.rows), 0)
+        }
         Ok(Record::Refused(totals)) => totals.iter().for_each(|t| add(&t.source, 0, t.count as i64)),
         _ => {}
     }

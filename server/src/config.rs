@@ -136,19 +136,62 @@ impl SourceSlot {
 
 /// Keys of `[data]`, `[log]`, `[catalog]`, `[rules]`, `[alerts]`.
 pub const KEYS: &[(&str, &[KeyDoc])] = &[
-    ("[data]", &[key("dir", "path", "\"data\"", "folder of log, table and alarm database unless said otherwise")]),
+    (
+        "[data]",
+        &[key("dir", "path", "\"data\"", "folder of log, table and alarm database unless said otherwise")],
+    ),
     (
         "[log]",
         &[
-            key("kind", "`embedded` or `kafka`", "\"embedded\"", "where readings go; with Kafka they pass the collector's own embedded log first"),
-            key("partitions", "number", "8", "fixed when the log is made; sites are spread over them by hash"),
+            key(
+                "kind",
+                "`embedded` or `kafka`",
+                "\"embedded\"",
+                "where readings go; with Kafka they pass the collector's own embedded log first",
+            ),
+            key(
+                "partitions",
+                "number",
+                "8",
+                "fixed when the log is made; sites are spread over them by hash",
+            ),
             key("dir", "path", "\"<data.dir>/log\"", "folder of the embedded log"),
-            key("retain.size", "size", "\"20GiB\"", "largest size on disk; at the limit with nothing to remove, appends are refused and an alarm is raised"),
-            key("retain.age", "duration", "\"7d\"", "records older than this are removed once every consumer has read them"),
-            key("disk_reserve", "size", "\"1GiB\"", "free disk space the log leaves untouched; below it appends are refused until space is freed"),
-            key("linger", "duration", "\"5ms\"", "how long a record waits for more readings, at most 10ms: longer costs latency, shorter costs CPU"),
-            key("kafka.brokers", "list of texts", "-", "`host:port` of some brokers; needed with kind = \"kafka\""),
-            key("kafka.topic", "text", "\"firedamp\"", "topic of the readings; decisions go to `<topic>.transitions`"),
+            key(
+                "retain.size",
+                "size",
+                "\"20GiB\"",
+                "largest size on disk; at the limit with nothing to remove, appends are refused and an alarm is raised",
+            ),
+            key(
+                "retain.age",
+                "duration",
+                "\"7d\"",
+                "records older than this are removed once every consumer has read them",
+            ),
+            key(
+                "disk_reserve",
+                "size",
+                "\"1GiB\"",
+                "free disk space the log leaves untouched; below it appends are refused until space is freed",
+            ),
+            key(
+                "linger",
+                "duration",
+                "\"5ms\"",
+                "how long a record waits for more readings, at most 10ms: longer costs latency, shorter costs CPU",
+            ),
+            key(
+                "kafka.brokers",
+                "list of texts",
+                "-",
+                "`host:port` of some brokers; needed with kind = \"kafka\"",
+            ),
+            key(
+                "kafka.topic",
+                "text",
+                "\"firedamp\"",
+                "topic of the readings; decisions go to `<topic>.transitions`",
+            ),
         ],
     ),
     (
@@ -156,7 +199,12 @@ pub const KEYS: &[(&str, &[KeyDoc])] = &[
         &[
             key("sites", "path", "", "CSV of sites; a CDDY file among the points brings its own site"),
             key("points", "list of paths", "", "CSV files, or national CDDY files (`.txt`)"),
-            key("unknown", "`refuse`, `quarantine` or `register`", "\"quarantine\"", "what happens to readings of points that are not in the catalog"),
+            key(
+                "unknown",
+                "`refuse`, `quarantine` or `register`",
+                "\"quarantine\"",
+                "what happens to readings of points that are not in the catalog",
+            ),
         ],
     ),
     (
@@ -166,10 +214,7 @@ pub const KEYS: &[(&str, &[KeyDoc])] = &[
             key("packs", "list of texts", "", "shipped packs by name; see `firedamp rules packs`"),
         ],
     ),
-    (
-        "[alerts]",
-        &[key("database", "text", "\"sqlite:<data.dir>/alarms.db\"", "alarm database")],
-    ),
+    ("[alerts]", &[key("database", "text", "\"sqlite:<data.dir>/alarms.db\"", "alarm database")]),
 ];
 
 impl Config {
@@ -229,7 +274,18 @@ fn read_root(path: &Path, root: &Section<'_>) -> Option<Config> {
     unique(root, "receiver", receivers.iter().map(|r| r.name.clone()));
     root.finish_ref();
     let file = path.to_owned();
-    Some(Config { file, data_dir, log, catalog, rules, storage, alerts_database, receivers, server: server?, sources })
+    Some(Config {
+        file,
+        data_dir,
+        log,
+        catalog,
+        rules,
+        storage,
+        alerts_database,
+        receivers,
+        server: server?,
+        sources,
+    })
 }
 
 /// Names are what metrics, health and the balance go by: two of one kind must differ.
@@ -274,7 +330,11 @@ fn read_log(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> LogCo
     if let Some(linger) = s.duration("linger") {
         if linger.value > 10_000 {
             let message = format!("`log.linger` is {}, at most 10ms", time::show_duration(linger.value));
-            s.file().error_at(linger.at, message, "a longer one would only add latency: a record is full before");
+            s.file().error_at(
+                linger.at,
+                message,
+                "a longer one would only add latency: a record is full before",
+            );
         }
         log.linger = Duration::from_micros(linger.value.clamp(0, 10_000) as u64);
     }
@@ -284,7 +344,8 @@ fn read_log(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> LogCo
             kafka.missing("brokers", "[\"127.0.0.1:9092\"]");
         }
         let topic = kafka.str("topic").map_or("firedamp", |t| t.value).to_owned();
-        log.kafka = Some(KafkaConfig { brokers: brokers.iter().map(|b| b.value.to_owned()).collect(), topic });
+        log.kafka =
+            Some(KafkaConfig { brokers: brokers.iter().map(|b| b.value.to_owned()).collect(), topic });
         kafka.finish();
     }
     if log.kind == LogKind::Kafka && log.kafka.is_none() {

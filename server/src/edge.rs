@@ -100,7 +100,16 @@ impl Edge {
             batchers.spawn(batcher::run(log.clone(), partition, options.linger, receiver, metrics.clone()));
         }
         let under_way = Arc::new(Semaphore::new(ROWS_UNDER_WAY_MAX));
-        Arc::new(Self { options, catalog, partitions, queues, under_way, splits: Mutex::default(), metrics, _batchers: batchers })
+        Arc::new(Self {
+            options,
+            catalog,
+            partitions,
+            queues,
+            under_way,
+            splits: Mutex::default(),
+            metrics,
+            _batchers: batchers,
+        })
     }
 
     /// Takes nothing more; what was taken is written down and answered.
@@ -151,10 +160,13 @@ impl Edge {
                 out.push((*partition, Body::Readings(share), len));
             }
         }
-        let mut refused: Vec<(String, u64)> = refused.into_iter().map(|r| (r.reason.to_owned(), r.count)).collect();
+        let mut refused: Vec<(String, u64)> =
+            refused.into_iter().map(|r| (r.reason.to_owned(), r.count)).collect();
         let mut aside = old;
         match self.options.unknown {
-            Unknown::Refuse if !unknown.is_empty() => refused.push(("unknown point".to_owned(), unknown.len() as u64)),
+            Unknown::Refuse if !unknown.is_empty() => {
+                refused.push(("unknown point".to_owned(), unknown.len() as u64))
+            }
             _ => aside.extend(unknown),
         }
         let mut by_partition: std::collections::BTreeMap<u32, Vec<Quarantined>> = Default::default();
@@ -179,7 +191,12 @@ impl Edge {
     }
 
     /// Readings older than the table keeps cannot be history any more: they go to quarantine with that reason.
-    fn set_old_aside(&self, source: &SourceInfo, received: Micros, readings: Readings) -> (Readings, Vec<Quarantined>) {
+    fn set_old_aside(
+        &self,
+        source: &SourceInfo,
+        received: Micros,
+        readings: Readings,
+    ) -> (Readings, Vec<Quarantined>) {
         let oldest = received - self.options.retention;
         if source.flags & run_flags::REPLAY != 0 || readings.time.iter().all(|t| *t >= oldest) {
             return (readings, Vec::new());
@@ -224,12 +241,14 @@ impl Sink for Edge {
         let rows: usize = bodies.iter().map(|(_, _, rows)| (*rows as usize).max(1)).sum();
         // Fair: permits are given in the order asked for, so the parts of two deliveries never cross.
         let wanted = rows.clamp(1, ROWS_UNDER_WAY_MAX) as u32;
-        let mut permit = self.under_way.clone().acquire_many_owned(wanted).await.map_err(|_| SinkError::Closed)?;
+        let mut permit =
+            self.under_way.clone().acquire_many_owned(wanted).await.map_err(|_| SinkError::Closed)?;
         let mut answers = Vec::with_capacity(bodies.len());
         for (partition, body, rows) in bodies {
             let (done, answer) = oneshot::channel();
             let run = Run { source: source.name.clone(), received, rows, flags: source.flags };
-            let share = permit.split((rows as usize).max(1).min(permit.num_permits())).expect("not more than it has");
+            let share =
+                permit.split((rows as usize).max(1).min(permit.num_permits())).expect("not more than it has");
             let part = Part { run, body, done, _rows: share };
             self.queues[partition as usize].send(part).map_err(|_| SinkError::Closed)?;
             answers.push(answer);

@@ -143,7 +143,8 @@ pub async fn serve(state: State) -> anyhow::Result<Serving> {
     let tls = state.config.server.tls.clone();
     let stop = CancellationToken::new();
     let app = router(state, stop.clone());
-    let listener = std::net::TcpListener::bind(listen).with_context(|| format!("{listen} cannot be bound"))?;
+    let listener =
+        std::net::TcpListener::bind(listen).with_context(|| format!("{listen} cannot be bound"))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let handle = axum_server::Handle::new();
@@ -155,7 +156,8 @@ pub async fn serve(state: State) -> anyhow::Result<Serving> {
         }
         Some(tls) => {
             let config = axum_server::tls_rustls::RustlsConfig::from_pem_file(&tls.cert, &tls.key).await;
-            let config = config.with_context(|| format!("TLS of {} and {}", tls.cert.display(), tls.key.display()))?;
+            let config =
+                config.with_context(|| format!("TLS of {} and {}", tls.cert.display(), tls.key.display()))?;
             let server = axum_server::from_tcp_rustls(listener, config)?.handle(handle.clone());
             tokio::spawn(server.serve(service))
         }

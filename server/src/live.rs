@@ -18,7 +18,8 @@ pub struct Last {
     pub status: i32,
 }
 
-const NEVER: Last = Last { time: Micros::MIN, received: Micros::MIN, value: f64::NAN, status: status::MISSING };
+const NEVER: Last =
+    Last { time: Micros::MIN, received: Micros::MIN, value: f64::NAN, status: status::MISSING };
 
 #[derive(Debug)]
 struct Values {
@@ -39,7 +40,11 @@ impl Live {
     pub fn new(catalog: Arc<RwLock<Arc<Catalog>>>) -> Arc<Self> {
         let now = catalog.read().expect("no holder of this lock panics").clone();
         let last = vec![NEVER; now.points().len()];
-        Arc::new(Self { catalog, values: Mutex::new(Values { catalog: now, last }), people: Mutex::default() })
+        Arc::new(Self {
+            catalog,
+            values: Mutex::new(Values { catalog: now, last }),
+            people: Mutex::default(),
+        })
     }
 
     /// Takes in a record of the log.

@@ -1,8 +1,8 @@
 //! Who is below ground, by mine and area. Absence counts as left only in a complete snapshot; otherwise the card stays
 //! below, marked uncertain. Counts always carry their age and how many of them are uncertain.
 
-use model::people::{Position, Positions, Presence};
 use model::Micros;
+use model::people::{Position, Positions, Presence};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -52,7 +52,10 @@ impl People {
         }
         for row in &positions.rows {
             let mine = self.sites.entry(row.site.clone()).or_default();
-            let newer = mine.cards.get(&row.card).is_none_or(|old| row.time >= old.time || positions.snapshot.is_some());
+            let newer = mine
+                .cards
+                .get(&row.card)
+                .is_none_or(|old| row.time >= old.time || positions.snapshot.is_some());
             if newer {
                 mine.as_of = mine.as_of.max(row.time);
                 mine.cards.insert(row.card.clone(), row.clone());

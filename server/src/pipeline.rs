@@ -15,7 +15,7 @@ use model::{Catalog, Clock, Micros};
 use prometheus::Registry;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
-use stream::Log;
+use stream::{Forwarder, Log};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +26,8 @@ pub struct Parts {
     pub edge_log: Arc<dyn Log>,
     /// Where rules, storage and alerts read: the same log, or Kafka behind a forwarder.
     pub log: Arc<dyn Log>,
+    /// The forwarder between the two, where they differ.
+    pub forwarder: Option<Forwarder>,
     /// The table, in the role storage.
     pub storage: Option<Storage>,
     /// How often it commits.
@@ -123,7 +125,8 @@ impl Pipeline {
         if let Some(storage) = &parts.storage {
             for p in 0..partitions {
                 let (s, t) = (shared.clone(), storage.clone());
-                let read = runners::storage::readings(s, t, live.clone(), p, storing.stop.clone(), broken.clone());
+                let read =
+                    runners::storage::readings(s, t, live.clone(), p, storing.stop.clone(), broken.clone());
                 storing.tasks.spawn(read);
                 let (s, t) = (shared.clone(), storage.clone());
                 storing.tasks.spawn(runners::storage::events(s, t, p, storing.stop.clone(), broken.clone()));
@@ -138,7 +141,8 @@ impl Pipeline {
                 alarming.tasks.spawn(runners::alerts::run(s, a, p, alarming.stop.clone()));
             }
         }
-        let own_run = runners::own::run(parts.alarms.clone(), parts.clock.clone(), own_queue, telling.stop.clone());
+        let own_run =
+            runners::own::run(parts.alarms.clone(), parts.clock.clone(), own_queue, telling.stop.clone());
         telling.tasks.spawn(own_run);
         if let Some(snapshots) = &parts.snapshots {
             for p in 0..partitions {
@@ -150,9 +154,25 @@ impl Pipeline {
             let dog = watchdog::run(shared.clone(), partitions, deciding.stop.clone());
             telling.tasks.spawn(dog);
         }
+        if let Some(forwarder) = parts.forwarder {
+            forwarding.tasks.spawn(forwarder.run(forwarding.stop.clone()));
+        }
         let edge = Edge::start(&parts.edge_log, parts.edge, parts.catalog, edge_metrics);
         let logs = [parts.edge_log, parts.log];
-        Ok(Self { edge, live, lag, own, broken, forwarding, deciding, alarming, telling, storing, committing, logs })
+        Ok(Self {
+            edge,
+            live,
+            lag,
+            own,
+            broken,
+            forwarding,
+            deciding,
+            alarming,
+            telling,
+            storing,
+            committing,
+            logs,
+        })
     }
 
     /// Stops in the order of the path, each stage draining what the one before wrote. The sources must have ended.

@@ -75,7 +75,8 @@ fn append(path: &std::path::Path, before: &str, point: &NewPoint) -> anyhow::Res
     }
     let number = |n: Option<f64>| n.map(|n| n.to_string()).unwrap_or_default();
     let (low, high) = (number(point.low), number(point.high));
-    let row = [&point.site, &point.point, &point.name, &point.quantity, &point.unit, &low, &high, &point.place];
+    let row =
+        [&point.site, &point.point, &point.name, &point.quantity, &point.unit, &low, &high, &point.place];
     out.write_record(row)?;
     let row = out.into_inner().map_err(|e| anyhow!("{e}"))?;
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
@@ -101,7 +102,8 @@ async fn release(storage: &Storage, push: &SourceContext, point: &NewPoint) -> a
                 let row = &row.row;
                 readings.push(id, row.time, row.value.unwrap_or(f64::NAN), row.status | status::HISTORICAL);
             }
-            let delivery = Delivery { received: push.clock.now(), readings: readings.finish(), ..Delivery::default() };
+            let delivery =
+                Delivery { received: push.clock.now(), readings: readings.finish(), ..Delivery::default() };
             push.sink.accept(&info, delivery).await?;
             released += chunk.len() as u64;
         }

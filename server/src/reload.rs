@@ -66,8 +66,15 @@ pub async fn watch(config: Arc<Config>, active: Arc<Active>, own: OwnAlarms, sto
             Err(problems) => {
                 let first = problems.0.iter().find(|p| p.level == model::problem::Level::Error);
                 let first = first.map(ToString::to_string).unwrap_or_default();
-                tracing::error!("rules and catalog stay as they were, {} mistakes:\n{problems}", problems.errors());
-                own.raise("reload-refused", "config", format!("rules and catalog stay as they were: {first}"));
+                tracing::error!(
+                    "rules and catalog stay as they were, {} mistakes:\n{problems}",
+                    problems.errors()
+                );
+                own.raise(
+                    "reload-refused",
+                    "config",
+                    format!("rules and catalog stay as they were: {first}"),
+                );
             }
         }
     }
@@ -75,7 +82,8 @@ pub async fn watch(config: Arc<Config>, active: Arc<Active>, own: OwnAlarms, sto
 
 /// Paths with their times and lengths; a change of any is a change.
 fn stamps(config: &Config) -> Vec<(PathBuf, Option<(SystemTime, u64)>)> {
-    let mut paths: Vec<PathBuf> = config.catalog.sites.iter().chain(&config.catalog.points).cloned().collect();
+    let mut paths: Vec<PathBuf> =
+        config.catalog.sites.iter().chain(&config.catalog.points).cloned().collect();
     paths.push(crate::config::registered_file(config));
     for path in &config.rules.paths {
         paths.push(path.clone());

@@ -102,8 +102,16 @@ impl RunnerMetrics {
         Ok(Self {
             records: counter("firedamp_consumer_records_total", "records read from the log", "consumer")?,
             rows: counter("firedamp_consumer_rows_total", "rows of readings read from the log", "consumer")?,
-            aside: counter("firedamp_consumer_undecodable_total", "records set aside as undecodable", "consumer")?,
-            gone: counter("firedamp_consumer_gone_total", "offsets removed before they were read", "consumer")?,
+            aside: counter(
+                "firedamp_consumer_undecodable_total",
+                "records set aside as undecodable",
+                "consumer",
+            )?,
+            gone: counter(
+                "firedamp_consumer_gone_total",
+                "offsets removed before they were read",
+                "consumer",
+            )?,
             position,
             transitions: counter("firedamp_transitions_total", "transitions decided by the rules", "to")?,
         })
@@ -139,7 +147,11 @@ impl Reader {
                 Ok(entries) if !entries.is_empty() => {
                     self.pause = RETRY.0;
                     self.next = entries.last().map_or(self.next, |e| e.offset.number + 1);
-                    self.shared.metrics.records.with_label_values(&[self.consumer]).inc_by(entries.len() as u64);
+                    self.shared
+                        .metrics
+                        .records
+                        .with_label_values(&[self.consumer])
+                        .inc_by(entries.len() as u64);
                     let labels = [self.consumer, &self.partition.to_string()];
                     self.shared.metrics.position.with_label_values(&labels).set(self.next as i64);
                     return Some(entries);
@@ -171,9 +183,17 @@ impl Reader {
         match e {
             LogError::Gone { wanted, first, .. } => {
                 let count = first.saturating_sub(wanted);
-                tracing::error!(consumer, partition, wanted, first, "{count} records are gone before they were read");
+                tracing::error!(
+                    consumer,
+                    partition,
+                    wanted,
+                    first,
+                    "{count} records are gone before they were read"
+                );
                 self.shared.metrics.gone.with_label_values(&[consumer]).inc_by(count);
-                let reason = format!("{consumer}: offsets {wanted} to {first} of partition {partition} are gone unread");
+                let reason = format!(
+                    "{consumer}: offsets {wanted} to {first} of partition {partition} are gone unread"
+                );
                 self.shared.own.raise("records-gone", &format!("{consumer}/{partition}"), reason);
                 self.next = first;
                 true
@@ -202,7 +222,11 @@ impl Reader {
         match entry.decode() {
             Ok(record) => {
                 if let Record::Readings { readings, .. } = &record {
-                    self.shared.metrics.rows.with_label_values(&[self.consumer]).inc_by(readings.len() as u64);
+                    self.shared
+                        .metrics
+                        .rows
+                        .with_label_values(&[self.consumer])
+                        .inc_by(readings.len() as u64);
                 }
                 Some(record)
             }

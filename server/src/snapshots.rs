@@ -49,7 +49,10 @@ impl SnapshotStore for FolderSnapshots {
             Ok(bytes) => match decode(&bytes) {
                 Some(generation) => Ok(Some(generation)),
                 None => {
-                    tracing::warn!("{} is damaged or of another version; the log is judged again", path.display());
+                    tracing::warn!(
+                        "{} is damaged or of another version; the log is judged again",
+                        path.display()
+                    );
                     Ok(None)
                 }
             },
@@ -129,7 +132,12 @@ mod tests {
 
     async fn conforms(store: &dyn SnapshotStore) {
         assert_eq!(store.load(3).await.unwrap(), None);
-        let first = Generation { rules: "[]".into(), catalog: "{}".into(), next: 7, shards: vec![vec![1; 4000], vec![]] };
+        let first = Generation {
+            rules: "[]".into(),
+            catalog: "{}".into(),
+            next: 7,
+            shards: vec![vec![1; 4000], vec![]],
+        };
         store.save(3, first.clone()).await.unwrap();
         let second = Generation { next: 9, shards: vec![vec![2]], ..first.clone() };
         store.save(4, first.clone()).await.unwrap();
@@ -149,7 +157,8 @@ mod tests {
     async fn a_damaged_snapshot_is_no_snapshot() {
         let dir = tempfile::tempdir().unwrap();
         let store = FolderSnapshots(dir.path().to_owned());
-        let generation = Generation { rules: "[]".into(), catalog: "{}".into(), next: 7, shards: vec![vec![1; 400]] };
+        let generation =
+            Generation { rules: "[]".into(), catalog: "{}".into(), next: 7, shards: vec![vec![1; 400]] };
         store.save(0, generation).await.unwrap();
         let file = dir.path().join("0.snapshot");
         let mut bytes = std::fs::read(&file).unwrap();

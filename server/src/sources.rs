@@ -65,7 +65,13 @@ impl Sources {
         let list = config.sources.iter().map(entry).collect();
         let push_context = context(SourceInfo { name: "push".into(), flags: 0 });
         let push = PushSource::new(push_context.clone());
-        Self(Arc::new(Inner { list, push_context, push, stop: CancellationToken::new(), tasks: TaskTracker::new() }))
+        Self(Arc::new(Inner {
+            list,
+            push_context,
+            push,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }))
     }
 
     /// Starts all.

@@ -33,7 +33,9 @@ impl Version {
         let parts = (0..catalog.partitions().max(1))
             .map(|p| {
                 let text = catalog.to_json(p);
-                Arc::new(Self::from_texts(&rules_text, &text).expect("texts made by this program are read by it"))
+                Arc::new(
+                    Self::from_texts(&rules_text, &text).expect("texts made by this program are read by it"),
+                )
             })
             .collect();
         let mut all = Self::from_texts(&rules_text, "{\"partitions\":1,\"sites\":[],\"points\":[]}")

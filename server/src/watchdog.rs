@@ -22,7 +22,10 @@ pub async fn run(shared: Shared, partitions: u32, stop: CancellationToken) {
             let since = shared.clock.now() - shared.lag.seen(p).max(start);
             let is = since > SILENT;
             if is && !silent[p as usize] {
-                let reason = format!("partition {p}: neither record nor tick for {}", model::time::show_duration(since));
+                let reason = format!(
+                    "partition {p}: neither record nor tick for {}",
+                    model::time::show_duration(since)
+                );
                 shared.own.raise("log-silent", &p.to_string(), reason);
             }
             if !is && silent[p as usize] {

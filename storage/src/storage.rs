@@ -166,7 +166,7 @@ impl Storage {
         } else {
             Newest::new(names.len(), i64::MIN)
         };
-        let start = if write { crate::start::start(&logs) } else { Start::default() };
+        let start = crate::start::start(&logs);
         let mut state = State::new(known, newest, names, view, start, metrics.clone());
         if !write {
             state.stopped = Some("it was opened only for reading".to_owned());

@@ -33,7 +33,10 @@ impl Forwarder {
     /// When the metrics are registered twice.
     pub fn new(from: Arc<dyn Log>, to: Arc<dyn Log>, registry: &Registry) -> prometheus::Result<Self> {
         let records = IntCounter::new("firedamp_forwarder_records_total", "records carried on")?;
-        let behind = IntGauge::new("firedamp_forwarder_behind_records", "records not yet carried on, of the partition last looked at")?;
+        let behind = IntGauge::new(
+            "firedamp_forwarder_behind_records",
+            "records not yet carried on, of the partition last looked at",
+        )?;
         registry.register(Box::new(records.clone()))?;
         registry.register(Box::new(behind.clone()))?;
         Ok(Self { from, to, records, behind })
@@ -77,13 +80,19 @@ impl Forwarder {
             }
             next = last + 1;
             self.records.inc_by(count);
-            self.behind.set(self.from.bounds(Stream::Readings, partition).await?.next.saturating_sub(next) as i64);
+            self.behind
+                .set(self.from.bounds(Stream::Readings, partition).await?.next.saturating_sub(next) as i64);
             self.from.save_position(CONSUMER, Stream::Readings, partition, next).await?;
         }
     }
 
     /// False when stopped before the other log took it: it is carried on after the next start.
-    async fn hand_over(&self, partition: u32, records: Vec<Append>, stop: &CancellationToken) -> Result<bool, LogError> {
+    async fn hand_over(
+        &self,
+        partition: u32,
+        records: Vec<Append>,
+        stop: &CancellationToken,
+    ) -> Result<bool, LogError> {
         let mut pause = PAUSE.0;
         loop {
             match self.to.append(Stream::Readings, partition, records.clone()).await {

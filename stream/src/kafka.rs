@@ -127,20 +127,36 @@ impl KafkaLog {
                 readers.insert((stream, partition), tokio::sync::Mutex::new(reader));
             }
         }
-        let appended = IntCounter::new("firedamp_kafka_records_total", "records the brokers acknowledged").map_err(away)?;
+        let appended = IntCounter::new("firedamp_kafka_records_total", "records the brokers acknowledged")
+            .map_err(away)?;
         registry.register(Box::new(appended.clone())).map_err(away)?;
         let sequences = (0..options.partitions * 2).map(|_| Mutex::new(0)).collect();
         let collector = rand::random::<u64>() | 1;
-        Ok(Self { options, producer, asker: Arc::new(asker), readers, groups: Mutex::default(), collector, sequences, appended })
+        Ok(Self {
+            options,
+            producer,
+            asker: Arc::new(asker),
+            readers,
+            groups: Mutex::default(),
+            collector,
+            sequences,
+            appended,
+        })
     }
 
     fn reader(&self, stream: Stream, partition: u32) -> Result<&tokio::sync::Mutex<Reader>, LogError> {
-        let none = || LogError::Broken(format!("there is no partition {partition} of {}", self.options.partitions));
+        let none =
+            || LogError::Broken(format!("there is no partition {partition} of {}", self.options.partitions));
         self.readers.get(&(stream, partition)).ok_or_else(none)
     }
 
     /// Hands the records to the producer, in order; their deliveries are awaited by the caller.
-    fn send(&self, stream: Stream, partition: u32, records: Vec<Append>) -> Result<Vec<rdkafka::producer::DeliveryFuture>, LogError> {
+    fn send(
+        &self,
+        stream: Stream,
+        partition: u32,
+        records: Vec<Append>,
+    ) -> Result<Vec<rdkafka::producer::DeliveryFuture>, LogError> {
         let topic = topic(&self.options, stream);
         let slot = partition + if stream == Stream::Transitions { self.options.partitions } else { 0 };
         // Held while sending: sequences and the order of the messages are the same.
@@ -155,8 +171,10 @@ impl KafkaLog {
             let headers = OwnedHeaders::new()
                 .insert(Header { key: COLLECTOR, value: Some(&collector) })
                 .insert(Header { key: SEQUENCE, value: Some(&number) });
-            let message: FutureRecord<'_, (), [u8]> =
-                FutureRecord::to(&topic).partition(partition as i32).payload(&record.bytes[..]).headers(headers);
+            let message: FutureRecord<'_, (), [u8]> = FutureRecord::to(&topic)
+                .partition(partition as i32)
+                .payload(&record.bytes[..])
+                .headers(headers);
             match self.producer.send_result(message) {
                 Ok(delivery) => sent.push(delivery),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
@@ -182,7 +200,8 @@ impl KafkaLog {
             return Ok(group.clone());
         }
         let name = format!("{}-{consumer}", self.options.topic);
-        let group: Arc<BaseConsumer> = Arc::new(consumer_config(&self.options, &name).create().map_err(away)?);
+        let group: Arc<BaseConsumer> =
+            Arc::new(consumer_config(&self.options, &name).create().map_err(away)?);
         groups.insert(consumer.to_owned(), group.clone());
         Ok(group)
     }
@@ -213,7 +232,8 @@ impl Reader {
             Some(u64::from_le_bytes(header.value?.try_into().ok()?))
         };
         // A message of somebody else has no origin: it is read, cannot be decoded, and is set aside.
-        let origin = Origin { collector: number(COLLECTOR).unwrap_or(0), sequence: number(SEQUENCE).unwrap_or(0) };
+        let origin =
+            Origin { collector: number(COLLECTOR).unwrap_or(0), sequence: number(SEQUENCE).unwrap_or(0) };
         let offset = Place { partition, number: message.offset() as u64 };
         let bytes = bytes::Bytes::copy_from_slice(message.payload().unwrap_or_default());
         self.waiting.push_back(Entry { offset, appended: self.appended, origin, bytes });
@@ -245,7 +265,13 @@ impl Log for KafkaLog {
         }
     }
 
-    async fn read(&self, stream: Stream, partition: u32, from: u64, max_bytes: usize) -> Result<Vec<Entry>, LogError> {
+    async fn read(
+        &self,
+        stream: Stream,
+        partition: u32,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, LogError> {
         let mut reader = self.reader(stream, partition)?.lock().await;
         reader.seek(&topic(&self.options, stream), partition, from)?;
         let mut wait = FETCH;
@@ -315,13 +341,20 @@ impl Log for KafkaLog {
         tokio::task::spawn_blocking(commit).await.map_err(away)?.map_err(away)
     }
 
-    async fn position(&self, consumer: Consumer<'_>, stream: Stream, partition: u32) -> Result<Option<u64>, LogError> {
+    async fn position(
+        &self,
+        consumer: Consumer<'_>,
+        stream: Stream,
+        partition: u32,
+    ) -> Result<Option<u64>, LogError> {
         let (group, topic) = (self.group(consumer)?, topic(&self.options, stream));
         let ask = move || {
             let mut list = TopicPartitionList::new();
             list.add_partition(&topic, partition as i32);
             let found = group.committed_offsets(list, TIMEOUT)?;
-            Ok::<_, KafkaError>(found.elements().first().map(rdkafka::topic_partition_list::TopicPartitionListElem::offset))
+            Ok::<_, KafkaError>(
+                found.elements().first().map(rdkafka::topic_partition_list::TopicPartitionListElem::offset),
+            )
         };
         match tokio::task::spawn_blocking(ask).await.map_err(away)?.map_err(away)? {
             Some(Offset::Offset(next)) => Ok(Some(next as u64)),

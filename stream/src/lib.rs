@@ -15,9 +15,9 @@ mod memory;
 mod metrics;
 mod tip;
 
+pub use embedded::{EmbeddedLog, EmbeddedOptions, FreeSpace};
 pub use forwarder::{CONSUMER as FORWARDER, Forwarder};
 pub use kafka::{KafkaLog, KafkaOptions};
-pub use embedded::{EmbeddedLog, EmbeddedOptions, FreeSpace};
 pub use memory::{Fault, MemoryLog};
 
 use async_trait::async_trait;

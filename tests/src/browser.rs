@@ -30,7 +30,7 @@ pub fn screenshot(url: &str, file: &Path, size: (u32, u32), after_ms: u32) -> Re
     let profile = Folder::new("chromium")?;
     let picture = format!("--screenshot={}", file.display());
     let size = format!("--window-size={},{}", size.0, size.1);
-    let time = format!("--timeout={after_ms}");
+    let time = format!("--virtual-time-budget={after_ms}");
     run("chromium", &chromium(&profile, url, &[&picture, &size, &time])).map(|_| ())
 }
 
@@ -40,6 +40,6 @@ pub fn screenshot(url: &str, file: &Path, size: (u32, u32), after_ms: u32) -> Re
 /// When the browser does not start or fails.
 pub fn document(url: &str, after_ms: u32) -> Result<String> {
     let profile = Folder::new("chromium")?;
-    let time = format!("--timeout={after_ms}");
+    let time = format!("--virtual-time-budget={after_ms}");
     run("chromium", &chromium(&profile, url, &["--dump-dom", &time]))
 }

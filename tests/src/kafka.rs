@@ -36,7 +36,8 @@ fn try_start(count: usize) -> Result<Kafka> {
     let lib = cache::ready(&format!("kafka-{VERSION}"), &["kafka"])?.join("lib");
     let folder = Folder::new("kafka")?;
     let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
-    let voters: Vec<String> = ports.iter().enumerate().map(|(i, (_, c))| format!("{}@127.0.0.1:{c}", i + 1)).collect();
+    let voters: Vec<String> =
+        ports.iter().enumerate().map(|(i, (_, c))| format!("{}@127.0.0.1:{c}", i + 1)).collect();
     let java = |class: &str| {
         let mut command = Command::new("java");
         command.args(["-Xmx512m", "-cp", &format!("{}/*", lib.display()), class]);
@@ -81,7 +82,9 @@ impl Kafka {
     fn launch(&mut self, i: usize) -> Result<()> {
         let broker = &mut self.brokers[i];
         let mut command = Command::new("java");
-        command.args(["-Xmx512m", "-cp", &format!("{}/*", self.lib.display()), "kafka.Kafka"]).arg(&broker.config);
+        command
+            .args(["-Xmx512m", "-cp", &format!("{}/*", self.lib.display()), "kafka.Kafka"])
+            .arg(&broker.config);
         let log = broker.config.with_extension("log");
         broker.process = Some(Process::spawn(&format!("Kafka broker {i}"), &command, &log)?);
         Ok(())

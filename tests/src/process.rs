@@ -175,7 +175,9 @@ pub(crate) fn which(program: &std::ffi::OsStr) -> Option<PathBuf> {
 }
 
 pub(crate) fn missing(program: &str) -> anyhow::Error {
-    anyhow!("`{program}` is not installed; run `tests/install` in the repository's root once, it installs what the tests need")
+    anyhow!(
+        "`{program}` is not installed; run `tests/install` in the repository's root once, it installs what the tests need"
+    )
 }
 
 /// The same command below `setpriv`, which asks the kernel for a KILL when the parent dies, in a new process group.
@@ -207,7 +209,9 @@ fn signal(name: &str, pid: u32, group: bool) {
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Runs `job` on the thread that starts all children and lasts as long as this process.
-fn on_lasting_thread<T: Send + 'static>(job: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
+fn on_lasting_thread<T: Send + 'static>(
+    job: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T> {
     static JOBS: OnceLock<Mutex<Sender<Job>>> = OnceLock::new();
     let jobs = JOBS.get_or_init(|| {
         let (send, receive) = channel::<Job>();

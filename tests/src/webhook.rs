@@ -77,7 +77,8 @@ impl Webhook {
 
 async fn take(State(webhook): State<Webhook>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let header = |name: &str| headers.get(name).and_then(|h| h.to_str().ok()).unwrap_or_default().to_owned();
-    let received = Received { key: header("idempotency-key"), signature: header("x-firedamp-signature"), body };
+    let received =
+        Received { key: header("idempotency-key"), signature: header("x-firedamp-signature"), body };
     let mut inner = webhook.inner.lock().expect("no holder of this lock panics");
     inner.received.push(received);
     if inner.refuse > 0 {

@@ -103,7 +103,8 @@ paths = ["rules.toml"]
 
 #[tokio::test]
 async fn every_route_asks_for_its_role() {
-    let files = [("firedamp.toml", TOKENS), ("sites.csv", SITES), ("points.csv", POINTS), ("rules.toml", RULES)];
+    let files =
+        [("firedamp.toml", TOKENS), ("sites.csv", SITES), ("points.csv", POINTS), ("rules.toml", RULES)];
     let mut firedamp = Firedamp::prepare(BINARY, &files);
     firedamp.set("VIEWER", "v");
     firedamp.set("WEST", "w");
@@ -113,7 +114,11 @@ async fn every_route_asks_for_its_role() {
     let mut closed = 0;
     for (path, item) in described["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let asked = path.replace("{id}", "x").replace("{site}", "LW").replace("{sid}", "x").replace("{file}", "page.js");
+            let asked = path
+                .replace("{id}", "x")
+                .replace("{site}", "LW")
+                .replace("{sid}", "x")
+                .replace("{file}", "page.js");
             let ask = |token: Option<&str>| {
                 let request = client.request(method.to_uppercase().parse().unwrap(), firedamp.url(&asked));
                 let request = request.header("content-type", "application/json").body("{}");
@@ -140,10 +145,15 @@ async fn every_route_asks_for_its_role() {
     assert!(closed >= 20, "{closed} routes are closed");
     let sites = |token: &'static str| {
         let request = client.get(firedamp.url("/api/v1/sites")).bearer_auth(token);
-        async move { request.send().await.unwrap().json::<serde_json::Value>().await.unwrap().as_array().unwrap().len() }
+        async move {
+            request.send().await.unwrap().json::<serde_json::Value>().await.unwrap().as_array().unwrap().len()
+        }
     };
     assert_eq!((sites("v").await, sites("w").await), (1, 0), "a token sees its regions only");
-    let strange = client.post(firedamp.url("/api/v1/alarms/ack")).bearer_auth("w").header("origin", "http://evil.example");
+    let strange = client
+        .post(firedamp.url("/api/v1/alarms/ack"))
+        .bearer_auth("w")
+        .header("origin", "http://evil.example");
     assert_eq!(strange.json(&serde_json::json!({ "ids": ["x"] })).send().await.unwrap().status(), 403);
     firedamp.stop();
 }

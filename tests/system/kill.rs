@@ -18,7 +18,8 @@ async fn twenty_kills_lose_nothing_and_double_nothing() {
     let source = options.source_toml("longwall", &file, ([127, 0, 0, 1], 0).into(), Duration::ZERO).unwrap();
     let mut firedamp = prepare(&config("partitions = 2", &source, &webhook));
     firedamp.start().await;
-    let played = tokio::spawn(async move { simulator::replay(&file, &options, CancellationToken::new()).await });
+    let played =
+        tokio::spawn(async move { simulator::replay(&file, &options, CancellationToken::new()).await });
     for _ in 0..KILLS {
         // The moments are random; how many readings lie between two of them does not matter.
         tokio::time::sleep(Duration::from_millis(rand::rng().random_range(50..900))).await;
@@ -32,7 +33,11 @@ async fn twenty_kills_lose_nothing_and_double_nothing() {
     let alarms = assert_longwall(&firedamp).await;
     assert_told(&webhook).await;
     firedamp.stop();
-    assert_eq!(undisturbed(&firedamp).await, alarms, "the same ids as one judgement of the log without a kill");
+    assert_eq!(
+        undisturbed(&firedamp).await,
+        alarms,
+        "the same ids as one judgement of the log without a kill"
+    );
 }
 
 /// Ids of the transitions that open an alarm of rule `ch4` when the whole log is judged once from its start.
@@ -45,7 +50,11 @@ async fn undisturbed(firedamp: &tests::firedamp::Firedamp) -> Vec<String> {
     let catalog = std::sync::Arc::new(Catalog::build(sites, points, 2, &mut problems));
     let rules = [rules::RuleFile { name: "rules.toml".into(), text: RULES.into() }];
     let (program, _) = rules::Program::compile(&rules, &catalog);
-    let options = EmbeddedOptions { dir: firedamp.folder().join("data/log"), partitions: 2, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions {
+        dir: firedamp.folder().join("data/log"),
+        partitions: 2,
+        ..EmbeddedOptions::default()
+    };
     let clock = std::sync::Arc::new(model::SystemClock);
     let log = EmbeddedLog::open(options, clock, &prometheus::Registry::new()).unwrap();
     let mut opened = Vec::new();

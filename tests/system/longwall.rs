@@ -22,9 +22,12 @@ async fn through_mosquitto_into_the_embedded_log() {
     let log = firedamp.stop();
     assert!(log.contains("stopped clean"), "{log}");
     // With the server gone, commands open the folders themselves and say the same.
-    let balance: serde_json::Value = serde_json::from_str(&firedamp.run(&["balance", "--format", "json"]).unwrap()).unwrap();
+    let balance: serde_json::Value =
+        serde_json::from_str(&firedamp.run(&["balance", "--format", "json"]).unwrap()).unwrap();
     assert_eq!((balance["stored"].as_i64(), balance["pending"].as_i64()), (Some(ROWS * 4), Some(0)));
-    let count = firedamp.run(&["query", "SELECT count(*) AS n FROM readings WHERE point = 'MM116'", "--format", "csv"]).unwrap();
+    let count = firedamp
+        .run(&["query", "SELECT count(*) AS n FROM readings WHERE point = 'MM116'", "--format", "csv"])
+        .unwrap();
     assert_eq!(count.trim(), format!("n\n{ROWS}"));
     let alarms = firedamp.run(&["alarms", "list", "--all", "--format", "json"]).unwrap();
     assert_eq!(of_rule(&serde_json::from_str(&alarms).unwrap(), "ch4").len(), 140);

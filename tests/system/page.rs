@@ -10,11 +10,17 @@ async fn the_demo_shows_an_alarm_and_balances() {
     let listen = format!("127.0.0.1:{port}");
     let demo = tokio::task::spawn_blocking({
         let listen = listen.clone();
-        move || Command::new(BINARY).args(["demo", "--for", "30s", "--format", "json", "--listen", &listen]).output().unwrap()
+        move || {
+            Command::new(BINARY)
+                .args(["demo", "--for", "30s", "--format", "json", "--listen", &listen])
+                .output()
+                .unwrap()
+        }
     });
     let url = format!("http://{listen}/");
     tests::wait_for_async("an alarm of the surge", Duration::from_secs(60), || async {
-        let alarms: serde_json::Value = reqwest::get(format!("{url}api/v1/alarms")).await.ok()?.json().await.ok()?;
+        let alarms: serde_json::Value =
+            reqwest::get(format!("{url}api/v1/alarms")).await.ok()?.json().await.ok()?;
         alarms.as_array()?.iter().any(|a| a["rule"] == "ch4-face").then_some(())
     })
     .await;

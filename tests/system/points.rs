@@ -8,7 +8,8 @@ const CONFIG: &str = "[log]\npartitions = 2\n\n[catalog]\nsites = \"sites.csv\"\
                       [storage]\nflush = \"200ms\"\n";
 
 async fn started() -> Firedamp {
-    let files = [("firedamp.toml", CONFIG), ("sites.csv", SITES), ("points.csv", POINTS), ("rules.toml", RULES)];
+    let files =
+        [("firedamp.toml", CONFIG), ("sites.csv", SITES), ("points.csv", POINTS), ("rules.toml", RULES)];
     let mut firedamp = Firedamp::prepare(BINARY, &files);
     firedamp.start().await;
     firedamp
@@ -41,8 +42,13 @@ async fn an_unknown_point_waits_and_is_released() {
     balanced(&firedamp, 1, 2).await;
     let listed = firedamp.run(&["points", "unknown", "--format", "json"]).unwrap();
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
-    assert_eq!((&listed[0]["point"], &listed[0]["count"], &listed[0]["last_value"]), (&"NEW".into(), &2.into(), &0.5.into()));
-    let said = firedamp.run(&["points", "register", "LW", "NEW", "--quantity", "ch4", "--unit", "%", "--place", "T1"]).unwrap();
+    assert_eq!(
+        (&listed[0]["point"], &listed[0]["count"], &listed[0]["last_value"]),
+        (&"NEW".into(), &2.into(), &0.5.into())
+    );
+    let said = firedamp
+        .run(&["points", "register", "LW", "NEW", "--quantity", "ch4", "--unit", "%", "--place", "T1"])
+        .unwrap();
     assert!(said.contains("2 readings released"), "{said}");
     balanced(&firedamp, 3, 0).await;
     let n = firedamp.number("SELECT count(*) FROM readings WHERE point = 'NEW'").await.unwrap();
@@ -59,7 +65,12 @@ async fn pushed_readings_in_both_forms_raise_and_are_stored_once() {
     let t = now_ms();
     let lines = format!("MM116,site=LW value=1.6 {t}\nMM31,site=LW value=0.2 {t}\nthis is no line\n");
     for _ in 0..2 {
-        let answer = reqwest::Client::new().post(firedamp.url("/api/v1/write?precision=ms")).body(lines.clone()).send().await.unwrap();
+        let answer = reqwest::Client::new()
+            .post(firedamp.url("/api/v1/write?precision=ms"))
+            .body(lines.clone())
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), 400, "a partial write says so");
     }
     balanced(&firedamp, 2, 0).await;
@@ -71,7 +82,11 @@ async fn pushed_readings_in_both_forms_raise_and_are_stored_once() {
     let done = firedamp.run(&["alarms", "ack", id, "--note", "seen"]).unwrap();
     assert!(done.contains("\"acked\""), "{done}");
     assert_eq!(firedamp.get("/api/v1/alarms").await.unwrap()[0]["acked"], true);
-    for (sql, word) in [("DROP TABLE readings", "only"), ("COPY readings TO 'x.csv'", "only"), ("SELECT nonsense FROM readings", "nonsense")] {
+    for (sql, word) in [
+        ("DROP TABLE readings", "only"),
+        ("COPY readings TO 'x.csv'", "only"),
+        ("SELECT nonsense FROM readings", "nonsense"),
+    ] {
         let answer = firedamp.post("/api/v1/sql", "text/plain", sql.to_owned()).await.unwrap();
         assert!(answer["error"].as_str().unwrap().contains(word), "{sql}: {answer}");
     }
@@ -82,7 +97,8 @@ async fn pushed_readings_in_both_forms_raise_and_are_stored_once() {
 async fn rules_and_points_change_while_running_as_a_whole_or_not_at_all() {
     let mut firedamp = started().await;
     let push = |point: &'static str, value: f64| {
-        let body = serde_json::json!([{ "site": "LW", "point": point, "time": now_ms(), "value": value }]).to_string();
+        let body = serde_json::json!([{ "site": "LW", "point": point, "time": now_ms(), "value": value }])
+            .to_string();
         let firedamp = &firedamp;
         async move { firedamp.post("/api/v1/readings", "application/json", body).await.unwrap() }
     };
@@ -91,7 +107,13 @@ async fn rules_and_points_change_while_running_as_a_whole_or_not_at_all() {
     std::fs::write(&rules, RULES.replace("level = [", "level = [ nonsense")).unwrap();
     let refused = firedamp.post("/api/v1/reload", "application/json", "{}".to_owned()).await.unwrap();
     assert!(refused["error"].as_str().unwrap().contains("nothing has changed"), "{refused}");
-    std::fs::write(&rules, RULES.replace(">= 1.0", ">= 0.6").replace("off = \"< 1.0\", severity = \"yellow\"", "off = \"< 0.6\", severity = \"yellow\"")).unwrap();
+    std::fs::write(
+        &rules,
+        RULES
+            .replace(">= 1.0", ">= 0.6")
+            .replace("off = \"< 1.0\", severity = \"yellow\"", "off = \"< 0.6\", severity = \"yellow\""),
+    )
+    .unwrap();
     let taken = firedamp.post("/api/v1/reload", "application/json", "{}".to_owned()).await.unwrap();
     assert_eq!(taken["reloaded"], true, "{taken}");
     tests::wait_for_async("the new rule alarms", Duration::from_secs(20), || async {
@@ -102,10 +124,17 @@ async fn rules_and_points_change_while_running_as_a_whole_or_not_at_all() {
     .await;
     std::fs::write(&rules, RULES.replace("name = \"ch4\"", "name = \"other\"")).unwrap();
     firedamp.process().unwrap().signal("HUP");
-    tests::wait_for_async("an alarm of a rule that is gone is withdrawn", Duration::from_secs(20), || async {
-        let alarms = firedamp.get("/api/v1/alarms?all=true").await.ok()?;
-        of_rule(&alarms, "ch4").iter().any(|a| a["withdrawn"] == true && a["state"] == "closed").then_some(())
-    })
+    tests::wait_for_async(
+        "an alarm of a rule that is gone is withdrawn",
+        Duration::from_secs(20),
+        || async {
+            let alarms = firedamp.get("/api/v1/alarms?all=true").await.ok()?;
+            of_rule(&alarms, "ch4")
+                .iter()
+                .any(|a| a["withdrawn"] == true && a["state"] == "closed")
+                .then_some(())
+        },
+    )
     .await;
     firedamp.stop();
 }

@@ -81,7 +81,8 @@ pub fn config(log: &str, source: &str, webhook: &Webhook) -> String {
 }
 
 pub fn prepare(config: &str) -> Firedamp {
-    let files = [("firedamp.toml", config), ("sites.csv", SITES), ("points.csv", POINTS), ("rules.toml", RULES)];
+    let files =
+        [("firedamp.toml", config), ("sites.csv", SITES), ("points.csv", POINTS), ("rules.toml", RULES)];
     let mut firedamp = Firedamp::prepare(BINARY, &files);
     firedamp.set("COUNTY_SECRET", "s");
     firedamp
@@ -93,7 +94,8 @@ pub async fn settled(firedamp: &Firedamp, readings: i64) {
         let balance = firedamp.get("/api/v1/balance").await.ok()?;
         let alarms = firedamp.get("/api/v1/alarms?all=true&limit=100000").await.ok()?;
         let opened = of_rule(&alarms, "ch4").len();
-        (balance["stored"].as_i64()? >= readings && balance["pending"].as_i64()? == 0 && opened >= 140).then_some(())
+        (balance["stored"].as_i64()? >= readings && balance["pending"].as_i64()? == 0 && opened >= 140)
+            .then_some(())
     })
     .await;
 }
@@ -106,7 +108,10 @@ pub fn of_rule<'a>(alarms: &'a Value, rule: &str) -> Vec<&'a Value> {
 /// reached cut; none of MM31.
 pub async fn assert_longwall(firedamp: &Firedamp) -> Vec<String> {
     let count = firedamp.number("SELECT count(*) FROM readings").await.unwrap();
-    let distinct = firedamp.number("SELECT count(*) FROM (SELECT DISTINCT site, point, time FROM readings)").await.unwrap();
+    let distinct = firedamp
+        .number("SELECT count(*) FROM (SELECT DISTINCT site, point, time FROM readings)")
+        .await
+        .unwrap();
     assert_eq!((count, distinct), (ROWS * COLUMNS.len() as i64, count), "every reading is in the table once");
     let balance = firedamp.get("/api/v1/balance").await.unwrap();
     let n = |key: &str| balance[key].as_i64().unwrap();
@@ -118,7 +123,8 @@ pub async fn assert_longwall(firedamp: &Firedamp) -> Vec<String> {
     let closed = ch4.iter().filter(|a| a["state"] == "closed").count();
     let cut = ch4.iter().filter(|a| a["level"] == "cut").count();
     assert_eq!((ch4.len(), closed, cut), (140, 139, 10));
-    let ids = ch4.iter().map(|a| a["id"].as_str().unwrap().to_owned()).collect::<std::collections::BTreeSet<_>>();
+    let ids =
+        ch4.iter().map(|a| a["id"].as_str().unwrap().to_owned()).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(ids.len(), 140);
     ids.into_iter().collect()
 }

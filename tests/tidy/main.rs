@@ -12,7 +12,15 @@ fn root() -> PathBuf {
 fn metadata() -> Value {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", "x86_64-unknown-linux-gnu"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--offline",
+            "--filter-platform",
+            "x86_64-unknown-linux-gnu",
+        ])
         .current_dir(root())
         .output()
         .expect("cargo runs");
@@ -48,7 +56,10 @@ fn crates_know_only_whom_they_may() {
         ("tests", vec![]),
     ] {
         let knows: Vec<&String> = dependencies[name].iter().filter(|d| ours.contains(d)).collect();
-        assert!(knows.iter().all(|k| may.contains(&k.as_str())), "{name} may know {may:?}, it knows {knows:?}");
+        assert!(
+            knows.iter().all(|k| may.contains(&k.as_str())),
+            "{name} may know {may:?}, it knows {knows:?}"
+        );
     }
     let io = ["tokio", "futures", "async-trait", "reqwest", "tracing", "rand", "chrono"];
     let impure: Vec<_> = dependencies["rules"].iter().filter(|d| io.contains(&d.as_str())).collect();
@@ -105,17 +116,25 @@ fn licences_can_be_combined() {
         let alternatives = licence.replace('/', " OR ");
         // `A AND (B OR C)`: each part of an AND needs one of its alternatives.
         let fits = alternatives.split(" AND ").all(|all| {
-            all.split(" OR ").any(|one| LICENCES.contains(&one.trim_matches(|c: char| c == '(' || c == ')' || c == ' ')))
+            all.split(" OR ")
+                .any(|one| LICENCES.contains(&one.trim_matches(|c: char| c == '(' || c == ')' || c == ' ')))
         });
         assert!(fits, "{name}: {licence}");
     }
 }
 
 fn tracked() -> Vec<PathBuf> {
-    let output = Command::new("git").args(["ls-files", "-z", "-c", "-o", "--exclude-standard"]).current_dir(root()).output();
+    let output = Command::new("git")
+        .args(["ls-files", "-z", "-c", "-o", "--exclude-standard"])
+        .current_dir(root())
+        .output();
     let output = output.expect("git runs");
     let text = String::from_utf8(output.stdout).expect("paths are UTF-8");
-    text.split('\0').filter(|p| !p.is_empty()).map(PathBuf::from).filter(|p| root().join(p).is_file()).collect()
+    text.split('\0')
+        .filter(|p| !p.is_empty())
+        .map(PathBuf::from)
+        .filter(|p| root().join(p).is_file())
+        .collect()
 }
 
 fn read(path: &Path) -> String {
@@ -142,8 +161,11 @@ fn source_files_stay_readable() {
 fn named_paths(text: &str) -> Vec<String> {
     let mut out = Vec::new();
     for (i, part) in text.split('`').enumerate() {
-        let is_path = part.contains('/') && !part.contains([' ', '<', '{', '*', '\n', ':', '=', '"', '|', '$', '(', '%', '~', '#', ';', '>'])
-            && !part.starts_with('/') && !part.ends_with("/...");
+        let is_path = part.contains('/')
+            && !part
+                .contains([' ', '<', '{', '*', '\n', ':', '=', '"', '|', '$', '(', '%', '~', '#', ';', '>'])
+            && !part.starts_with('/')
+            && !part.ends_with("/...");
         if i % 2 == 1 && is_path {
             out.push(part.to_owned());
         }

@@ -36,7 +36,12 @@ pub struct EmailOptions {
 pub const KEYS: &[KeyDoc] = &[
     key("host", "text", "-", "name or address of the mail server"),
     key("port", "number", "587", "its port"),
-    key("tls", "`none`, `starttls` or `tls`", "\"starttls\"", "how the connection is protected; `none` only for a server on loopback"),
+    key(
+        "tls",
+        "`none`, `starttls` or `tls`",
+        "\"starttls\"",
+        "how the connection is protected; `none` only for a server on loopback",
+    ),
     key("from", "text", "-", "sender"),
     key("to", "list of texts", "-", "receivers"),
     key("user", "text", "", "name for signing on"),
@@ -63,7 +68,8 @@ pub fn read(s: &Section<'_>) -> Option<EmailOptions> {
     let to: Vec<Mailbox> = s.strs("to").unwrap_or_default().iter().filter_map(mailbox).collect();
     let user = s.str("user").map(|u| u.value.to_owned());
     let password = s.has("password").then(|| read_secret(s, "password")).flatten();
-    let timeout = s.duration("timeout").map_or(Duration::from_secs(30), |d| Duration::from_micros(d.value as u64));
+    let timeout =
+        s.duration("timeout").map_or(Duration::from_secs(30), |d| Duration::from_micros(d.value as u64));
     let host = host?.value.to_owned();
     if tls == "none" && !["127.0.0.1", "localhost", "::1"].contains(&host.as_str()) {
         s.error("`tls = \"none\"` is for a mail server on loopback", "use `starttls` or `tls`");
@@ -148,8 +154,20 @@ fn words(body: &Value) -> (String, String) {
     for a in alarms {
         let _ = writeln!(out, "{event}  {}", term(&text(a, "severity")));
         let _ = writeln!(out, "单位 site: {}\n测点 point: {}", text(a, "site"), text(a, "point"));
-        let _ = writeln!(out, "规则 rule: {} / {}\n原因 reason: {}", text(a, "rule"), text(a, "level"), text(a, "reason"));
-        let _ = writeln!(out, "峰值 peak: {}\n开始 opened: {}\n结束 closed: {}", a["peak"], text(a, "opened"), text(a, "closed"));
+        let _ = writeln!(
+            out,
+            "规则 rule: {} / {}\n原因 reason: {}",
+            text(a, "rule"),
+            text(a, "level"),
+            text(a, "reason")
+        );
+        let _ = writeln!(
+            out,
+            "峰值 peak: {}\n开始 opened: {}\n结束 closed: {}",
+            a["peak"],
+            text(a, "opened"),
+            text(a, "closed")
+        );
         let _ = writeln!(out, "编号 id: {}\n", text(a, "id"));
     }
     (subject, out)

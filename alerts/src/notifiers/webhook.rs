@@ -24,7 +24,12 @@ pub struct WebhookOptions {
 /// Keys of a webhook.
 pub const KEYS: &[KeyDoc] = &[
     key("url", "text", "-", "where the JSON is POSTed"),
-    key("secret", "{ env } or { file }", "", "key of the signature in X-Firedamp-Signature; unsigned when absent"),
+    key(
+        "secret",
+        "{ env } or { file }",
+        "",
+        "key of the signature in X-Firedamp-Signature; unsigned when absent",
+    ),
     key("timeout", "duration", "\"10s\"", "longest time of one try"),
 ];
 
@@ -32,7 +37,8 @@ pub const KEYS: &[KeyDoc] = &[
 pub fn read(s: &Section<'_>) -> Option<WebhookOptions> {
     let url = s.need_str("url", "\"http://127.0.0.1:9000/alarms\"");
     let secret = s.has("secret").then(|| read_secret(s, "secret"));
-    let timeout = s.duration("timeout").map_or(Duration::from_secs(10), |d| Duration::from_micros(d.value as u64));
+    let timeout =
+        s.duration("timeout").map_or(Duration::from_secs(10), |d| Duration::from_micros(d.value as u64));
     let url = url?;
     if reqwest::Url::parse(url.value).is_ok_and(|u| matches!(u.scheme(), "http" | "https")) {
         let secret = match secret {
@@ -70,7 +76,8 @@ impl Webhook {
 
 /// The value of the signature header.
 pub fn signature(secret: &Secret, body: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes a key of any length");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes a key of any length");
     mac.update(body);
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }

@@ -13,7 +13,11 @@ pub fn receivers() -> Vec<Receiver> {
 }
 
 fn receiver(name: &str) -> Receiver {
-    let options = WebhookOptions { url: "http://127.0.0.1:1/".to_owned(), secret: None, timeout: Duration::from_secs(1) };
+    let options = WebhookOptions {
+        url: "http://127.0.0.1:1/".to_owned(),
+        secret: None,
+        timeout: Duration::from_secs(1),
+    };
     Receiver {
         name: name.to_owned(),
         drill: name == "drill",
@@ -118,7 +122,10 @@ async fn an_action_says_what_it_did(store: &impl AlarmStore) {
     assert_eq!(words(store.acknowledge(&ids[..1], "wang", "", Some(seen), 9).await.unwrap()), ["acked"]);
     assert_eq!(words(store.acknowledge(&ids[..1], "li", "", None, 9).await.unwrap()), ["already"]);
     let alarm = store.get(&id).await.unwrap().unwrap();
-    assert_eq!((alarm.acked, alarm.acked_by.as_deref(), alarm.state), (true, Some("wang"), AlarmState::Active));
+    assert_eq!(
+        (alarm.acked, alarm.acked_by.as_deref(), alarm.state),
+        (true, Some("wang"), AlarmState::Active)
+    );
     assert_eq!(words(store.clear(&ids, "wang", "", 9).await.unwrap()), ["active", "gone"]);
 }
 
@@ -132,7 +139,13 @@ async fn what_is_held_is_told_as_it_stands(store: &impl AlarmStore) {
     assert!(store.outbox_due("county", LATER, 100).await.unwrap().is_empty());
     assert_eq!(store.list(&AlarmFilter::default()).await.unwrap().len(), 1, "recorded at once");
     store.apply(batch(5, Vec::new())).await.unwrap();
-    let told: Vec<serde_json::Value> = store.outbox_due("county", LATER, 100).await.unwrap().iter().map(|r| serde_json::from_slice(&r.body).unwrap()).collect();
+    let told: Vec<serde_json::Value> = store
+        .outbox_due("county", LATER, 100)
+        .await
+        .unwrap()
+        .iter()
+        .map(|r| serde_json::from_slice(&r.body).unwrap())
+        .collect();
     let mut events: Vec<&str> = told.iter().map(|m| m["event"].as_str().unwrap()).collect();
     events.sort_unstable();
     assert_eq!(events, ["digest", "raised"]);
@@ -172,7 +185,10 @@ async fn a_dead_letter_is_an_alarm_for_others(store: &impl AlarmStore) {
     let again = store.outbox_due("county", LATER, 9).await.unwrap().remove(0);
     assert_eq!((again.attempts, &again.body), (1, &message.body), "one content a key");
     store.failed(&message.key, "gone", None, 3_000_000).await.unwrap();
-    assert!(store.outbox_due("county", LATER, 9).await.unwrap().is_empty(), "its own channel is not used to tell it");
+    assert!(
+        store.outbox_due("county", LATER, 9).await.unwrap().is_empty(),
+        "its own channel is not used to tell it"
+    );
     let office = store.outbox_due("office", LATER, 9).await.unwrap();
     assert!(String::from_utf8_lossy(&office.last().unwrap().body).contains("firedamp/dead-letter"));
     store.delivered(&office[0].key, 4_000_000).await.unwrap();

@@ -71,7 +71,10 @@ impl MemoryStore {
     }
 
     /// Runs a transaction: on a copy, which replaces the state when it succeeds.
-    async fn transact<R>(&self, work: impl AsyncFnOnce(&mut Work<'_, State>) -> Result<R, StoreError>) -> Result<R, StoreError> {
+    async fn transact<R>(
+        &self,
+        work: impl AsyncFnOnce(&mut Work<'_, State>) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
         let mut copy = self.lock().clone();
         let result = work(&mut Work { tables: &mut copy, receivers: &self.receivers }).await?;
         *self.lock() = copy;
@@ -102,7 +105,12 @@ impl Tables for State {
     }
 
     async fn active(&mut self, rule: &str, point_id: i64, class: Class) -> Result<Option<Row>, StoreError> {
-        let is = |r: &&Row| r.alarm.state == model::AlarmState::Active && r.alarm.rule == rule && r.point_id == point_id && r.class == class;
+        let is = |r: &&Row| {
+            r.alarm.state == model::AlarmState::Active
+                && r.alarm.rule == rule
+                && r.point_id == point_id
+                && r.class == class
+        };
         Ok(self.rows.values().find(is).cloned())
     }
 
@@ -119,14 +127,23 @@ impl Tables for State {
         Ok(())
     }
 
-    async fn event(&mut self, row: &Row, event: EventKind, at: Micros, by: &str, _: &str) -> Result<i64, StoreError> {
+    async fn event(
+        &mut self,
+        row: &Row,
+        event: EventKind,
+        at: Micros,
+        by: &str,
+        _: &str,
+    ) -> Result<i64, StoreError> {
         let seq = self.events.len() as i64 + 1;
         self.events.push((AlarmEvent { seq, event, alarm: row.alarm.clone(), at }, by.to_owned()));
         Ok(seq)
     }
 
     async fn rose_after(&mut self, id: &str, seq: i64) -> Result<bool, StoreError> {
-        let rose = |e: &AlarmEvent| e.seq > seq && e.alarm.id == id && matches!(e.event, EventKind::Raised | EventKind::Changed);
+        let rose = |e: &AlarmEvent| {
+            e.seq > seq && e.alarm.id == id && matches!(e.event, EventKind::Raised | EventKind::Changed)
+        };
         Ok(self.events.iter().any(|(e, _)| rose(e)))
     }
 
@@ -173,7 +190,13 @@ impl AlarmStore for MemoryStore {
         .await
     }
 
-    async fn clear(&self, ids: &[String], by: &str, note: &str, now: Micros) -> Result<Vec<AckOutcome>, StoreError> {
+    async fn clear(
+        &self,
+        ids: &[String],
+        by: &str,
+        note: &str,
+        now: Micros,
+    ) -> Result<Vec<AckOutcome>, StoreError> {
         self.transact(async |work| {
             let mut out = Vec::new();
             for id in ids {
@@ -210,9 +233,17 @@ impl AlarmStore for MemoryStore {
         self.transact(async |work| work.own(&alarm, now).await).await.map(|_| ())
     }
 
-    async fn outbox_due(&self, receiver: &str, now: Micros, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+    async fn outbox_due(
+        &self,
+        receiver: &str,
+        now: Micros,
+        limit: usize,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
         let state = self.lock();
-        let due = state.outbox.iter().filter(|s| s.state == 0 && s.row.receiver == receiver && s.row.next_at <= now);
+        let due = state
+            .outbox
+            .iter()
+            .filter(|s| s.state == 0 && s.row.receiver == receiver && s.row.next_at <= now);
         Ok(due.take(limit).map(|s| s.row.clone()).collect())
     }
 
@@ -221,7 +252,13 @@ impl AlarmStore for MemoryStore {
         Ok(())
     }
 
-    async fn failed(&self, key: &str, error: &str, next_at: Option<Micros>, now: Micros) -> Result<(), StoreError> {
+    async fn failed(
+        &self,
+        key: &str,
+        error: &str,
+        next_at: Option<Micros>,
+        now: Micros,
+    ) -> Result<(), StoreError> {
         let dead = {
             let mut state = self.lock();
             let Some(sent) = state.outbox.iter_mut().find(|s| s.row.key == key) else { return Ok(()) };
@@ -240,7 +277,8 @@ impl AlarmStore for MemoryStore {
 
     async fn counts(&self) -> Result<Counts, StoreError> {
         let state = self.lock();
-        let live: Vec<&Row> = state.rows.values().filter(|r| r.class == Class::Live && r.alarm.site != own::SITE).collect();
+        let live: Vec<&Row> =
+            state.rows.values().filter(|r| r.class == Class::Live && r.alarm.site != own::SITE).collect();
         let count = |wanted: u8| state.outbox.iter().filter(|s| s.state == wanted).count() as u64;
         Ok(Counts {
             raised: live.len() as u64,

@@ -6,7 +6,9 @@ use crate::life::{Class, Row};
 use crate::receiver::Receiver;
 use crate::*;
 use prometheus::Registry;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection, SqlitePool};
 use std::str::FromStr;
 use std::time::Duration;
@@ -50,9 +52,13 @@ impl SqliteStore {
         let mut writer = SqliteConnection::connect_with(&options).await.map_err(failed)?;
         let migrations = sqlx::migrate!("./migrations");
         migrations.run(&mut writer).await.map_err(|e| StoreError::Format(e.to_string()))?;
-        let readers = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await;
+        let readers =
+            SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await;
         let buckets = prometheus::exponential_buckets(0.000_1, 2.0, 16).map_err(failed)?;
-        let opts = prometheus::HistogramOpts::new("firedamp_alerts_commit_seconds", "seconds of a transaction on alarms");
+        let opts = prometheus::HistogramOpts::new(
+            "firedamp_alerts_commit_seconds",
+            "seconds of a transaction on alarms",
+        );
         let commit_seconds = prometheus::Histogram::with_opts(opts.buckets(buckets)).map_err(failed)?;
         registry.register(Box::new(commit_seconds.clone())).map_err(failed)?;
         let (readers, changed) = (readers.map_err(failed)?, watch::Sender::new(0));
@@ -118,8 +124,11 @@ fn read_row(r: &SqliteRow) -> Result<Row, StoreError> {
 impl Tables for Transaction<'_> {
     async fn position(&mut self, partition: u32) -> Result<u64, StoreError> {
         let sql = "SELECT next FROM positions WHERE partition_no = ?";
-        let next: Option<i64> =
-            sqlx::query_scalar(sql).bind(i64::from(partition)).fetch_optional(&mut *self.inner).await.map_err(failed)?;
+        let next: Option<i64> = sqlx::query_scalar(sql)
+            .bind(i64::from(partition))
+            .fetch_optional(&mut *self.inner)
+            .await
+            .map_err(failed)?;
         Ok(next.unwrap_or(0) as u64)
     }
 
@@ -140,7 +149,8 @@ impl Tables for Transaction<'_> {
     }
 
     async fn active(&mut self, rule: &str, point_id: i64, class: Class) -> Result<Option<Row>, StoreError> {
-        let sql = format!("SELECT {ROW} FROM alarms WHERE rule = ? AND point_id = ? AND class = ? AND active = 1");
+        let sql =
+            format!("SELECT {ROW} FROM alarms WHERE rule = ? AND point_id = ? AND class = ? AND active = 1");
         let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(rule).bind(point_id).bind(class as i64);
         query.fetch_optional(&mut *self.inner).await.map_err(failed)?.as_ref().map(read_row).transpose()
     }
@@ -152,7 +162,8 @@ impl Tables for Transaction<'_> {
     }
 
     async fn held(&mut self, partition: u32) -> Result<Vec<Row>, StoreError> {
-        let sql = format!("SELECT {ROW} FROM alarms WHERE held = 1 AND partition_no = ? ORDER BY changed, id");
+        let sql =
+            format!("SELECT {ROW} FROM alarms WHERE held = 1 AND partition_no = ? ORDER BY changed, id");
         let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(i64::from(partition));
         query.fetch_all(&mut *self.inner).await.map_err(failed)?.iter().map(read_row).collect()
     }
@@ -183,10 +194,18 @@ impl Tables for Transaction<'_> {
         query.execute(&mut *self.inner).await.map_err(failed).map(|_| ())
     }
 
-    async fn event(&mut self, row: &Row, kind: EventKind, at: Micros, by: &str, note: &str) -> Result<i64, StoreError> {
+    async fn event(
+        &mut self,
+        row: &Row,
+        kind: EventKind,
+        at: Micros,
+        by: &str,
+        note: &str,
+    ) -> Result<i64, StoreError> {
         let sql = "INSERT INTO events (alarm_id, event, at, by, note, alarm) VALUES (?, ?, ?, ?, ?, ?)";
         let alarm = text(&row.alarm);
-        let query = sqlx::query(sql).bind(&row.alarm.id).bind(kind.as_str()).bind(at).bind(by).bind(note).bind(alarm);
+        let query =
+            sqlx::query(sql).bind(&row.alarm.id).bind(kind.as_str()).bind(at).bind(by).bind(note).bind(alarm);
         Ok(query.execute(&mut *self.inner).await.map_err(failed)?.last_insert_rowid())
     }
 
@@ -212,8 +231,11 @@ impl Tables for Transaction<'_> {
 impl AlarmStore for SqliteStore {
     async fn position(&self, partition: u32) -> Result<u64, StoreError> {
         let sql = "SELECT next FROM positions WHERE partition_no = ?";
-        let next: Option<i64> =
-            sqlx::query_scalar(sql).bind(i64::from(partition)).fetch_optional(&self.readers).await.map_err(failed)?;
+        let next: Option<i64> = sqlx::query_scalar(sql)
+            .bind(i64::from(partition))
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed)?;
         Ok(next.unwrap_or(0) as u64)
     }
 
@@ -239,7 +261,13 @@ impl AlarmStore for SqliteStore {
         .await
     }
 
-    async fn clear(&self, ids: &[String], by: &str, note: &str, now: Micros) -> Result<Vec<AckOutcome>, StoreError> {
+    async fn clear(
+        &self,
+        ids: &[String],
+        by: &str,
+        note: &str,
+        now: Micros,
+    ) -> Result<Vec<AckOutcome>, StoreError> {
         self.transact(async |work| {
             let mut out = Vec::new();
             for id in ids {
@@ -258,7 +286,8 @@ impl AlarmStore for SqliteStore {
         if filter.site.is_some() {
             wanted.push("site = ?");
         }
-        let wanted = if wanted.is_empty() { String::new() } else { format!("WHERE {}", wanted.join(" AND ")) };
+        let wanted =
+            if wanted.is_empty() { String::new() } else { format!("WHERE {}", wanted.join(" AND ")) };
         let sql = format!("SELECT alarm FROM alarms {wanted} ORDER BY active DESC, opened DESC LIMIT ?");
         let mut query = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(sql));
         if let Some(site) = &filter.site {
@@ -271,7 +300,8 @@ impl AlarmStore for SqliteStore {
 
     async fn get(&self, id: &str) -> Result<Option<Alarm>, StoreError> {
         let sql = "SELECT alarm FROM alarms WHERE id = ?";
-        let row: Option<String> = sqlx::query_scalar(sql).bind(id).fetch_optional(&self.readers).await.map_err(failed)?;
+        let row: Option<String> =
+            sqlx::query_scalar(sql).bind(id).fetch_optional(&self.readers).await.map_err(failed)?;
         row.map(|r| json(&r)).transpose()
     }
 
@@ -295,7 +325,12 @@ impl AlarmStore for SqliteStore {
         self.transact(async |work| work.own(&alarm, now).await).await.map(|_| ())
     }
 
-    async fn outbox_due(&self, receiver: &str, now: Micros, limit: usize) -> Result<Vec<OutboxRow>, StoreError> {
+    async fn outbox_due(
+        &self,
+        receiver: &str,
+        now: Micros,
+        limit: usize,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
         let sql = "SELECT key, receiver, body, attempts, created, next_at FROM outbox \
                    WHERE receiver = ? AND state = 0 AND next_at <= ? ORDER BY created, key LIMIT ?";
         let query = sqlx::query(sql).bind(receiver).bind(now).bind(limit as i64);
@@ -312,12 +347,19 @@ impl AlarmStore for SqliteStore {
     }
 
     async fn delivered(&self, key: &str, now: Micros) -> Result<(), StoreError> {
-        let sql = "UPDATE outbox SET state = 1, attempts = attempts + 1, settled = ?, error = '' WHERE key = ?";
+        let sql =
+            "UPDATE outbox SET state = 1, attempts = attempts + 1, settled = ?, error = '' WHERE key = ?";
         let mut writer = self.writer.lock().await;
         sqlx::query(sql).bind(now).bind(key).execute(&mut *writer).await.map_err(failed).map(|_| ())
     }
 
-    async fn failed(&self, key: &str, error: &str, next_at: Option<Micros>, now: Micros) -> Result<(), StoreError> {
+    async fn failed(
+        &self,
+        key: &str,
+        error: &str,
+        next_at: Option<Micros>,
+        now: Micros,
+    ) -> Result<(), StoreError> {
         self.transact(async |work| {
             let sql = "UPDATE outbox SET attempts = attempts + 1, error = ?, state = ?, next_at = coalesce(?, next_at), \
                        settled = ? WHERE key = ? AND state = 0 RETURNING receiver";
@@ -338,7 +380,9 @@ impl AlarmStore for SqliteStore {
         debug_assert!(live.contains(own::SITE));
         Ok(Counts {
             raised: self.count("SELECT count(*) FROM alarms WHERE class = 0 AND site <> 'firedamp'").await?,
-            cleared: self.count("SELECT count(*) FROM alarms WHERE class = 0 AND site <> 'firedamp' AND active = 0").await?,
+            cleared: self
+                .count("SELECT count(*) FROM alarms WHERE class = 0 AND site <> 'firedamp' AND active = 0")
+                .await?,
             sent: self.count("SELECT count(*) FROM outbox").await?,
             delivered: self.count("SELECT count(*) FROM outbox WHERE state = 1").await?,
             pending: self.count("SELECT count(*) FROM outbox WHERE state = 0").await?,

@@ -6,7 +6,9 @@ use prometheus::Registry;
 
 async fn sqlite(dir: &tempfile::TempDir) -> SqliteStore {
     let file = dir.path().join(format!("{}.db", rand::random::<u64>()));
-    SqliteStore::open(&format!("sqlite:{}", file.display()), conformance::receivers(), &Registry::new()).await.unwrap()
+    SqliteStore::open(&format!("sqlite:{}", file.display()), conformance::receivers(), &Registry::new())
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -24,9 +26,11 @@ async fn sqlite_keeps_all_promises() {
 async fn a_file_is_opened_again_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", dir.path().join("alarms.db").display());
-    let open = || async { SqliteStore::open(&url, conformance::receivers(), &Registry::new()).await.unwrap() };
+    let open =
+        || async { SqliteStore::open(&url, conformance::receivers(), &Registry::new()).await.unwrap() };
     let on = conformance::transition(1, "alarm", To::On, 1.1);
-    let batch = |next, transitions| alerts::TransitionBatch { partition: 0, next, transitions, now: 1, hold: false };
+    let batch =
+        |next, transitions| alerts::TransitionBatch { partition: 0, next, transitions, now: 1, hold: false };
     open().await.apply(batch(1, vec![on.clone()])).await.unwrap();
     let store = open().await;
     assert_eq!(store.position(0).await.unwrap(), 1);

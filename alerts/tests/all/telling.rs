@@ -63,20 +63,31 @@ async fn a_receiver_that_hangs_or_fails_delays_nobody_and_each_key_has_one_conte
     ];
     let store = Arc::new(MemoryStore::new(receivers.clone()));
     let stop = CancellationToken::new();
-    let dispatcher = Dispatcher::new(store.clone(), receivers, Arc::new(SystemClock), &Registry::new()).unwrap();
+    let dispatcher =
+        Dispatcher::new(store.clone(), receivers, Arc::new(SystemClock), &Registry::new()).unwrap();
     let running = tokio::spawn(dispatcher.run(stop.clone()));
-    let transitions = vec![conformance::transition(1, "alarm", To::On, 1.1), conformance::transition(2, "cut", To::On, 1.6)];
-    store.apply(TransitionBatch { partition: 0, next: 1, transitions, now: SystemClock.now(), hold: false }).await.unwrap();
+    let transitions = vec![
+        conformance::transition(1, "alarm", To::On, 1.1),
+        conformance::transition(2, "cut", To::On, 1.6),
+    ];
+    store
+        .apply(TransitionBatch { partition: 0, next: 1, transitions, now: SystemClock.now(), hold: false })
+        .await
+        .unwrap();
     let arrived = async {
         loop {
-            let all = |b: &Bureau, tries| b.bodies.lock().unwrap().values().filter(|v| v.len() >= tries).count() == 2;
+            let all = |b: &Bureau, tries| {
+                b.bodies.lock().unwrap().values().filter(|v| v.len() >= tries).count() == 2
+            };
             if all(&good, 1) && all(&flaky, 2) && store.counts().await.unwrap().delivered == 4 {
                 return;
             }
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), arrived).await.expect("both messages reach both receivers that answer");
+    tokio::time::timeout(Duration::from_secs(30), arrived)
+        .await
+        .expect("both messages reach both receivers that answer");
     for bodies in flaky.bodies.lock().unwrap().values() {
         assert!(bodies.windows(2).all(|w| w[0] == w[1]));
     }

@@ -5,7 +5,8 @@ use super::{Limits, Place, Point, Site};
 use crate::problem::{Problem, Problems, nearest};
 use crate::time::parse_duration;
 
-const SITE_COLUMNS: [&str; 9] = ["site", "name", "kind", "region", "lon", "lat", "state", "gas_class", "address"];
+const SITE_COLUMNS: [&str; 9] =
+    ["site", "name", "kind", "region", "lon", "lat", "state", "gas_class", "address"];
 const POINT_COLUMNS: [&str; 24] = [
     "site",
     "point",
@@ -44,7 +45,11 @@ pub fn sites_from_csv(file: &str, text: &str, problems: &mut Problems) -> Vec<(S
             region: row.region(),
             lon: row.number("lon"),
             lat: row.number("lat"),
-            state: if row.text("state").is_empty() { "operating".to_owned() } else { row.word("state", &SITE_STATES) },
+            state: if row.text("state").is_empty() {
+                "operating".to_owned()
+            } else {
+                row.word("state", &SITE_STATES)
+            },
             gas_class: row.text("gas_class"),
             address: row.text("address"),
         };
@@ -104,7 +109,8 @@ fn rows<T>(
     mut read: impl FnMut(&mut Row<'_>) -> T,
 ) -> Vec<(T, Place)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let mut reader =
+        csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
     let header = match reader.headers() {
         Ok(header) => header.clone(),
         Err(e) => {
@@ -200,7 +206,9 @@ impl Row<'_> {
     fn word(&mut self, name: &str, words: &[&str]) -> String {
         let text = self.text(name);
         if !words.contains(&text.as_str()) {
-            let help = nearest(&text, words.iter().copied()).map(|w| format!("did you mean `{w}`?")).unwrap_or_default();
+            let help = nearest(&text, words.iter().copied())
+                .map(|w| format!("did you mean `{w}`?"))
+                .unwrap_or_default();
             self.error(name, format!("{name} is `{text}`, expected one of {}", words.join(", ")), &help);
         }
         text
@@ -222,7 +230,11 @@ impl Row<'_> {
         match text.parse::<f64>() {
             Ok(n) if n.is_finite() => Some(n),
             _ => {
-                self.error(name, format!("{name} `{text}` is not a number"), "leave it empty where there is none");
+                self.error(
+                    name,
+                    format!("{name} `{text}` is not a number"),
+                    "leave it empty where there is none",
+                );
                 None
             }
         }
@@ -252,7 +264,11 @@ impl Row<'_> {
         for pair in text.split(';').map(str::trim).filter(|p| !p.is_empty()) {
             match pair.split_once('=') {
                 Some((k, v)) => out.push((k.trim().to_owned(), v.trim().to_owned())),
-                None => self.error("labels", format!("label `{pair}` is not key=value"), "write `face=1301;team=a`"),
+                None => self.error(
+                    "labels",
+                    format!("label `{pair}` is not key=value"),
+                    "write `face=1301;team=a`",
+                ),
             }
         }
         out

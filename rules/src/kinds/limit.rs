@@ -62,7 +62,12 @@ pub fn read(s: &Section<'_>) -> Option<(Vec<LevelDef>, Arc<dyn Spec>)> {
         }
     }
     if let Some(first) = levels.first() {
-        levels.push(LevelDef { name: REPORTED.to_owned(), severity: first.severity, on_delay: 0, off_delay: 0 });
+        levels.push(LevelDef {
+            name: REPORTED.to_owned(),
+            severity: first.severity,
+            on_delay: 0,
+            off_delay: 0,
+        });
     }
     (whole && !rungs.is_empty()).then(|| (levels, Arc::new(LimitSpec { rungs }) as Arc<dyn Spec>))
 }
@@ -72,14 +77,22 @@ fn read_rung(s: &Section<'_>) -> Option<Option<Rung>> {
     let off = s.str("off");
     if on.value == "catalog" {
         if let Some(off) = off {
-            s.file().error_at(off.at, "`off` has no meaning with `on = \"catalog\"`", "the catalog's release counts");
+            s.file().error_at(
+                off.at,
+                "`off` has no meaning with `on = \"catalog\"`",
+                "the catalog's release counts",
+            );
         }
         return Some(None);
     }
     let read = |text: &str, at| match parse(text) {
         Ok((compare, None)) => Some(compare),
         Ok((_, Some(_))) => {
-            s.file().error_at(at, format!("`{text}` is a rate"), "use kind = \"rate\", or leave the time out");
+            s.file().error_at(
+                at,
+                format!("`{text}` is a rate"),
+                "use kind = \"rate\", or leave the time out",
+            );
             None
         }
         Err(message) => {
@@ -95,8 +108,13 @@ fn read_rung(s: &Section<'_>) -> Option<Option<Rung>> {
     let wrong = compare.is_up() == release.is_up()
         || (if compare.is_up() { release.limit > compare.limit } else { release.limit < compare.limit });
     if wrong {
-        let message = format!("`off = \"{}\"` is on the wrong side of `on = \"{}\"`", release.show(), compare.show());
-        s.file().error_at(on.at, message, "a level that rises at a limit ends below it, one that falls above it");
+        let message =
+            format!("`off = \"{}\"` is on the wrong side of `on = \"{}\"`", release.show(), compare.show());
+        s.file().error_at(
+            on.at,
+            message,
+            "a level that rises at a limit ends below it, one that falls above it",
+        );
         return None;
     }
     Some(Some(Rung { on: compare, off: release }))
@@ -114,7 +132,13 @@ fn in_catalog(limits: &Limits, level: &str) -> Option<(Option<f64>, Option<f64>,
 }
 
 impl LimitSpec {
-    fn rung(&self, i: usize, convert: (f64, f64), point: &Point, b: &mut Binding<'_>) -> (Option<Rung>, &'static str) {
+    fn rung(
+        &self,
+        i: usize,
+        convert: (f64, f64),
+        point: &Point,
+        b: &mut Binding<'_>,
+    ) -> (Option<Rung>, &'static str) {
         let name = &b.levels[i].name;
         let own = self.rungs[i].map(|r| Rung { on: r.on.converted(convert), off: r.off.converted(convert) });
         let Some((Some(on), off, up)) = in_catalog(&point.limits, name) else { return (own, "rule") };
@@ -159,7 +183,8 @@ impl LimitSpec {
 
 impl Spec for LimitSpec {
     fn bind(&self, b: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound> {
-        let mut bound = LimitBound { slots: Vec::new(), rungs: Vec::new(), names: Vec::new(), width: self.rungs.len() };
+        let mut bound =
+            LimitBound { slots: Vec::new(), rungs: Vec::new(), names: Vec::new(), width: self.rungs.len() };
         bound.names = b.levels.iter().map(|l| l.name.clone()).collect();
         for &ix in points {
             let convert = b.conversion(ix);
@@ -253,7 +278,9 @@ impl Machine for LimitMachine {
         }
         let unit = &bound.slots[slot].unit;
         match &bound.rungs[slot * bound.width + level] {
-            (Some(rung), _) => format!("{value} {} {unit}", if on { rung.on.show() } else { rung.off.show() }),
+            (Some(rung), _) => {
+                format!("{value} {} {unit}", if on { rung.on.show() } else { rung.off.show() })
+            }
             (None, _) => String::new(),
         }
     }

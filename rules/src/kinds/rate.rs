@@ -75,7 +75,17 @@ pub fn read(s: &Section<'_>) -> Option<(Vec<LevelDef>, Arc<dyn Spec>)> {
         levels.push(limits?);
     }
     let width = (window + buckets - 1) / buckets;
-    let spec = RateSpec { window, width, buckets: buckets as usize, min_readings, min_covered, blank, gap, method, levels };
+    let spec = RateSpec {
+        window,
+        width,
+        buckets: buckets as usize,
+        min_readings,
+        min_covered,
+        blank,
+        gap,
+        method,
+        levels,
+    };
     (!defs.is_empty()).then(|| (defs, Arc::new(spec) as Arc<dyn Spec>))
 }
 
@@ -100,7 +110,11 @@ fn read_limits(s: &Section<'_>) -> Option<(Compare, Compare, Micros)> {
     let wrong = compare.is_up() == release.is_up()
         || (if compare.is_up() { release.limit > compare.limit } else { release.limit < compare.limit });
     if wrong {
-        s.file().error_at(on.at, "`off` is on the wrong side of `on`", "a rise that raises ends at a smaller one");
+        s.file().error_at(
+            on.at,
+            "`off` is on the wrong side of `on`",
+            "a rise that raises ends at a smaller one",
+        );
         return None;
     }
     Some((compare, release, per))
@@ -249,7 +263,11 @@ impl Machine for RateMachine {
         let (spec, s) = (&self.bound.spec, &self.bound.slots[slot]);
         let (compare, release, per) = &spec.levels[level];
         let compare = if on { compare } else { release }.converted((s.scale, 0.0));
-        let per = if *per == MINUTE { "min".to_owned() } else { model::time::show_duration(*per).trim_start_matches('1').to_owned() };
+        let per = if *per == MINUTE {
+            "min".to_owned()
+        } else {
+            model::time::show_duration(*per).trim_start_matches('1').to_owned()
+        };
         format!("{value:.6} {} {}/{per}", compare.show(), s.unit)
     }
 
@@ -262,7 +280,9 @@ impl Machine for RateMachine {
 
     fn load(&mut self, slot: usize, bytes: &[u8]) -> bool {
         let n = self.bound.spec.buckets;
-        let (Some((last, rest)), width) = (bytes.split_first_chunk::<8>(), self.bound.spec.width) else { return false };
+        let (Some((last, rest)), width) = (bytes.split_first_chunk::<8>(), self.bound.spec.width) else {
+            return false;
+        };
         let Some((blank, rest)) = rest.split_first_chunk::<8>() else { return false };
         if rest.len() % Bucket::LEN != 0 {
             return false;

@@ -33,7 +33,11 @@ pub fn read(s: &Section<'_>) -> Option<(Vec<LevelDef>, Arc<dyn Spec>)> {
     }
     for (rank, level) in sections.iter().enumerate() {
         after.push(read_after(level));
-        levels.push(read_level(level, if sections.len() == 1 { Name::Default("silent") } else { Name::Needed }, rank)?);
+        levels.push(read_level(
+            level,
+            if sections.len() == 1 { Name::Default("silent") } else { Name::Needed },
+            rank,
+        )?);
         level.finish_ref();
     }
     Some((levels, Arc::new(SilentSpec { after })))
@@ -81,7 +85,9 @@ impl Bound for SilentBound {
 
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
         let after = &self.after[slot * self.width..(slot + 1) * self.width];
-        let shown = |a: &Micros| if *a == Micros::MAX { "disarmed".to_owned() } else { format!("after {}", show_duration(*a)) };
+        let shown = |a: &Micros| {
+            if *a == Micros::MAX { "disarmed".to_owned() } else { format!("after {}", show_duration(*a)) }
+        };
         after.iter().map(|a| ("silent".to_owned(), shown(a), "catalog")).collect()
     }
 }
@@ -108,6 +114,10 @@ impl Machine for SilentMachine {
 
     fn reason(&self, slot: usize, level: usize, _: f64, on: bool) -> String {
         let after = self.0.after[slot * self.0.width + level];
-        if on { format!("no reading for more than {}", show_duration(after)) } else { "a reading came".to_owned() }
+        if on {
+            format!("no reading for more than {}", show_duration(after))
+        } else {
+            "a reading came".to_owned()
+        }
     }
 }

@@ -18,7 +18,10 @@ struct StatusSpec {
 pub fn read(s: &Section<'_>) -> Option<(Vec<LevelDef>, Arc<dyn Spec>)> {
     let (any, all) = (bits(s, "any"), bits(s, "all"));
     if any == 0 && all == 0 {
-        s.error("a rule of kind `status` needs `any` or `all`", "write for example `any = [\"sensor_fault\"]`");
+        s.error(
+            "a rule of kind `status` needs `any` or `all`",
+            "write for example `any = [\"sensor_fault\"]`",
+        );
         return None;
     }
     let level = match s.tables("level").as_slice() {
@@ -89,7 +92,11 @@ impl Machine for StatusMachine {
 
     fn reason(&self, slot: usize, _: usize, _: f64, on: bool) -> String {
         let names = status::names(self.last[slot]).join(", ");
-        if on { format!("status is {names}") } else { format!("status is {}", if names.is_empty() { "normal" } else { &names }) }
+        if on {
+            format!("status is {names}")
+        } else {
+            format!("status is {}", if names.is_empty() { "normal" } else { &names })
+        }
     }
 
     fn save(&self, slot: usize, out: &mut Vec<u8>) {

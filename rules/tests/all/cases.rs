@@ -68,7 +68,8 @@ fn over_range_raises_the_upper_ladder_and_clears_nothing() {
 
 #[test]
 fn born_in_calibration_is_real_once_it_is_over_at_a_normal_reading() {
-    let out = judge(FACE, &[at(0., 1.2, CALIBRATION), at(1., 1.2, CALIBRATION), at(2., 1.2, 0), at(3., 0.5, 0)]);
+    let out =
+        judge(FACE, &[at(0., 1.2, CALIBRATION), at(1., 1.2, CALIBRATION), at(2., 1.2, 0), at(3., 0.5, 0)]);
     assert_eq!(shown(&out), ["alarm on 0 calibrating", "alarm on 2", "alarm off 3"]);
     let ids: std::collections::BTreeSet<_> = out.iter().map(|t| t.id).collect();
     assert_eq!(ids.len(), 3, "each step has its own id");
@@ -115,7 +116,8 @@ fn clearing_needs_a_good_reading_and_the_off_delay() {
 #[test]
 fn out_of_order_may_raise_and_never_clears() {
     let t = |s: i64| START + s * SECOND;
-    let rows = |appended: i64, event: i64, value: f64| Event::Rows(t(appended), 0, vec![("T1", t(event), value, 0)]);
+    let rows =
+        |appended: i64, event: i64, value: f64| Event::Rows(t(appended), 0, vec![("T1", t(event), value, 0)]);
     check(FACE, &[rows(5, 5, 0.3), rows(6, 4, 1.2), rows(7, 3, 0.2)], &["alarm on 4"]);
     check(FACE, &[rows(5, 5, 1.2), rows(6, 5, 0.2), rows(7, 7, 0.2)], &["alarm on 5", "alarm off 7"]);
 }
@@ -123,8 +125,16 @@ fn out_of_order_may_raise_and_never_clears() {
 #[test]
 fn late_readings_make_one_late_found_episode_and_leave_the_live_state() {
     let t = |s: i64| START + s * SECOND;
-    let rows = |appended: i64, event: i64, value: f64, status| Event::Rows(t(appended), 0, vec![("T1", t(event), value, status)]);
-    let events = [rows(500, 500, 0.3, 0), rows(501, 100, 1.2, 0), rows(502, 101, 1.6, 0), rows(503, 102, 0.2, 0), rows(504, 504, 0.2, 0)];
+    let rows = |appended: i64, event: i64, value: f64, status| {
+        Event::Rows(t(appended), 0, vec![("T1", t(event), value, status)])
+    };
+    let events = [
+        rows(500, 500, 0.3, 0),
+        rows(501, 100, 1.2, 0),
+        rows(502, 101, 1.6, 0),
+        rows(503, 102, 0.2, 0),
+        rows(504, 504, 0.2, 0),
+    ];
     check(FACE, &events, &["alarm on 100 late", "cut on 101 late"]);
     check(FACE, &[rows(1, 1, 0.2, 0), rows(2, 0, 1.2, HISTORICAL)], &["alarm on 0 late"]);
     // 120 s is not late, more is.
@@ -146,8 +156,13 @@ fn a_drill_has_a_state_of_its_own() {
 
 #[test]
 fn silence_is_told_from_activation_and_ends_with_any_reading() {
-    let rules = "[[rule]]\nname = \"quiet\"\nkind = \"silent\"\nselect = { point = \"T1\" }\nafter = \"5s\"\n";
-    check(rules, &[tick(0.), tick(5.), tick(5.1), tick(6.), at(7., 0.3, SENSOR_FAULT)], &["silent on 5.1", "silent off 7"]);
+    let rules =
+        "[[rule]]\nname = \"quiet\"\nkind = \"silent\"\nselect = { point = \"T1\" }\nafter = \"5s\"\n";
+    check(
+        rules,
+        &[tick(0.), tick(5.), tick(5.1), tick(6.), at(7., 0.3, SENSOR_FAULT)],
+        &["silent on 5.1", "silent off 7"],
+    );
     check(rules, &[at(0., 0.3, 0), tick(5.), at(5.5, 0.3, 0), tick(10.)], &[]);
     let out = judge(rules, &[tick(0.), tick(6.), at(7., 0.3, 0), tick(13.)]);
     assert_eq!(count(&out, "silent", model::To::On), 2);
@@ -157,7 +172,8 @@ fn silence_is_told_from_activation_and_ends_with_any_reading() {
 #[test]
 fn status_bits_raise_and_end() {
     let rules = "[[rule]]\nname = \"fault\"\nkind = \"status\"\nselect = { point = \"T1\" }\nany = [\"sensor_fault\"]\non_delay = \"2s\"\n";
-    let events = [at(0., 0.3, SENSOR_FAULT), at(1., 0.3, SENSOR_FAULT), at(2., 0.3, SENSOR_FAULT), at(3., 0.3, 0)];
+    let events =
+        [at(0., 0.3, SENSOR_FAULT), at(1., 0.3, SENSOR_FAULT), at(2., 0.3, SENSOR_FAULT), at(3., 0.3, 0)];
     check(rules, &events, &["status on 2", "status off 3"]);
 }
 
@@ -171,7 +187,8 @@ fn a_rise_is_told_once_enough_is_known() {
     let flat: Vec<Event> = (0..60).map(|s| at(f64::from(s), 0.2, 0)).collect();
     check(rules, &flat, &[]);
     // A jump across a gap is no rise.
-    let jump: Vec<Event> = (0..30).map(|s| at(f64::from(s), 0.2, 0)).chain((70..90).map(|s| at(f64::from(s), 1.9, 0))).collect();
+    let jump: Vec<Event> =
+        (0..30).map(|s| at(f64::from(s), 0.2, 0)).chain((70..90).map(|s| at(f64::from(s), 1.9, 0))).collect();
     check(rules, &jump, &[]);
 }
 
@@ -183,7 +200,12 @@ fn a_record_seen_before_is_dropped_whole() {
     let again = model::Origin { collector: 7, sequence: 0 };
     let offset = model::Offset { partition: 0, number: 1 };
     let run = model::Run { source: "s".into(), received: START, rows: 0, flags: 0 };
-    e.readings(rules::At { offset, appended: START, origin: again }, &[run], &model::Readings::default(), &mut out);
+    e.readings(
+        rules::At { offset, appended: START, origin: again },
+        &[run],
+        &model::Readings::default(),
+        &mut out,
+    );
     assert_eq!((out.len(), e.next_offset()), (1, 2));
 }
 
@@ -194,7 +216,8 @@ fn what_is_gone_is_withdrawn_and_what_stays_keeps_its_episode() {
     for (i, event) in [at(0., 1.2, 0), at(3., 1.2, 0)].iter().enumerate() {
         apply(&mut e, i as u64, event, &mut out);
     }
-    let (program, _) = Program::compile(&[RuleFile { name: "r".into(), text: FACE.replace("1.5", "1.1") }], &catalog());
+    let (program, _) =
+        Program::compile(&[RuleFile { name: "r".into(), text: FACE.replace("1.5", "1.1") }], &catalog());
     let place = rules::At {
         offset: model::Offset { partition: 0, number: 2 },
         appended: START + 4 * SECOND,
@@ -203,9 +226,16 @@ fn what_is_gone_is_withdrawn_and_what_stays_keeps_its_episode() {
     e.activate(place, program, catalog(), &mut out);
     apply(&mut e, 3, &at(5., 1.2, 0), &mut out);
     apply(&mut e, 4, &at(6., 0.4, 0), &mut out);
-    let lines: Vec<String> = out.iter().map(|t| format!("{} {} {}", t.rule, t.level, t.to.as_str())).collect();
-    let expected =
-        ["ch4 alarm on", "slow alarm on", "slow alarm withdrawn", "ch4 cut on", "ch4 alarm off", "ch4 cut off"];
+    let lines: Vec<String> =
+        out.iter().map(|t| format!("{} {} {}", t.rule, t.level, t.to.as_str())).collect();
+    let expected = [
+        "ch4 alarm on",
+        "slow alarm on",
+        "slow alarm withdrawn",
+        "ch4 cut on",
+        "ch4 alarm off",
+        "ch4 cut off",
+    ];
     assert_eq!(lines, expected);
 }
 

@@ -50,7 +50,8 @@ fn model(level: Level, series: &[(i64, f64, i32)], mistake: Mistake) -> Vec<(i64
         let v = series[i].1;
         good(i) && if mistake == OffIsInclusive { v <= level.off } else { v < level.off }
     };
-    let long = |is: i64, delay: i64, strict: bool| if strict { is > delay || delay == 0 } else { is >= delay };
+    let long =
+        |is: i64, delay: i64, strict: bool| if strict { is > delay || delay == 0 } else { is >= delay };
     let mut out: Vec<(i64, bool)> = Vec::new();
     let mut since = 0; // the first index that belongs to the present state
     for i in 0..series.len() {
@@ -61,9 +62,14 @@ fn model(level: Level, series: &[(i64, f64, i32)], mistake: Mistake) -> Vec<(i64
             (from..=i).find(|j| newer(*j) && is(*j)).map(|j| series[i].0 - series[j].0)
         };
         let change = if on {
-            newer(i) && below(i) && stay(&below, &|j| (good(j) || over(j)) && !below(j)).is_some_and(|t| long(t, level.off_delay, mistake == OffDelayIsStrict))
+            newer(i)
+                && below(i)
+                && stay(&below, &|j| (good(j) || over(j)) && !below(j))
+                    .is_some_and(|t| long(t, level.off_delay, mistake == OffDelayIsStrict))
         } else if newer(i) {
-            over(i) && stay(&over, &|j| good(j) && !over(j)).is_some_and(|t| long(t, level.on_delay, mistake == OnDelayIsStrict))
+            over(i)
+                && stay(&over, &|j| good(j) && !over(j))
+                    .is_some_and(|t| long(t, level.on_delay, mistake == OnDelayIsStrict))
         } else {
             over(i) && level.on_delay == 0
         };
@@ -77,7 +83,8 @@ fn model(level: Level, series: &[(i64, f64, i32)], mistake: Mistake) -> Vec<(i64
 
 fn series() -> impl Strategy<Value = Vec<(i64, f64, i32)>> {
     let value = prop_oneof![Just(0.7), Just(0.8), Just(0.9), Just(0.99), Just(1.0), Just(1.2)];
-    let status = prop_oneof![8 => Just(0), 1 => Just(SENSOR_FAULT), 1 => Just(NOT_INSPECTED), 1 => Just(MISSING)];
+    let status =
+        prop_oneof![8 => Just(0), 1 => Just(SENSOR_FAULT), 1 => Just(NOT_INSPECTED), 1 => Just(MISSING)];
     // Steps forward mostly; sometimes the same time again, or back.
     let step = prop_oneof![8 => 1i64..4, 1 => Just(0), 1 => -4i64..0];
     prop::collection::vec((step, value, status, 1usize..4), 1..40).prop_map(|steps| {
@@ -94,7 +101,12 @@ fn series() -> impl Strategy<Value = Vec<(i64, f64, i32)>> {
 }
 
 fn level() -> impl Strategy<Value = Level> {
-    (prop_oneof![Just(0.8), Just(1.0)], 0i64..5, 0i64..5).prop_map(|(off, on_delay, off_delay)| Level { on: 1.0, off, on_delay, off_delay })
+    (prop_oneof![Just(0.8), Just(1.0)], 0i64..5, 0i64..5).prop_map(|(off, on_delay, off_delay)| Level {
+        on: 1.0,
+        off,
+        on_delay,
+        off_delay,
+    })
 }
 
 fn events(series: &[(i64, f64, i32)]) -> Vec<Event> {
@@ -103,7 +115,11 @@ fn events(series: &[(i64, f64, i32)]) -> Vec<Event> {
     let event = |(t, value, status): &(i64, f64, i32)| {
         let time = START + t * SECOND;
         appended = appended.max(time);
-        Event::Rows(appended, 0, vec![("T1", time, if status & MISSING != 0 { f64::NAN } else { *value }, *status)])
+        Event::Rows(
+            appended,
+            0,
+            vec![("T1", time, if status & MISSING != 0 { f64::NAN } else { *value }, *status)],
+        )
     };
     series.iter().map(event).collect()
 }

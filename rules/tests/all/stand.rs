@@ -49,7 +49,9 @@ pub fn apply(e: &mut Evaluator, number: u64, event: &Event, out: &mut Vec<Transi
         Event::Tick(t) => e.tick(at(*t, 0), out),
         Event::Rows(appended, flags, rows) => {
             let mut b = ReadingsBuilder::default();
-            rows.iter().for_each(|(point, time, value, status)| b.push(PointId::of("M1", point), *time, *value, *status));
+            rows.iter().for_each(|(point, time, value, status)| {
+                b.push(PointId::of("M1", point), *time, *value, *status)
+            });
             let run = Run { source: "s".into(), received: *appended, rows: rows.len() as u32, flags: *flags };
             e.readings(at(*appended, 7), &[run], &b.finish(), out);
         }

@@ -73,7 +73,10 @@ async fn list(args: ListArgs) -> Result<(), Stop> {
         println!("{alarms}");
         return Ok(());
     }
-    println!("{:<8} {:<7} {:<3} {:<24} {:<12} {:<20} {:<20} {:<10} peak", "id", "state", "ack", "opened", "severity", "site", "point", "level");
+    println!(
+        "{:<8} {:<7} {:<3} {:<24} {:<12} {:<20} {:<20} {:<10} peak",
+        "id", "state", "ack", "opened", "severity", "site", "point", "level"
+    );
     for a in alarms.as_array().into_iter().flatten() {
         let text = |key: &str| a[key].as_str().unwrap_or("").to_owned();
         println!(
@@ -95,7 +98,9 @@ async fn list(args: ListArgs) -> Result<(), Stop> {
 async fn acknowledge(args: AckArgs) -> Result<(), Stop> {
     let config = check::config(&args.config.config)?;
     let answer = match Client::find(&config).await? {
-        Some(client) => client.post("/api/v1/alarms/ack", &json!({ "ids": args.ids, "note": args.note })).await?,
+        Some(client) => {
+            client.post("/api/v1/alarms/ack", &json!({ "ids": args.ids, "note": args.note })).await?
+        }
         None => {
             let store = open(&config).await?;
             let done = store.acknowledge(&args.ids, &args.by, &args.note, None, SystemClock.now()).await;

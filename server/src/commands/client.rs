@@ -18,7 +18,10 @@ impl Client {
     pub async fn find(config: &Config) -> Result<Option<Self>, Stop> {
         let scheme = if config.server.tls.is_some() { "https" } else { "http" };
         let base = format!("{scheme}://{}", config.server.listen);
-        let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(2)).build().map_err(|e| anyhow!(e))?;
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(2))
+            .build()
+            .map_err(|e| anyhow!(e))?;
         let token = std::env::var("FIREDAMP_TOKEN").ok();
         let client = Self { http, base, token };
         match client.http.get(format!("{}/health/live", client.base)).send().await {
@@ -30,8 +33,16 @@ impl Client {
     }
 
     /// One request; a refusal by the server is wrong use, with its own words.
-    pub async fn ask(&self, method: Method, path: &str, accept: &str, body: String, media: &str) -> Result<Vec<u8>, Stop> {
-        let mut request = self.http.request(method.clone(), format!("{}{path}", self.base)).header("accept", accept);
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: String,
+        media: &str,
+    ) -> Result<Vec<u8>, Stop> {
+        let mut request =
+            self.http.request(method.clone(), format!("{}{path}", self.base)).header("accept", accept);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -47,7 +58,11 @@ impl Client {
         let said: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let said = said["error"].as_str().unwrap_or("no reason given");
         let hint = if status.as_u16() == 401 { "; put a token into FIREDAMP_TOKEN" } else { "" };
-        if status.is_client_error() { Err(Stop::Input(format!("{said}{hint}"))) } else { Err(anyhow!("{status}: {said}").into()) }
+        if status.is_client_error() {
+            Err(Stop::Input(format!("{said}{hint}")))
+        } else {
+            Err(anyhow!("{status}: {said}").into())
+        }
     }
 
     /// A GET with a JSON answer.
@@ -58,7 +73,8 @@ impl Client {
 
     /// A POST of JSON with a JSON answer.
     pub async fn post(&self, path: &str, body: &serde_json::Value) -> Result<serde_json::Value, Stop> {
-        let bytes = self.ask(Method::POST, path, "application/json", body.to_string(), "application/json").await?;
+        let bytes =
+            self.ask(Method::POST, path, "application/json", body.to_string(), "application/json").await?;
         serde_json::from_slice(&bytes).map_err(|e| anyhow!(e).into())
     }
 }

@@ -52,7 +52,9 @@ pub struct DemoArgs {
 /// Runs the demo until stopped or its time is over.
 pub async fn demo(args: DemoArgs) -> Result<(), Stop> {
     let time = match &args.time {
-        Some(text) => Some(Duration::from_micros(model::time::parse_duration(text).map_err(Stop::Input)? as u64)),
+        Some(text) => {
+            Some(Duration::from_micros(model::time::parse_duration(text).map_err(Stop::Input)? as u64))
+        }
         None => None,
     };
     let scenario = args.scenario.parse::<Scenario>().map_err(|e| Stop::Input(e.to_string()))?;
@@ -63,10 +65,26 @@ pub async fn demo(args: DemoArgs) -> Result<(), Stop> {
 
     let receiver = Receiver::start(args.format == Form::Table).await?;
     let stop = CancellationToken::new();
-    let plan = Plan { seed: args.seed, mines: args.mines, plants: args.plants, scenario, file_mines: usize::from(args.mines > 1), ..Plan::default() };
+    let plan = Plan {
+        seed: args.seed,
+        mines: args.mines,
+        plants: args.plants,
+        scenario,
+        file_mines: usize::from(args.mines > 1),
+        ..Plan::default()
+    };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let options = StartOptions { modbus: true, mqtt: true, files: (args.mines > 1).then(|| dir.join("inbox")), broker: None, clock };
-    eprintln!("demo: starting {} simulated mines and {} tank farms: MQTT, Modbus and national files", plan.mines, plan.plants);
+    let options = StartOptions {
+        modbus: true,
+        mqtt: true,
+        files: (args.mines > 1).then(|| dir.join("inbox")),
+        broker: None,
+        clock,
+    };
+    eprintln!(
+        "demo: starting {} simulated mines and {} tank farms: MQTT, Modbus and national files",
+        plan.mines, plan.plants
+    );
     let devices = simulator::start(&plan, options, stop.clone()).await?;
     let config = write_config(&dir, &args, &plan, &devices.sources_toml(), receiver.address)?;
     let (config, loaded) = check::load(&config)?;

@@ -62,7 +62,13 @@ async fn unknown(args: UnknownArgs) -> Result<(), Stop> {
     let config = check::config(&args.config.config)?;
     let rows: Value = match Client::find(&config).await? {
         Some(client) => client.get("/api/v1/unknown").await?,
-        None => json!(offline::table(&config).await?.quarantined(config.storage.limits).await.map_err(|e| anyhow::anyhow!(e))?),
+        None => json!(
+            offline::table(&config)
+                .await?
+                .quarantined(config.storage.limits)
+                .await
+                .map_err(|e| anyhow::anyhow!(e))?
+        ),
     };
     if args.format == Form::Json {
         println!("{rows}");

@@ -31,13 +31,15 @@ pub async fn query(args: QueryArgs) -> Result<(), Stop> {
         Some(client) => {
             // A table is drawn here, from Arrow, so that the server needs no opinion on widths.
             let wire = if format == Format::Table { Format::Arrow } else { format };
-            bytes = client.ask(Method::POST, "/api/v1/sql", wire.content_type(), args.sql, "text/plain").await?;
+            bytes =
+                client.ask(Method::POST, "/api/v1/sql", wire.content_type(), args.sql, "text/plain").await?;
             if format == Format::Table {
                 bytes = table(&bytes)?;
             }
         }
         None => {
-            let rows = offline::table(&config).await?.query(&args.sql, config.storage.limits).await.map_err(stop)?;
+            let rows =
+                offline::table(&config).await?.query(&args.sql, config.storage.limits).await.map_err(stop)?;
             output::write(rows, format, &mut bytes).await.map_err(|e| match e {
                 OutputError::Query(e) => stop(e),
                 OutputError::Write(e) => Stop::Could(anyhow::anyhow!(e)),

@@ -23,7 +23,9 @@ pub async fn run(path: &Path, roles: Vec<ProcessRole>) -> Result<(), Stop> {
     tracing::info!("stopping: nothing more is taken, what is under way is written down");
     match app.stop().await {
         Drained::Clean => tracing::info!("stopped clean: everything under way was written down"),
-        Drained::Cut => tracing::warn!("stopped at the deadline: the rest is in the log and goes on at the next start"),
+        Drained::Cut => {
+            tracing::warn!("stopped at the deadline: the rest is in the log and goes on at the next start")
+        }
     }
     if is_broken {
         return Err(Stop::Could(anyhow::anyhow!("a part broke; the messages above say which")));
@@ -33,7 +35,8 @@ pub async fn run(path: &Path, roles: Vec<ProcessRole>) -> Result<(), Stop> {
 
 /// Returns at SIGTERM or SIGINT.
 pub async fn stop_signal() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("signals cannot be caught; stopping");
         return;
     };

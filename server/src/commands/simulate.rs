@@ -96,19 +96,32 @@ pub async fn simulate(command: SimulateCommand) -> Result<(), Stop> {
 
 async fn devices(args: DevicesArgs) -> Result<(), Stop> {
     let scenario = args.scenario.parse::<Scenario>().map_err(|e| Stop::Input(e.to_string()))?;
-    let plan = Plan { seed: args.seed, mines: args.mines, plants: args.plants, scenario, file_mines: usize::from(args.mines > 1), ..Plan::default() };
+    let plan = Plan {
+        seed: args.seed,
+        mines: args.mines,
+        plants: args.plants,
+        scenario,
+        file_mines: usize::from(args.mines > 1),
+        ..Plan::default()
+    };
     let stop = CancellationToken::new();
     std::fs::create_dir_all(&args.dir).map_err(|e| anyhow!(e))?;
     let files = (args.mines > 1).then(|| args.dir.join("inbox"));
-    let options = StartOptions { modbus: true, mqtt: true, files, broker: args.broker, clock: Arc::new(SystemClock) };
+    let options =
+        StartOptions { modbus: true, mqtt: true, files, broker: args.broker, clock: Arc::new(SystemClock) };
     let running = simulator::start(&plan, options, stop.clone()).await?;
     let world = simulator::World::new(&plan);
-    for (name, text) in
-        [("sites.csv", world.sites_csv()), ("points.csv", world.points_csv()), ("sources.toml", running.sources_toml())]
-    {
+    for (name, text) in [
+        ("sites.csv", world.sites_csv()),
+        ("points.csv", world.points_csv()),
+        ("sources.toml", running.sources_toml()),
+    ] {
         std::fs::write(args.dir.join(name), text).map_err(|e| anyhow!(e))?;
     }
-    eprintln!("devices run; sites.csv, points.csv and sources.toml are in {}; stop with Ctrl-C", args.dir.display());
+    eprintln!(
+        "devices run; sites.csv, points.csv and sources.toml are in {}; stop with Ctrl-C",
+        args.dir.display()
+    );
     stop_signal().await;
     stop.cancel();
     running.stop().await;
@@ -145,7 +158,8 @@ fn replay_options(args: &ReplayArgs) -> Result<ReplayOptions, Stop> {
     let columns = if args.long {
         Columns::Long
     } else {
-        let start = args.start.as_deref().ok_or_else(|| Stop::Input("a wide file needs --start".to_owned()))?;
+        let start =
+            args.start.as_deref().ok_or_else(|| Stop::Input("a wide file needs --start".to_owned()))?;
         let step = model::time::parse_duration(&args.step).map_err(Stop::Input)?;
         Columns::Wide {
             site: args.site.clone(),

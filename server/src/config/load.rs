@@ -83,9 +83,18 @@ pub fn rule_files(paths: &[PathBuf], problems: &mut Problems) -> Vec<RuleFile> {
     for path in paths {
         if path.is_dir() {
             let mut inside: Vec<PathBuf> = match std::fs::read_dir(path) {
-                Ok(dir) => dir.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "toml")).collect(),
+                Ok(dir) => dir
+                    .flatten()
+                    .map(|e| e.path())
+                    .filter(|p| p.extension().is_some_and(|e| e == "toml"))
+                    .collect(),
                 Err(e) => {
-                    problems.push(Problem::error(&path.display().to_string(), 0, 0, format!("cannot be read: {e}")));
+                    problems.push(Problem::error(
+                        &path.display().to_string(),
+                        0,
+                        0,
+                        format!("cannot be read: {e}"),
+                    ));
                     continue;
                 }
             };
@@ -101,8 +110,9 @@ pub fn rule_files(paths: &[PathBuf], problems: &mut Problems) -> Vec<RuleFile> {
 /// The texts of all rules a configuration names: packs first, then its own files.
 pub fn load_rules(config: &Config, problems: &mut Problems) -> Vec<RuleFile> {
     let packs = rules::packs().iter().filter(|(name, _)| config.rules.packs.iter().any(|p| p == name));
-    let mut files: Vec<RuleFile> =
-        packs.map(|(name, text)| RuleFile { name: format!("pack:{name}"), text: (*text).to_owned() }).collect();
+    let mut files: Vec<RuleFile> = packs
+        .map(|(name, text)| RuleFile { name: format!("pack:{name}"), text: (*text).to_owned() })
+        .collect();
     files.extend(rule_files(&config.rules.paths, problems));
     files
 }

@@ -30,7 +30,11 @@ pub fn markdown() -> String {
 fn table(out: &mut String, section: &str, keys: &[KeyDoc]) {
     let _ = write!(out, "\n## `{section}`\n\n| key | kind | default | meaning |\n|---|---|---|---|\n");
     for k in keys {
-        let default = if k.default.is_empty() || k.default == "-" { k.default.to_owned() } else { format!("`{}`", k.default) };
+        let default = if k.default.is_empty() || k.default == "-" {
+            k.default.to_owned()
+        } else {
+            format!("`{}`", k.default)
+        };
         let _ = writeln!(out, "| `{}` | {} | {default} | {} |", k.key, k.kind, k.doc);
     }
 }

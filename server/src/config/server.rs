@@ -65,7 +65,12 @@ pub struct ServerConfig {
 
 /// Keys of `[server]`.
 pub const KEYS: &[KeyDoc] = &[
-    key("listen", "address", "\"127.0.0.1:8460\"", "address of the API; anything but loopback needs `tls` and a token"),
+    key(
+        "listen",
+        "address",
+        "\"127.0.0.1:8460\"",
+        "address of the API; anything but loopback needs `tls` and a token",
+    ),
     key("tls.cert", "path", "", "PEM file of the certificate chain"),
     key("tls.key", "path", "", "PEM file of the private key"),
     key("token.name", "text", "-", "who the token stands for, in `[[server.token]]`"),
@@ -98,7 +103,8 @@ pub fn read(path: &Path, section: Option<Section<'_>>) -> Option<ServerConfig> {
     if let Some(tls) = s.table("tls") {
         let (cert, key) = (tls.need_str("cert", "\"server.pem\""), tls.need_str("key", "\"server.key\""));
         if let (Some(cert), Some(key)) = (cert, key) {
-            config.tls = Some(Tls { cert: Config::resolve(path, cert.value), key: Config::resolve(path, key.value) });
+            config.tls =
+                Some(Tls { cert: Config::resolve(path, cert.value), key: Config::resolve(path, key.value) });
         }
         tls.finish();
     }
@@ -109,8 +115,13 @@ pub fn read(path: &Path, section: Option<Section<'_>>) -> Option<ServerConfig> {
     config.drain = s.duration("drain").map_or(config.drain, |v| Duration::from_micros(v.value as u64));
     if !config.listen.ip().is_loopback() && (config.tls.is_none() || config.tokens.is_empty()) {
         let at = listen.map_or(s.at(), |l| l.at);
-        let message = format!("`server.listen` {} is not loopback and there is no TLS or no token", config.listen);
-        s.file().error_at(at, message, "add `tls = { cert, key }` and a [[server.token]], or listen on 127.0.0.1");
+        let message =
+            format!("`server.listen` {} is not loopback and there is no TLS or no token", config.listen);
+        s.file().error_at(
+            at,
+            message,
+            "add `tls = { cert, key }` and a [[server.token]], or listen on 127.0.0.1",
+        );
     }
     s.finish();
     Some(config)

@@ -109,7 +109,9 @@ fn encode(parts: Vec<Part>) -> (Vec<Bytes>, Answers, usize) {
 /// Rows of one source received in the same microsecond are one run.
 fn merge_run(runs: &mut Vec<Run>, run: Run) {
     match runs.last_mut() {
-        Some(last) if last.source == run.source && last.received == run.received && last.flags == run.flags => {
+        Some(last)
+            if last.source == run.source && last.received == run.received && last.flags == run.flags =>
+        {
             last.rows += run.rows;
         }
         _ => runs.push(run),

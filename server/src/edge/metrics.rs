@@ -19,7 +19,8 @@ impl EdgeMetrics {
     /// When they are registered twice.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let rows = Opts::new("firedamp_edge_rows_total", "rows that are durable in the log, by source");
-        let retried = Opts::new("firedamp_edge_retries_total", "deliveries that were not taken at first, by source");
+        let retried =
+            Opts::new("firedamp_edge_retries_total", "deliveries that were not taken at first, by source");
         let buckets = vec![1.0, 10.0, 100.0, 1_000.0, 4_000.0, 8_000.0, 16_000.0];
         let record_rows =
             HistogramOpts::new("firedamp_edge_record_rows", "rows a record of readings").buckets(buckets);
@@ -27,7 +28,10 @@ impl EdgeMetrics {
             rows: IntCounterVec::new(rows, &["source"])?,
             retried: IntCounterVec::new(retried, &["source"])?,
             record_rows: Histogram::with_opts(record_rows)?,
-            held_back: IntCounter::new("firedamp_edge_held_back_total", "records the log did not take at first")?,
+            held_back: IntCounter::new(
+                "firedamp_edge_held_back_total",
+                "records the log did not take at first",
+            )?,
         };
         registry.register(Box::new(this.rows.clone()))?;
         registry.register(Box::new(this.retried.clone()))?;

@@ -79,7 +79,10 @@ impl Sessions {
 
     fn find(&self, secret: &str, now: Micros) -> Option<Who> {
         let sessions = self.0.lock().expect("no holder of this lock panics");
-        sessions.get(&digest(secret)).filter(|(_, since)| now - *since < SESSION_MAX).map(|(who, _)| who.clone())
+        sessions
+            .get(&digest(secret))
+            .filter(|(_, since)| now - *since < SESSION_MAX)
+            .map(|(who, _)| who.clone())
     }
 
     fn close(&self, secret: &str) {
@@ -119,7 +122,11 @@ fn check_origin(app: &App, method: &Method, headers: &HeaderMap) -> Result<(), F
     }
     let Some(origin) = headers.get(header::ORIGIN).and_then(|o| o.to_str().ok()) else { return Ok(()) };
     let same = origin.split_once("://").is_some_and(|(_, o)| o == host);
-    if same || method == Method::GET { Ok(()) } else { Err(Failure(StatusCode::FORBIDDEN, format!("origin `{origin}` is not this server"))) }
+    if same || method == Method::GET {
+        Ok(())
+    } else {
+        Err(Failure(StatusCode::FORBIDDEN, format!("origin `{origin}` is not this server")))
+    }
 }
 
 fn identify(app: &App, headers: &HeaderMap) -> Result<Who, Failure> {
@@ -127,12 +134,17 @@ fn identify(app: &App, headers: &HeaderMap) -> Result<Who, Failure> {
     if tokens.is_empty() {
         return Ok(Who::local());
     }
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|h| h.to_str().ok()).and_then(|h| h.strip_prefix("Bearer "));
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|h| h.to_str().ok())
+        .and_then(|h| h.strip_prefix("Bearer "));
     let who = match bearer {
         Some(given) => by_token(tokens, given),
         None => cookie(headers).and_then(|secret| app.sessions.find(secret, app.clock.now())),
     };
-    who.ok_or_else(|| Failure(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer TOKEN`, or sign on".to_owned()))
+    who.ok_or_else(|| {
+        Failure(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer TOKEN`, or sign on".to_owned())
+    })
 }
 
 fn by_token(tokens: &[TokenConfig], given: &str) -> Option<Who> {
@@ -149,7 +161,11 @@ fn by_token(tokens: &[TokenConfig], given: &str) -> Option<Who> {
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {
     let cookies = headers.get(header::COOKIE)?.to_str().ok()?;
-    cookies.split(';').filter_map(|c| c.trim().split_once('=')).find(|(name, _)| *name == COOKIE).map(|(_, v)| v)
+    cookies
+        .split(';')
+        .filter_map(|c| c.trim().split_once('='))
+        .find(|(name, _)| *name == COOKIE)
+        .map(|(_, v)| v)
 }
 
 /// The body of a sign-on.

@@ -106,7 +106,15 @@ pub async fn stream(
     let sid = hex::encode(rand::random::<[u8; 8]>());
     let watched = Watched::default();
     app.hub.streams.lock().expect("no holder of this lock panics").insert(sid.clone(), watched.clone());
-    let feed = Feed { who, topics, sender, watched, sent: AHashMap::new(), counts: Value::Null, people: Value::Null };
+    let feed = Feed {
+        who,
+        topics,
+        sender,
+        watched,
+        sent: AHashMap::new(),
+        counts: Value::Null,
+        people: Value::Null,
+    };
     tokio::spawn(async move {
         let hub = app.hub.clone();
         tokio::select! {
@@ -138,10 +146,12 @@ pub async fn watch(
     let watched = app.hub.streams.lock().expect("no holder of this lock panics").get(&sid).cloned();
     let watched = watched.ok_or_else(|| Failure::missing(format!("there is no stream `{sid}`")))?;
     let catalog = app.sources.context().catalog();
-    let points = body.points.into_iter().filter(|(site, _)| who.sees_code(&catalog, site)).filter_map(|(site, point)| {
-        let ix = catalog.find(&site, &point)?;
-        Some((site, point, catalog.ids()[ix as usize]))
-    });
+    let points = body.points.into_iter().filter(|(site, _)| who.sees_code(&catalog, site)).filter_map(
+        |(site, point)| {
+            let ix = catalog.find(&site, &point)?;
+            Some((site, point, catalog.ids()[ix as usize]))
+        },
+    );
     let points: Vec<_> = points.collect();
     let known: Vec<_> = points.iter().map(|(site, point, _)| (site.clone(), point.clone())).collect();
     *watched.lock().expect("no holder of this lock panics") = points;
@@ -269,7 +279,9 @@ impl Feed {
         let alarms = app.alarms.list(&filter).await.unwrap_or_default();
         let mut levels: BTreeMap<&str, [u64; 2]> = Severity::WORDS.into_iter().map(|w| (w, [0, 0])).collect();
         let mut sites: BTreeMap<&str, u64> = BTreeMap::new();
-        for alarm in alarms.iter().filter(|a| a.state == AlarmState::Active && self.who.sees_code(&catalog, &a.site)) {
+        for alarm in
+            alarms.iter().filter(|a| a.state == AlarmState::Active && self.who.sees_code(&catalog, &a.site))
+        {
             let level = levels.entry(alarm.severity.as_str()).or_default();
             level[0] += 1;
             level[1] += u64::from(!alarm.acked);

@@ -45,7 +45,10 @@ pub async fn balance(Extract(app): Extract<App>) -> Result<Json<crate::balance::
 }
 
 /// `POST /api/v1/reload`.
-pub async fn reload(Extract(app): Extract<App>, Extension(who): Extension<Who>) -> Result<Json<Value>, Failure> {
+pub async fn reload(
+    Extract(app): Extract<App>,
+    Extension(who): Extension<Who>,
+) -> Result<Json<Value>, Failure> {
     tracing::info!(by = who.name, "reload asked for");
     match app.active.reload(&app.config) {
         Ok(()) => Ok(Json(json!({ "reloaded": true }))),

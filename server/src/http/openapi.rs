@@ -22,7 +22,9 @@ pub fn document() -> Value {
             let schema = json!({ "type": "string" });
             parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
         }
-        let content = |types: &[&str]| -> Map<String, Value> { types.iter().map(|t| ((*t).to_owned(), json!({}))).collect() };
+        let content = |types: &[&str]| -> Map<String, Value> {
+            types.iter().map(|t| ((*t).to_owned(), json!({}))).collect()
+        };
         let role = route.role.map(|r| format!("{r:?}").to_lowercase());
         let mut operation = json!({
             "summary": route.summary,

@@ -7,8 +7,12 @@ use axum::routing::{delete, get, post};
 
 const JSON: &[&str] = &["application/json"];
 const TEXT: &[&str] = &["text/plain"];
-const TABLES: &[&str] =
-    &["application/json", "text/csv", "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"];
+const TABLES: &[&str] = &[
+    "application/json",
+    "text/csv",
+    "application/vnd.apache.arrow.stream",
+    "application/vnd.apache.parquet",
+];
 
 /// Every route, each with its role.
 pub fn all() -> Vec<Route> {
@@ -30,13 +34,20 @@ fn reading() -> Vec<Route> {
         handler,
     };
     vec![
-        get_json("/api/v1/sites", "Sites with active alarms, people below and the age of their data", &[], || {
-            get(sites::list)
-        }),
+        get_json(
+            "/api/v1/sites",
+            "Sites with active alarms, people below and the age of their data",
+            &[],
+            || get(sites::list),
+        ),
         get_json(
             "/api/v1/points",
             "Points with their last value and its age",
-            &[("site", "only this site"), ("quantity", "only this quantity"), ("limit", "most points, default 10000")],
+            &[
+                ("site", "only this site"),
+                ("quantity", "only this quantity"),
+                ("limit", "most points, default 10000"),
+            ],
             || get(points::list),
         ),
         get_json(
@@ -70,9 +81,12 @@ fn reading() -> Vec<Route> {
             || get(alarms::list),
         ),
         get_json("/api/v1/alarms/{id}", "One alarm with its events", &[], || get(alarms::one)),
-        get_json("/api/v1/people", "People below ground by mine and area, with age and uncertain ones", &[], || {
-            get(sites::people)
-        }),
+        get_json(
+            "/api/v1/people",
+            "People below ground by mine and area, with age and uncertain ones",
+            &[],
+            || get(sites::people),
+        ),
         get_json("/api/v1/people/{site}", "The cards below in one mine", &[], || get(sites::cards)),
         get_json("/api/v1/sources", "Sources with their health", &[], || get(sites::sources)),
         get_json("/api/v1/balance", "What came in against what is stored", &[], || get(health::balance)),
@@ -89,7 +103,9 @@ fn reading() -> Vec<Route> {
         Route {
             method: "POST",
             body: JSON,
-            ..get_json("/api/v1/stream/{sid}/watch", "Points whose values a stream sends", &[], || post(events::watch))
+            ..get_json("/api/v1/stream/{sid}/watch", "Points whose values a stream sends", &[], || {
+                post(events::watch)
+            })
         },
         get_json("/api/v1/whoami", "Name, role and scope of the caller", &[], || get(auth::whoami)),
     ]
@@ -108,12 +124,19 @@ fn acting() -> Vec<Route> {
     };
     vec![
         post_json("/api/v1/alarms/ack", Operator, "Acknowledge alarms", || post(alarms::acknowledge)),
-        post_json("/api/v1/alarms/clear", Operator, "Close alarms whose rule or point is gone", || post(alarms::clear)),
-        post_json("/api/v1/unknown/register", Engineer, "Register an unknown point and release its readings", || {
-            post(unknown::register)
+        post_json("/api/v1/alarms/clear", Operator, "Close alarms whose rule or point is gone", || {
+            post(alarms::clear)
         }),
+        post_json(
+            "/api/v1/unknown/register",
+            Engineer,
+            "Register an unknown point and release its readings",
+            || post(unknown::register),
+        ),
         post_json("/api/v1/reload", Engineer, "Read rules and catalog again", || post(health::reload)),
-        post_json("/api/v1/readings", Operator, "Push readings as JSON; 200 once durable", || post(push::json)),
+        post_json("/api/v1/readings", Operator, "Push readings as JSON; 200 once durable", || {
+            post(push::json)
+        }),
         Route {
             body: TEXT,
             query: &[("precision", "ns, us, ms or s; default ns")],
@@ -124,7 +147,9 @@ fn acting() -> Vec<Route> {
         Route {
             body: TEXT,
             answer: TABLES,
-            ..post_json("/api/v1/sql", Analyst, "Ask SQL; the answer's form follows Accept", || post(sql::ask))
+            ..post_json("/api/v1/sql", Analyst, "Ask SQL; the answer's form follows Accept", || {
+                post(sql::ask)
+            })
         },
     ]
 }
@@ -143,9 +168,15 @@ fn open() -> Vec<Route> {
     vec![
         anybody("GET", "/health/live", "The process lives", TEXT, || get(health::live)),
         anybody("GET", "/health/ready", "All parts work, or which does not", JSON, || get(health::ready)),
-        Route { role: Some(Viewer), ..anybody("GET", "/metrics", "Prometheus metrics", TEXT, || get(health::metrics)) },
+        Route {
+            role: Some(Viewer),
+            ..anybody("GET", "/metrics", "Prometheus metrics", TEXT, || get(health::metrics))
+        },
         anybody("GET", "/api/v1/openapi.json", "This description", JSON, || get(openapi::describe)),
-        Route { body: JSON, ..anybody("POST", "/api/v1/session", "Sign on with a token", JSON, || post(auth::sign_on)) },
+        Route {
+            body: JSON,
+            ..anybody("POST", "/api/v1/session", "Sign on with a token", JSON, || post(auth::sign_on))
+        },
         anybody("DELETE", "/api/v1/session", "Sign off", JSON, || delete(auth::sign_off)),
         anybody("GET", "/", "The page", &["text/html"], || get(page::index)),
         anybody("GET", "/page/{file}", "Parts of the page", &["text/plain"], || get(page::part)),

@@ -12,13 +12,17 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// `GET /api/v1/sites`.
-pub async fn list(Extract(app): Extract<App>, Extension(who): Extension<Who>) -> Result<Json<Vec<Value>>, Failure> {
+pub async fn list(
+    Extract(app): Extract<App>,
+    Extension(who): Extension<Who>,
+) -> Result<Json<Vec<Value>>, Failure> {
     let alarms = app.alarms.list(&AlarmFilter { limit: usize::MAX, ..AlarmFilter::default() }).await;
     let mut active: BTreeMap<String, usize> = BTreeMap::new();
     for alarm in alarms.map_err(Failure::internal)? {
         *active.entry(alarm.site).or_default() += 1;
     }
-    let people: BTreeMap<String, Count> = app.live.people(|p| p.counts().into_iter().map(|c| (c.site.clone(), c)).collect());
+    let people: BTreeMap<String, Count> =
+        app.live.people(|p| p.counts().into_iter().map(|c| (c.site.clone(), c)).collect());
     let (catalog, last) = app.live.all();
     let mut newest: Vec<Option<i64>> = vec![None; catalog.sites().len()];
     let mut points = vec![0usize; catalog.sites().len()];

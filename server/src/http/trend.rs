@@ -4,9 +4,9 @@ use super::points::{SpanQuery, quoted};
 use super::{App, Failure, Who};
 use ::storage::Limits;
 use ::storage::output::Format;
+use axum::Extension;
 use axum::extract::{Query, State as Extract};
 use axum::response::Response;
-use axum::Extension;
 use model::time::rfc3339;
 
 /// Buckets of a trend unless asked otherwise, and at most.

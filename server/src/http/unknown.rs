@@ -6,7 +6,10 @@ use axum::{Extension, Json};
 use serde_json::{Value, json};
 
 /// `GET /api/v1/unknown`.
-pub async fn list(Extract(app): Extract<App>, Extension(who): Extension<Who>) -> Result<Json<Value>, Failure> {
+pub async fn list(
+    Extract(app): Extract<App>,
+    Extension(who): Extension<Who>,
+) -> Result<Json<Value>, Failure> {
     let unknown = app.storage()?.quarantined(app.config.storage.limits).await.map_err(Failure::internal)?;
     let catalog = app.sources.context().catalog();
     let rows: Vec<_> = unknown.into_iter().filter(|u| who.sees_code(&catalog, &u.site)).collect();
@@ -20,10 +23,19 @@ pub async fn register(
     Json(point): Json<crate::registration::NewPoint>,
 ) -> Result<Json<Value>, Failure> {
     if !who.sees_all() {
-        return Err(Failure(axum::http::StatusCode::FORBIDDEN, "this token is limited to some sites".to_owned()));
+        return Err(Failure(
+            axum::http::StatusCode::FORBIDDEN,
+            "this token is limited to some sites".to_owned(),
+        ));
     }
     tracing::info!(by = who.name, site = point.site, point = point.point, "point registered");
-    let released = crate::registration::register(&app.config, &app.active, app.storage()?, app.sources.context(), &point);
+    let released = crate::registration::register(
+        &app.config,
+        &app.active,
+        app.storage()?,
+        app.sources.context(),
+        &point,
+    );
     let released = released.await.map_err(|e| Failure::bad(format!("{e:#}")))?;
     Ok(Json(json!({ "registered": true, "released": released })))
 }

@@ -34,7 +34,8 @@ pub async fn run(shared: Shared, store: Arc<dyn AlarmStore>, partition: u32, sto
             }
         }
         held = hold;
-        let batch = TransitionBatch { partition, next: reader.next(), transitions, now: shared.clock.now(), hold };
+        let batch =
+            TransitionBatch { partition, next: reader.next(), transitions, now: shared.clock.now(), hold };
         if !apply(&shared, &*store, batch, &stop).await {
             return;
         }
@@ -42,7 +43,12 @@ pub async fn run(shared: Shared, store: Arc<dyn AlarmStore>, partition: u32, sto
     }
 }
 
-async fn apply(shared: &Shared, store: &dyn AlarmStore, mut batch: TransitionBatch, stop: &CancellationToken) -> bool {
+async fn apply(
+    shared: &Shared,
+    store: &dyn AlarmStore,
+    mut batch: TransitionBatch,
+    stop: &CancellationToken,
+) -> bool {
     let mut pause = super::RETRY.0;
     loop {
         match store.apply(batch.clone()).await {

@@ -32,7 +32,8 @@ impl OwnAlarms {
     }
 
     fn put(&self, what: &'static str, key: &str, reason: String, on: bool) {
-        let alarm = OwnAlarm { what: what.to_owned(), key: key.to_owned(), severity: Severity::Orange, reason, on };
+        let alarm =
+            OwnAlarm { what: what.to_owned(), key: key.to_owned(), severity: Severity::Orange, reason, on };
         if let Err(e) = self.0.try_send(alarm) {
             tracing::error!("own alarm not kept, the queue is full: {e}");
         }

@@ -92,7 +92,9 @@ impl RulesRunner {
             match Evaluator::restore(version.program.clone(), version.catalog.clone(), &generation.shards) {
                 Ok((evaluator, next)) => return Ok(begin(evaluator, version, next)),
                 // A snapshot of another format: read the log again from its start; ids are the same, so nothing is raised anew.
-                Err(e) => tracing::warn!(partition, "the snapshot cannot be used, the log is judged again: {e}"),
+                Err(e) => {
+                    tracing::warn!(partition, "the snapshot cannot be used, the log is judged again: {e}")
+                }
             }
         }
         let version = wanted.borrow().clone();
@@ -110,7 +112,8 @@ impl Restored {
     /// Runs until `stop` is cancelled and the stream is drained, or the log is broken.
     pub async fn run(self, stop: CancellationToken) {
         let Restored { mut runner, next } = self;
-        let mut reader = Reader::new(runner.shared.clone(), "rules", Stream::Readings, runner.partition, next);
+        let mut reader =
+            Reader::new(runner.shared.clone(), "rules", Stream::Readings, runner.partition, next);
         loop {
             runner.want(&stop).await;
             let Some(entries) = reader.entries(TICK, &stop).await else { break };
@@ -140,7 +143,8 @@ impl RulesRunner {
         let wanted = self.wanted.borrow_and_update().clone().of_partition(self.partition);
         let hashes = (wanted.rules_hash.clone(), wanted.catalog_hash.clone());
         let active = (&self.active.rules_hash, &self.active.catalog_hash);
-        if (&hashes.0, &hashes.1) == active || self.appended.as_ref() == Some(&hashes) || stop.is_cancelled() {
+        if (&hashes.0, &hashes.1) == active || self.appended.as_ref() == Some(&hashes) || stop.is_cancelled()
+        {
             return;
         }
         let mut records = Vec::new();
@@ -166,7 +170,9 @@ impl RulesRunner {
         for entry in entries {
             let at = At { offset: entry.offset, appended: entry.appended, origin: entry.origin };
             match reader.decode(entry) {
-                Some(Record::Readings { runs, readings }) => self.evaluator.readings(at, &runs, &readings, &mut out),
+                Some(Record::Readings { runs, readings }) => {
+                    self.evaluator.readings(at, &runs, &readings, &mut out)
+                }
                 Some(Record::Activation(activation)) => self.activate(at, activation, &mut out),
                 // Whatever else came moves the partition's clock.
                 _ => self.evaluator.tick(at, &mut out),
@@ -221,7 +227,10 @@ impl RulesRunner {
                 }
                 Err(e) if stop.is_cancelled() => {
                     // They are decided again after the restart, with the same ids.
-                    tracing::error!(partition = self.partition, "stopping before transitions are written: {e}");
+                    tracing::error!(
+                        partition = self.partition,
+                        "stopping before transitions are written: {e}"
+                    );
                     return false;
                 }
                 Err(e) => {

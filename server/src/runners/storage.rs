@@ -38,7 +38,13 @@ pub async fn readings(
 }
 
 /// Carries one partition of the transitions into the table of events until stopped and drained.
-pub async fn events(shared: Shared, storage: Storage, partition: u32, stop: CancellationToken, broken: CancellationToken) {
+pub async fn events(
+    shared: Shared,
+    storage: Storage,
+    partition: u32,
+    stop: CancellationToken,
+    broken: CancellationToken,
+) {
     let next = storage.next_event_offset(partition);
     let mut reader = Reader::new(shared.clone(), "storage", Stream::Transitions, partition, next);
     while let Some(entries) = reader.entries(PATIENCE, &stop).await {
@@ -86,7 +92,13 @@ fn goes_on(shared: &Shared, e: &StorageError) -> bool {
 }
 
 /// Commits every `every`, maintains the table every [`MAINTAIN_EVERY`], and commits once more at the end.
-pub async fn commits(shared: Shared, storage: Storage, every: Duration, stop: CancellationToken, broken: CancellationToken) {
+pub async fn commits(
+    shared: Shared,
+    storage: Storage,
+    every: Duration,
+    stop: CancellationToken,
+    broken: CancellationToken,
+) {
     let mut last_maintained = shared.clock.now();
     loop {
         let stopped = tokio::select! {

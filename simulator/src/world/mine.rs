@@ -138,11 +138,25 @@ fn points(mine: &str, seed: u64) -> Vec<SimPoint> {
     let plain = |low, high, swing| move |s| Signal::Plain { base: between(s, 5, low, high), swing };
     let always = |v| move |_| Signal::Constant(v);
 
-    add(&METHANE, "1301 face return corner T0 回风隅角", "T0", FACE_LABELS, CH4_FACE, &methane(0.42, 0.52, 1.0));
+    add(
+        &METHANE,
+        "1301 face return corner T0 回风隅角",
+        "T0",
+        FACE_LABELS,
+        CH4_FACE,
+        &methane(0.42, 0.52, 1.0),
+    );
     add(&METHANE, "1301 face T1 采煤工作面", "T1", FACE_LABELS, CH4_FACE, &methane(0.32, 0.42, 1.0));
     add(&METHANE, "1301 return way T2 回风巷", "T2", FACE_LABELS, CH4_RETURN, &methane(0.28, 0.36, 0.8));
     add(&METHANE, "1301 intake way T3 进风巷", "T3", FACE_LABELS, CH4_INTAKE, &methane(0.05, 0.08, 0.2));
-    add(&METHANE, "1302 heading face T1 掘进工作面", "T1", HEADING_LABELS, CH4_FACE, &methane(0.20, 0.35, 0.8));
+    add(
+        &METHANE,
+        "1302 heading face T1 掘进工作面",
+        "T1",
+        HEADING_LABELS,
+        CH4_FACE,
+        &methane(0.20, 0.35, 0.8),
+    );
     add(
         &METHANE,
         "1302 heading return T2 掘进回风",

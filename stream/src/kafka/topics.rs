@@ -9,7 +9,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use std::collections::HashMap;
 
 /// What firedamp's topics are made with.
-const SETTINGS: [(&str, &str); 2] = [("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "17000000")];
+const SETTINGS: [(&str, &str); 2] =
+    [("message.timestamp.type", "LogAppendTime"), ("max.message.bytes", "17000000")];
 
 type Admin = AdminClient<DefaultClientContext>;
 
@@ -53,13 +54,18 @@ fn check_partitions(admin: &Admin, name: &str, partitions: u32) -> Result<(), Lo
         if found == partitions as usize {
             let brokers = metadata.brokers().len();
             if brokers < 2 {
-                tracing::warn!(topic = name, "a single broker can lose seconds of readings when its power fails");
+                tracing::warn!(
+                    topic = name,
+                    "a single broker can lose seconds of readings when its power fails"
+                );
             }
             return Ok(());
         }
         // A topic made a moment ago is known a moment later.
         if found != 0 || std::time::Instant::now() > until {
-            let message = format!("topic `{name}` has {found} partitions, log.partitions says {partitions}; the number is fixed");
+            let message = format!(
+                "topic `{name}` has {found} partitions, log.partitions says {partitions}; the number is fixed"
+            );
             return Err(LogError::Broken(message));
         }
         std::thread::sleep(std::time::Duration::from_millis(100));
@@ -68,22 +74,37 @@ fn check_partitions(admin: &Admin, name: &str, partitions: u32) -> Result<(), Lo
 
 async fn check_settings(admin: &Admin, name: &str) -> Result<(), LogError> {
     let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-    let described = admin.describe_configs(&[ResourceSpecifier::Topic(name)], &options).await.map_err(away)?;
+    let described =
+        admin.describe_configs(&[ResourceSpecifier::Topic(name)], &options).await.map_err(away)?;
     let mut settings: HashMap<String, String> = HashMap::new();
     for resource in described.into_iter().flatten() {
         settings.extend(resource.entries.into_iter().filter_map(|e| Some((e.name, e.value?))));
     }
     let is = |key: &str| settings.get(key).map_or("", String::as_str);
     if is("message.timestamp.type") != "LogAppendTime" {
-        let message = format!("topic `{name}` has message.timestamp.type={}; firedamp needs LogAppendTime", is("message.timestamp.type"));
+        let message = format!(
+            "topic `{name}` has message.timestamp.type={}; firedamp needs LogAppendTime",
+            is("message.timestamp.type")
+        );
         return Err(LogError::Broken(message));
     }
     if is("min.insync.replicas") == "1" {
-        tracing::warn!(topic = name, "min.insync.replicas is 1: what is acknowledged may be on one broker only");
+        tracing::warn!(
+            topic = name,
+            "min.insync.replicas is 1: what is acknowledged may be on one broker only"
+        );
     }
     if is("max.message.bytes").parse::<u64>().is_ok_and(|n| n < 17_000_000) {
-        tracing::warn!(topic = name, "max.message.bytes is {}; a large catalog needs 17000000", is("max.message.bytes"));
+        tracing::warn!(
+            topic = name,
+            "max.message.bytes is {}; a large catalog needs 17000000",
+            is("max.message.bytes")
+        );
     }
-    tracing::info!(topic = name, "retention.ms is {}: keep it above the longest outage of a consumer", is("retention.ms"));
+    tracing::info!(
+        topic = name,
+        "retention.ms is {}: keep it above the longest outage of a consumer",
+        is("retention.ms")
+    );
     Ok(())
 }

@@ -53,9 +53,16 @@ impl Summary {
             c.received, c.accepted, c.refused, c.stored, c.duplicate, c.quarantined, c.pending
         );
         let _ = writeln!(out, "alarms:   {} raised, {} cleared", self.alarms_raised, self.alarms_cleared);
-        let _ = writeln!(out, "told:     {} sent, {} delivered", self.notifications_sent, self.notifications_delivered);
-        if let (Some(p50), Some(p99), Some(max)) = (self.latency_ms.p50, self.latency_ms.p99, self.latency_ms.max) {
-            let _ = writeln!(out, "from device read to told: p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms");
+        let _ = writeln!(
+            out,
+            "told:     {} sent, {} delivered",
+            self.notifications_sent, self.notifications_delivered
+        );
+        if let (Some(p50), Some(p99), Some(max)) =
+            (self.latency_ms.p50, self.latency_ms.p99, self.latency_ms.max)
+        {
+            let _ =
+                writeln!(out, "from device read to told: p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms");
         }
         out
     }
