@@ -9,12 +9,13 @@
 use super::connection::{Connection, Event, Granted, Message};
 use super::watch::{Board, BrokerDrops, DROPPED_TOPIC};
 use super::window::{Step, Window};
-use super::{MqttOptions, UNDER_WAY_BYTES_MAX, UNDER_WAY_MAX};
+use super::{MqttOptions, UNDER_WAY_MAX};
 use crate::Context;
 use crate::backoff::Backoff;
 use crate::builder::DeliveryBuilder;
 use crate::mapping::Scratch;
 use crate::metrics::SourceMetrics;
+use prometheus::IntGauge;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -43,12 +44,30 @@ enum End {
 struct Session {
     /// When it was accepted.
     since: Option<Instant>,
+    /// Counts it as up as long as it lives, however it ends.
+    up: Option<Up>,
     /// Packet ids of the SUBSCRIBE of the topics; `$SYS` is another one.
     topics_id: Option<u16>,
     /// When to subscribe again because a topic was refused.
     again: Option<Instant>,
     /// When something last happened.
     heard: Instant,
+}
+
+/// One of the links that are up.
+struct Up(IntGauge);
+
+impl Up {
+    fn new(links: &IntGauge) -> Self {
+        links.inc();
+        Self(links.clone())
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 pub(super) struct Link {
@@ -99,11 +118,10 @@ impl Link {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::link();
         while !stop.is_cancelled() {
-            let mut session = Session { since: None, topics_id: None, again: None, heard: Instant::now() };
+            let mut session =
+                Session { since: None, up: None, topics_id: None, again: None, heard: Instant::now() };
             let end = self.serve(&mut session, &stop).await;
-            if session.since.is_some() {
-                self.metrics.connected.dec();
-            }
+            session.up = None;
             let forgotten = self.window.forget_acks();
             let End::Lost(why) = end else { break };
             let shown = self.why_shown(&why, &session);
@@ -230,9 +248,9 @@ impl Link {
                 self.connected_before = true;
                 session.since = Some(Instant::now());
                 self.metrics.connects.inc();
-                self.metrics.connected.inc();
+                session.up = Some(Up::new(&self.metrics.connected));
                 connection.subscribe(self.topics.iter().map(String::as_str), self.options.qos)?;
-                if self.number == 0 {
+                if self.number == 0 && self.options.watch_broker {
                     connection.subscribe(std::iter::once(DROPPED_TOPIC), 0)?;
                 }
             }
@@ -336,7 +354,9 @@ impl Link {
     fn has_room(&self, messages: usize, bytes: usize, message: &Message) -> Result<bool, String> {
         let waiting = self.window.messages() + messages;
         let waiting_bytes = self.window.bytes() + bytes;
-        if waiting < UNDER_WAY_MAX && waiting_bytes + message.payload.len() <= UNDER_WAY_BYTES_MAX {
+        if waiting < UNDER_WAY_MAX
+            && waiting_bytes + message.payload.len() <= self.options.under_way_bytes_max
+        {
             return Ok(true);
         }
         if message.ack.is_some() {

@@ -1,133 +1,10 @@
 //! The keys of a `[[source]]` of kind `mqtt`.
 
 use super::tls;
-use crate::keys::KeyDoc;
 use crate::mapping::{KeyError, Mapping, Texts, TimeFormat};
 use model::toml_file::{Located, Section};
 use std::fmt;
 use std::time::Duration;
-
-/// Keys beside [`crate::keys::COMMON`].
-pub const KEYS: &[KeyDoc] = &[
-    key(
-        "url",
-        "text",
-        "required",
-        "The broker: `mqtt://host:1883`, or `mqtts://host:8883` for TLS. No user or password in it.",
-    ),
-    key("topics", "list of texts", "required", "Topic filters to subscribe, with `+` and `#`."),
-    key(
-        "map",
-        "table",
-        "required",
-        "What in topic and message is what; see the keys below and the chapter on mappings.",
-    ),
-    key(
-        "map.site",
-        "text",
-        "required",
-        "Code of the site: `{n}` part n of the topic, from 0; `/x` JSON pointer; else itself.",
-    ),
-    key("map.point", "text", "required for readings", "Code of the point, likewise."),
-    key(
-        "map.value",
-        "text",
-        "required for readings",
-        "JSON pointer to the value: a number, a text that is one, true or false; null is missing.",
-    ),
-    key(
-        "map.time",
-        "text",
-        "no device time",
-        "JSON pointer to the time: RFC 3339 with a zone, or a number of `time_format`.",
-    ),
-    key("map.status", "text", "0", "JSON pointer to the status: national bits, 0 to 255."),
-    key(
-        "map.card",
-        "text",
-        "-",
-        "JSON pointer to a person's card: the messages are positions of people, not readings.",
-    ),
-    key("map.name", "text", "-", "Name of the person; for positions only."),
-    key("map.area", "text", "-", "Code of the area where the card was seen; for positions only."),
-    key("map.station", "text", "-", "Code of the base station that saw it; for positions only."),
-    key("map.out", "text", "false", "JSON pointer to a flag: the card was seen leaving; for positions only."),
-    key("map.entered", "text", "-", "JSON pointer to the time of going below; for positions only."),
-    key(
-        "each",
-        "text",
-        "the message is one",
-        "JSON pointer to a list, or an object, of readings in a message; pointers of `map` are then relative to one of them, `^/x` to the message, and `{key}` is its name in the object.",
-    ),
-    key("time_format", "one of s, ms, us", "ms", "What a number as time counts, since 1970 in UTC."),
-    key(
-        "protocol",
-        "one of 5, 3.1.1",
-        "5",
-        "MQTT version. 5 bounds memory by `receive_maximum`; brokers from before 2018 need 3.1.1.",
-    ),
-    key(
-        "qos",
-        "0 or 1",
-        "1",
-        "Quality of service. With 0 the broker keeps nothing while firedamp is away, and nothing is acknowledged.",
-    ),
-    key(
-        "client_id",
-        "text",
-        "firedamp-NAME",
-        "Who firedamp is to the broker, which keeps the session under it: unique at the broker, and the same after a restart.",
-    ),
-    key("username", "text", "-", "User at the broker."),
-    key(
-        "password",
-        "{ env = \"NAME\" } or { file = \"PATH\" }",
-        "-",
-        "Where the password stands; never in this file.",
-    ),
-    key(
-        "ca",
-        "path",
-        "the system's",
-        "PEM file with the certificates that the broker's must come from; `mqtts` only.",
-    ),
-    key(
-        "client_cert",
-        "path",
-        "-",
-        "PEM file with firedamp's own certificate, for brokers that ask for one; with `client_key` and `ca`.",
-    ),
-    key("client_key", "path", "-", "PEM file with its private key."),
-    key("keep_alive", "duration", "30s", "How often the broker is pinged; at least 5s (MQTT 5) or 1s."),
-    key(
-        "receive_maximum",
-        "1 to 65535",
-        "512",
-        "Messages that the broker may send before the first is durable and acknowledged; MQTT 5.",
-    ),
-    key(
-        "session_expiry",
-        "duration",
-        "7d",
-        "How long the broker keeps the session while firedamp is away; MQTT 5.",
-    ),
-    key(
-        "clients",
-        "1 to 64",
-        "1",
-        "Connections, among which the topics are shared out in turn; at most as many as topics.",
-    ),
-    key(
-        "max_message",
-        "size",
-        "1MiB",
-        "Largest message that is decoded; a larger one is refused as `oversize`.",
-    ),
-];
-
-const fn key(key: &'static str, kind: &'static str, default: &'static str, doc: &'static str) -> KeyDoc {
-    KeyDoc { key, kind, default, doc }
-}
 
 /// A text that is not shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -183,6 +60,10 @@ pub struct MqttOptions {
     pub clients: usize,
     /// Largest message that is decoded, in bytes.
     pub message_len_max: usize,
+    /// Bytes of messages that may wait for the log on one connection.
+    pub under_way_bytes_max: usize,
+    /// Whether the broker's counter of dropped messages is watched.
+    pub watch_broker: bool,
 }
 
 impl MqttOptions {
@@ -207,6 +88,8 @@ impl MqttOptions {
         let receive_maximum = section.int("receive_maximum", 1, 65_535).map_or(512, |n| n.value as u16);
         let expiry = section.duration("session_expiry").map_or(7 * model::time::DAY, |d| d.value);
         let message_len_max = section.size("max_message").map_or(1 << 20, |s| s.value as usize);
+        let under_way_bytes_max = section.size("under_way_max").map_or(256 << 20, |s| s.value as usize);
+        let watch_broker = section.bool("watch_broker").is_none_or(|w| w.value);
         let (broker, topics) = (url?, topics?);
         Some(Self {
             host: broker.host,
@@ -223,6 +106,8 @@ impl MqttOptions {
             session_expiry: Duration::from_micros(u64::try_from(expiry).unwrap_or(0)),
             clients: clients?,
             message_len_max,
+            under_way_bytes_max,
+            watch_broker,
         })
     }
 

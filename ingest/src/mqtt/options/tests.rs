@@ -1,5 +1,6 @@
 //! Each mistake a user can make in a section of kind `mqtt`, and what is said about it.
 
+use super::super::KEYS;
 use super::*;
 use crate::{keys, sources_from_section};
 use model::record::run_flags;

@@ -94,6 +94,19 @@ impl Peer {
         self.write(0x32, &body).await;
     }
 
+    /// Sends a reading with QoS 0.
+    async fn publish_unsafe(&mut self, value: usize) {
+        let topic = b"mine/M1/gas/T1";
+        let payload = reading(value);
+        let body = [&[0, topic.len() as u8][..], topic, self.no_properties(), payload.as_bytes()].concat();
+        self.write(0x30, &body).await;
+    }
+
+    /// Whether the source has hung up.
+    async fn gone(&mut self) -> bool {
+        patiently("the source to hang up", self.stream.read_u8()).await.is_err()
+    }
+
     async fn expect_puback(&mut self, id: u16) {
         let (kind, body) = self.read_answering_pings().await;
         assert_eq!((kind, &body[..2]), (PUBACK, &id.to_be_bytes()[..]));
@@ -216,4 +229,85 @@ async fn a_broker_that_never_answers_does_not_hold_up_the_stop() {
     let running = Running::start(&fixture, source(port, "5", GAS));
     running.stop().await;
     assert!(!fixture.health().up);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_may_wait_is_left_to_the_broker_until_the_log_has_taken_the_rest() {
+    let (listener, port) = listen().await;
+    let fixture = Fixture::new(0);
+    fixture.sink.set(Mood::Stall);
+    // Room for two readings of 25 bytes.
+    let more = format!("{GAS}\nunder_way_max = \"60B\"");
+    let running = Running::start(&fixture, source(port, "3.1.1", &more));
+    let mut peer = Peer::accept(&listener, false, false, 1).await;
+    for id in 1..=3 {
+        peer.publish(id, usize::from(id)).await;
+    }
+    assert!(peer.gone().await, "something was acknowledged that is not durable");
+    health(&fixture, "hung up", |h| !h.up && h.message.contains("wait for the log: hung up")).await;
+    assert_eq!(fixture.sink.rows(), 0);
+    // Longer than the first back-off: what does not happen can only be waited for.
+    let early = tokio::time::timeout(Duration::from_millis(600), listener.accept()).await;
+    assert!(
+        early.is_err(),
+        "connected again while the log does not take readings: memory would grow with each connection"
+    );
+    fixture.sink.set(Mood::Take);
+    let mut peer = Peer::accept(&listener, false, true, 1).await;
+    assert_eq!(fixture.sink.rows(), 2);
+    for id in 1..=3 {
+        peer.publish(id, usize::from(id)).await;
+        peer.expect_puback(id).await;
+    }
+    drop(peer);
+    running.stop().await;
+    assert_eq!(values(&fixture), [1, 2, 1, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_qos_0_that_find_no_room_are_counted() {
+    let (listener, port) = listen().await;
+    let fixture = Fixture::new(0);
+    fixture.sink.set(Mood::Stall);
+    let more = format!("{GAS}\nqos = 0\nunder_way_max = \"60B\"");
+    let running = Running::start(&fixture, source(port, "5", &more));
+    let mut peer = Peer::accept(&listener, true, false, 0).await;
+    let mut sent = 0;
+    let later = ingest::testing::NOW + model::time::SECOND;
+    for _ in 0..5 {
+        sent += 1;
+        peer.publish_unsafe(sent as usize).await;
+    }
+    patiently("a delivery under way", fixture.sink.wait_calls(1)).await;
+    // The clock tells when the five have been read: the source has heard something after them.
+    fixture.clock.set(later);
+    let read = async {
+        while fixture.health().last != Some(later) {
+            sent += 1;
+            peer.publish_unsafe(sent as usize).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    patiently("the first messages to be read", read).await;
+    let refused = |fixture: &Fixture| -> u64 {
+        fixture.sink.taken().iter().flat_map(|d| &d.refused).map(|r| r.count).sum()
+    };
+    fixture.sink.set(Mood::Take);
+    let counted = async {
+        while refused(&fixture) + (values(&fixture).len() as u64) < sent {
+            sent += 1;
+            peer.publish_unsafe(sent as usize).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    patiently("every message to be taken or counted", counted).await;
+    drop(peer);
+    running.stop().await;
+    assert!(refused(&fixture) >= 3, "there was room for two");
+    assert!(fixture.sink.taken().iter().flat_map(|d| &d.refused).all(|r| r.reason == "overload"));
+    assert_eq!(
+        refused(&fixture) + values(&fixture).len() as u64,
+        sent,
+        "a message vanished, or was counted twice"
+    );
 }
