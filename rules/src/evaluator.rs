@@ -384,10 +384,7 @@ impl Evaluator {
                 };
                 let mut verdicts = [Verdict::Hold; LEVELS_MAX];
                 lane.machines[rule_ix].tick(slot, now, point.heard, &mut verdicts[..width]);
-                for level in 0..width {
-                    if verdicts[level] != Verdict::Over {
-                        continue;
-                    }
+                for (level, _) in verdicts[..width].iter().enumerate().filter(|(_, v)| **v == Verdict::Over) {
                     let latch = &mut lane.latches[rule_ix][slot * width + level];
                     let change =
                         latch.tick_verdict(&rule.levels[level], Verdict::Over, point.origin, point.row, now);

@@ -13,12 +13,15 @@ pub mod rate;
 pub mod silent;
 pub mod status;
 
+/// Levels of a rule, and what its kind read.
+pub type Read = (Vec<LevelDef>, Arc<dyn Spec>);
+
 /// A kind of rule.
 pub struct Kind {
     /// Its word.
     pub name: &'static str,
     /// Reads the keys of a rule of this kind.
-    pub read: fn(&Section<'_>) -> Option<(Vec<LevelDef>, Arc<dyn Spec>)>,
+    pub read: fn(&Section<'_>) -> Option<Read>,
 }
 
 /// All kinds.

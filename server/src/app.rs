@@ -71,6 +71,9 @@ impl App {
         roles: &BTreeSet<ProcessRole>,
     ) -> anyhow::Result<Self> {
         let has = |role| roles.contains(&role);
+        // Sources resolve their own paths (an inbox, a certificate): all of a configuration's are below its folder.
+        let folder = Config::resolve(&config.file, ".");
+        std::env::set_current_dir(&folder).with_context(|| folder.display().to_string())?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let registry = Registry::new();
         let stop = CancellationToken::new();

@@ -241,9 +241,10 @@ impl Config {
         (if problems.errors() == 0 { config } else { None }, problems)
     }
 
-    /// A path of the configuration as one to open: relative ones are below the folder of the file.
+    /// A path of the configuration as an absolute one: relative ones are below the folder of the file.
     pub fn resolve(file: &Path, path: &str) -> PathBuf {
-        file.parent().unwrap_or(Path::new("")).join(path)
+        let joined = file.parent().unwrap_or(Path::new("")).join(path);
+        std::path::absolute(&joined).unwrap_or(joined)
     }
 }
 

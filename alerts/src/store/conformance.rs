@@ -71,7 +71,7 @@ pub async fn suite<S: AlarmStore, F: Future<Output = S>>(mut make: impl FnMut() 
 }
 
 async fn an_alarm_opens_steps_and_closes(store: &impl AlarmStore) {
-    let steps = vec![
+    let steps = [
         transition(1, "alarm", To::On, 1.1),
         transition(2, "cut", To::On, 1.6),
         transition(3, "cut", To::Off, 0.9),

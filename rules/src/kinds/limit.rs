@@ -4,7 +4,7 @@
 //! counts. A catalog limit outside (low range, high range], or with its release on the wrong side, is refused with a warning and the
 //! rule's stands. A level `reported` is added to every ladder: on when the mine's own alarm or cut bit comes with a bad value.
 
-use super::{Binding, Bound, Machine, Spec};
+use super::{Binding, Bound, Machine, Read, Spec};
 use crate::compare::{Compare, Op, parse};
 use crate::def::{LevelDef, Name, read_level};
 use crate::reading::{Grade, Reading, Verdict, range};
@@ -29,7 +29,7 @@ struct LimitSpec {
 }
 
 /// Reads `level = [{ name, on, off, .. }]`.
-pub fn read(s: &Section<'_>) -> Option<(Vec<LevelDef>, Arc<dyn Spec>)> {
+pub fn read(s: &Section<'_>) -> Option<Read> {
     let (mut levels, mut rungs) = (Vec::new(), Vec::new());
     let sections = s.tables("level");
     if sections.is_empty() {

@@ -4,9 +4,9 @@
 //! from these each time, never by running sums, so that a restart at any place gives equal bits. Nothing is said before there are
 //! enough readings over enough time, and after a gap, a bad or a calibrating reading the window begins anew after a blank.
 
-use super::{Binding, Bound, Machine, Spec};
+use super::{Binding, Bound, Machine, Read, Spec};
 use crate::compare::{Compare, parse};
-use crate::def::{LevelDef, Name, read_level};
+use crate::def::{Name, read_level};
 use crate::reading::{Grade, PERIOD, Reading, Verdict, range};
 use model::time::{MINUTE, Micros, SECOND};
 use model::toml_file::Section;
@@ -38,7 +38,7 @@ struct RateSpec {
 }
 
 /// Reads window, guards and levels.
-pub fn read(s: &Section<'_>) -> Option<(Vec<LevelDef>, Arc<dyn Spec>)> {
+pub fn read(s: &Section<'_>) -> Option<Read> {
     let window = match s.duration("window") {
         Some(w) if w.value >= SECOND => w.value,
         Some(w) => {

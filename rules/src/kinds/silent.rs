@@ -2,8 +2,8 @@
 //! the activation; disarmed where the site is idle or in maintenance. Any reading that is not late ends it, a bad one too: a sensor
 //! that reports its fault is not silent.
 
-use super::{Binding, Bound, Machine, Spec};
-use crate::def::{LevelDef, Name, read_level};
+use super::{Binding, Bound, Machine, Read, Spec};
+use crate::def::{Name, read_level};
 use crate::reading::{PERIOD, Reading, Verdict};
 use model::time::{Micros, show_duration};
 use model::toml_file::Section;
@@ -24,7 +24,7 @@ struct SilentSpec {
 }
 
 /// Reads `after` or `periods`, at the rule or at each level.
-pub fn read(s: &Section<'_>) -> Option<(Vec<LevelDef>, Arc<dyn Spec>)> {
+pub fn read(s: &Section<'_>) -> Option<Read> {
     let sections = s.tables("level");
     let (mut levels, mut after) = (Vec::new(), Vec::new());
     if sections.is_empty() {

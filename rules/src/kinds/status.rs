@@ -1,7 +1,7 @@
 //! `status`: bits of the status word. `any = [..]`: one of them is set; `all = [..]`: all are.
 
-use super::{Binding, Bound, Machine, Spec};
-use crate::def::{LevelDef, Name, read_level};
+use super::{Binding, Bound, Machine, Read, Spec};
+use crate::def::{Name, read_level};
 use crate::reading::{Reading, Verdict};
 use model::problem::nearest;
 use model::status;
@@ -15,7 +15,7 @@ struct StatusSpec {
 }
 
 /// Reads `any`, `all` and one optional level.
-pub fn read(s: &Section<'_>) -> Option<(Vec<LevelDef>, Arc<dyn Spec>)> {
+pub fn read(s: &Section<'_>) -> Option<Read> {
     let (any, all) = (bits(s, "any"), bits(s, "all"));
     if any == 0 && all == 0 {
         s.error(
