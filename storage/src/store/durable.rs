@@ -160,3 +160,32 @@ impl ObjectStore for DurableFolder {
         self.inner.copy_opts(from, to, options).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::ObjectStoreExt;
+
+    #[tokio::test]
+    async fn a_name_is_given_once_and_unfinished_files_are_not_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DurableFolder::open(folder.path().to_str().unwrap()).unwrap();
+        let path = Path::from("t/_delta_log/1.json");
+        let new = || PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        store.put_opts(&path, "a".into(), new()).await.unwrap();
+        let again = store.put_opts(&path, "b".into(), new()).await.unwrap_err();
+        assert!(matches!(again, Error::AlreadyExists { .. }), "{again}");
+        assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "a");
+        store.put(&path, "c".into()).await.unwrap();
+        assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "c");
+        fs::write(store.temporary_beside(&folder.path().join("t/_delta_log/2.json")), "half").unwrap();
+        for name in ["10", "9", "2"] {
+            store.put(&Path::from(format!("t/{name}")), "x".into()).await.unwrap();
+        }
+        let names: Vec<String> =
+            store.list(None).map_ok(|m| m.location.to_string()).try_collect().await.unwrap();
+        assert_eq!(names, ["t/10", "t/2", "t/9", "t/_delta_log/1.json"]);
+        let left = fs::read_dir(folder.path().join("t/_delta_log")).unwrap().count();
+        assert_eq!(left, 2, "what was put leaves nothing beside it");
+    }
+}
