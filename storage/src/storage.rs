@@ -105,7 +105,7 @@ impl Inner {
 
 impl Storage {
     /// Opens the tables for writing and makes those that are not there. `store` is the lake's root and takes the place of
-    /// [`Options::url`], for simulations and tests.
+    /// [`Options::url`], for simulations and tests: it must put if absent and list in the order of names.
     ///
     /// # Errors
     /// When the store does not answer, or what lies there are not these tables.

@@ -17,6 +17,10 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Half-written files are removed when they are older.
+const UNFINISHED_AGE: Duration = Duration::from_secs(86_400);
 
 /// The store. See the module.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ impl DurableFolder {
     /// When it cannot be made or is no folder.
     pub fn open(folder: &str) -> std::io::Result<Self> {
         fs::create_dir_all(folder)?;
+        remove_unfinished(FsPath::new(folder));
         let inner = LocalFileSystem::new_with_prefix(folder).map_err(std::io::Error::other)?;
         Ok(Self { inner, temporary: AtomicU64::new(0) })
     }
@@ -48,6 +53,25 @@ impl DurableFolder {
 impl fmt::Display for DurableFolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Durable{}", self.inner)
+    }
+}
+
+/// Removes what a process that was killed left half written, once it is a day old: another process may be writing now.
+fn remove_unfinished(folder: &FsPath) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            remove_unfinished(&path);
+            continue;
+        }
+        let name = entry.file_name();
+        let unfinished =
+            name.to_string_lossy().rsplit_once('#').is_some_and(|(_, end)| end.parse::<u64>().is_ok());
+        let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+        if unfinished && age.is_some_and(|age| age > UNFINISHED_AGE) {
+            let _ = fs::remove_file(path); // it does no harm where it stays
+        }
     }
 }
 

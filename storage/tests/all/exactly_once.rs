@@ -8,6 +8,8 @@ use ::model::status::NO_DEVICE_TIME;
 use ::model::{Entry, Origin, PointId, Record};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
+use std::future::Future;
+use std::task::Poll;
 use storage::{Planted, SourceBalance, Storage};
 
 /// By source: rows, stored, duplicate.
@@ -338,6 +340,44 @@ async fn killed_at_every_put_of_every_table() {
     }
     // Five tables: a file and a commit each.
     assert_eq!(hit, 20);
+}
+
+/// Polls so often, then gives up.
+async fn poll_times<T>(work: impl Future<Output = T>, times: usize) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    let mut left = times;
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        work.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_flush_may_be_given_up_at_any_point() {
+    let undisturbed = Rig::new().open().await;
+    push_every_kind(&undisturbed).await;
+    undisturbed.flush().await.unwrap();
+    let expected = dump(&undisturbed).await;
+    for polls in 1.. {
+        let rig = Rig::new();
+        let storage = rig.open().await;
+        push_every_kind(&storage).await;
+        let ended = poll_times(storage.flush(), polls).await;
+        assert_eq!(dump(&storage).await, expected, "{polls}");
+        storage.maintain().await.unwrap();
+        assert_eq!(dump(&storage).await, expected, "{polls}");
+        storage.flush().await.unwrap();
+        assert_eq!(dump(&storage).await, expected, "{polls}");
+        assert_eq!(dump(&rig.open().await).await, expected, "{polls}");
+        if ended.is_some() {
+            assert!(polls > 20, "{polls}");
+            break;
+        }
+    }
 }
 
 /// A test of the test: with a mistake planted the checks above must not hold.

@@ -264,6 +264,7 @@ impl fmt::Display for Faulty {
 impl ObjectStore for Faulty {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.alive()?;
+        tokio::task::yield_now().await; // a place where the caller may give up
         self.puts.fetch_add(1, Ordering::SeqCst);
         let left = self.countdown.load(Ordering::SeqCst);
         if left == 0 {
@@ -277,10 +278,12 @@ impl ObjectStore for Faulty {
             self.inner.put_opts(location, payload, options).await?;
             return Err(broken());
         }
+        let done = self.inner.put_opts(location, payload, options).await;
+        tokio::task::yield_now().await;
         if left > 0 {
             self.countdown.store(left - 1, Ordering::SeqCst);
         }
-        self.inner.put_opts(location, payload, options).await
+        done
     }
 
     async fn put_multipart_opts(
