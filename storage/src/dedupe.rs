@@ -39,19 +39,23 @@ pub struct Newest {
     floor: Micros,
     /// Times ahead of their receive time: they would make every later reading of their point a suspect.
     futures: AHashSet<(u32, Micros)>,
+    /// The latest of them by point.
+    last_future: AHashMap<u32, Micros>,
 }
 
 impl Newest {
     /// Nothing stored is newer than `floor`, but for what [`Newest::note_future`] is told.
     pub fn new(points: usize, floor: Micros) -> Self {
-        Self { high: vec![floor; points], floor, futures: AHashSet::new() }
+        Self { high: vec![floor; points], floor, futures: AHashSet::new(), last_future: AHashMap::new() }
     }
 
     /// Whether no row before can have this point and time; then it is noted.
     pub fn is_new(&mut self, dense: u32, time: Micros, status: i32) -> bool {
         if status & FUTURE != 0 {
+            let new = time > self.high[dense as usize]
+                && self.last_future.get(&dense).is_none_or(|last| time > *last);
             self.note_future(dense, time);
-            return false;
+            return new;
         }
         let high = &mut self.high[dense as usize];
         if time <= *high || (!self.futures.is_empty() && self.futures.contains(&(dense, time))) {
@@ -65,6 +69,8 @@ impl Newest {
     pub fn note_future(&mut self, dense: u32, time: Micros) {
         if self.futures.len() < FUTURES_MAX {
             self.futures.insert((dense, time));
+            let last = self.last_future.entry(dense).or_insert(time);
+            *last = time.max(*last);
         } else {
             let high = &mut self.high[dense as usize];
             *high = time.max(*high);
@@ -100,6 +106,7 @@ impl Newest {
         }
         self.high = high;
         self.futures = self.futures.drain().map(|(dense, time)| (at(dense), time)).collect();
+        self.last_future = self.last_future.drain().map(|(dense, time)| (at(dense), time)).collect();
     }
 }
 

@@ -1,5 +1,17 @@
 //! The tables: Delta tables of readings, positions, quarantine, arrivals and events, written exactly once from the log, with
 //! the rows not yet committed (the tail), and SQL over both as one.
+//!
+//! ```text
+//! push -> state -> tail (open rows -> packed chunks, one generation between two flushes)
+//!                    |  dedupe: late and repeated readings are looked up before a flush or a query
+//! flush -> writer -> files (Parquet) -> delta (commits; `arrivals` last) -> view
+//! query -> view + tail, pinned at one instant -> DataFusion
+//! maintain -> compaction, retention, checkpoints, deletion
+//! ```
+//!
+//! What is promised: a reading of the log is in `readings` once, whatever was killed when (see `writer`); what is a
+//! duplicate depends on the log alone (see `dedupe`); a query sees every row taken before it once, committed or not; memory
+//! stays within `storage.tail`; all futures may be dropped at any point and called again.
 
 #![warn(missing_docs)]
 

@@ -18,6 +18,7 @@ mod plan;
 use crate::delta::{Change, CommitError, FileMeta};
 use crate::error::StorageError;
 use crate::files::{DayWriters, Encoded, Making};
+use crate::query::AbortOnDrop;
 use crate::schema::{Table, local_day};
 use crate::storage::{Inner, Storage};
 use crate::view::View;
@@ -160,11 +161,16 @@ impl Inner {
             unique,
         };
         let mut rows = self.engine.merge(view, table, &merge.paths).await?;
-        let mut writers = DayWriters::new(table, making);
-        while let Some(batch) = rows.next().await {
-            writers.write(&batch?);
-        }
-        let encoded = writers.finish();
+        let work = self.engine.handle().spawn(async move {
+            let mut writers = DayWriters::new(table, making);
+            while let Some(batch) = rows.next().await {
+                writers.write(&batch?);
+            }
+            Ok::<_, StorageError>(writers.finish())
+        });
+        let encoded = AbortOnDrop(work)
+            .await
+            .map_err(|e| StorageError::Read(format!("merging files failed: {e}")))??;
         let written: u64 = encoded.iter().map(|e| e.rows).sum();
         if merge.rows.is_some_and(|rows| rows != written) {
             let message = format!(

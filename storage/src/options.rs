@@ -247,6 +247,12 @@ impl Options {
             // While one half is being committed the other fills.
             this.flush_bytes = this.tail_bytes_max / 2;
         }
+        if Micros::try_from(this.limits.time.as_micros()).is_ok_and(|t| t > this.keep_removed) {
+            section.error(
+                "`storage.query.time` is longer than `storage.keep_removed`",
+                "a query reads files that were taken out of the table since it began; keep them for as long",
+            );
+        }
         section.finish();
         this
     }

@@ -14,7 +14,7 @@ mod tail;
 
 use deadline::Deadline;
 pub use provider::LakeTable;
-pub use stream::QueryStream;
+pub use stream::{AbortOnDrop, QueryStream};
 
 use crate::error::{QueryError, StorageError};
 use crate::options::Limits;
@@ -149,7 +149,7 @@ impl Engine {
             let rows = plan.and_then(|plan| datafusion::physical_plan::execute_stream(plan, task));
             rows.map_err(|e| stream::error_of(e, limits))
         });
-        let planned = stream::AbortOnDrop(planned);
+        let planned = AbortOnDrop(planned);
         let rows = match tokio::time::timeout(limits.time, planned).await {
             Ok(Ok(result)) => result?,
             Ok(Err(e)) => return Err(QueryError::Sql(format!("the query engine failed: {e}"))),

@@ -43,8 +43,6 @@ pub struct Inner {
     pub clock: Arc<dyn Clock>,
     /// Figures.
     pub metrics: Metrics,
-    /// Whether it was opened only for queries.
-    pub read_only: bool,
     /// Runs queries and look-ups.
     pub engine: Engine,
     /// Commits, one at a time.
@@ -107,7 +105,7 @@ impl Inner {
 
 impl Storage {
     /// Opens the tables for writing and makes those that are not there. `store` is the lake's root and takes the place of
-    /// [`Options::url`], for simulations and tests.
+    /// [`Options::url`], for simulations and tests: it must put if absent and list in the order of names.
     ///
     /// # Errors
     /// When the store does not answer, or what lies there are not these tables.
@@ -172,7 +170,6 @@ impl Storage {
             state.stopped = Some("it was opened only for reading".to_owned());
         }
         let inner = Inner {
-            read_only: !write,
             options,
             lake,
             clock,
@@ -212,6 +209,7 @@ impl Storage {
             let mut state = self.inner.state();
             state.set_catalog(&catalog);
             state.push(entry, record)?;
+            state.show();
             (state.current.suspects.len(), state.current.bytes())
         };
         if bytes >= self.inner.options.flush_bytes {
@@ -302,7 +300,8 @@ impl Storage {
     pub async fn query(&self, sql: &str, limits: Limits) -> Result<QueryStream, QueryError> {
         let inner = &self.inner;
         let named = inner.engine.tables_named(sql)?;
-        if inner.read_only {
+        // One that writes sees its own commits; one that does not, or no longer, asks for those of others.
+        if inner.state().stopped.is_some() {
             inner.refresh_reader().await?;
         }
         let tables: Vec<Table> =

@@ -194,33 +194,23 @@ impl Writer {
         Ok(pending)
     }
 
-    /// Puts the files and makes the commits that are not made yet.
+    /// Puts the files and makes the commits that are not made yet. What is done is noted step by step, so that a flush that
+    /// failed, or was given up by its caller, goes on from there.
     async fn make(&mut self, inner: &Inner) -> Result<(), StorageError> {
-        let Some(mut pending) = self.pending.take() else { return Ok(()) };
-        let result = self.make_pending(inner, &mut pending).await;
-        // Kept whether it went well or not: a flush that failed half-way goes on from here.
-        self.pending = Some(pending);
-        result
-    }
-
-    async fn make_pending(&mut self, inner: &Inner, pending: &mut Pending) -> Result<(), StorageError> {
+        let Self { logs, pending, expected, .. } = self;
+        let Some(pending) = pending.as_mut() else { return Ok(()) };
         while let Some((table, path, bytes)) = pending.put.last().cloned() {
-            self.logs[table as usize].store().put(&Path::from(path), bytes.clone().into()).await?;
+            logs[table as usize].store().put(&Path::from(path), bytes.clone().into()).await?;
             inner.metrics.written_bytes.inc_by(bytes.len() as u64);
             pending.put.pop();
         }
-        while let Some((table, change)) = pending.changes.get(pending.done) {
-            let now_ms = inner.clock.now() / 1000;
-            let mut unchecked = change.clone();
+        while let Some((table, change)) = pending.changes.get_mut(pending.done) {
+            let log = &mut logs[*table as usize];
             if inner.options.planted == Some(Planted::CommitWithoutComparing) {
-                let log = &mut self.logs[*table as usize];
                 log.refresh().await?;
-                for txn in &mut unchecked.txns {
-                    txn.before = log.txn(&txn.app);
-                }
+                change.txns.iter_mut().for_each(|txn| txn.before = log.txn(&txn.app));
             }
-            let change = &unchecked;
-            match self.logs[*table as usize].commit(change, now_ms).await {
+            match log.commit(change, inner.clock.now() / 1000).await {
                 Ok(()) => {}
                 Err(CommitError::Moved { app, expected, found }) => {
                     return Err(other_writer(*table, &app, expected, found));
@@ -231,7 +221,7 @@ impl Writer {
                 Err(CommitError::Other(e)) => return Err(e),
             }
             for txn in &change.txns {
-                self.expected.insert((*table, txn.app.clone()), txn.after);
+                expected.insert((*table, txn.app.clone()), txn.after);
             }
             inner.metrics.commits.inc();
             pending.done += 1;

@@ -17,6 +17,10 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Half-written files are removed when they are older.
+const UNFINISHED_AGE: Duration = Duration::from_secs(86_400);
 
 /// The store. See the module.
 #[derive(Debug)]
@@ -32,6 +36,7 @@ impl DurableFolder {
     /// When it cannot be made or is no folder.
     pub fn open(folder: &str) -> std::io::Result<Self> {
         fs::create_dir_all(folder)?;
+        remove_unfinished(FsPath::new(folder));
         let inner = LocalFileSystem::new_with_prefix(folder).map_err(std::io::Error::other)?;
         Ok(Self { inner, temporary: AtomicU64::new(0) })
     }
@@ -48,6 +53,25 @@ impl DurableFolder {
 impl fmt::Display for DurableFolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Durable{}", self.inner)
+    }
+}
+
+/// Removes what a process that was killed left half written, once it is a day old: another process may be writing now.
+fn remove_unfinished(folder: &FsPath) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            remove_unfinished(&path);
+            continue;
+        }
+        let name = entry.file_name();
+        let unfinished =
+            name.to_string_lossy().rsplit_once('#').is_some_and(|(_, end)| end.parse::<u64>().is_ok());
+        let age = entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+        if unfinished && age.is_some_and(|age| age > UNFINISHED_AGE) {
+            let _ = fs::remove_file(path); // it does no harm where it stays
+        }
     }
 }
 
@@ -158,5 +182,34 @@ impl ObjectStore for DurableFolder {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use object_store::ObjectStoreExt;
+
+    #[tokio::test]
+    async fn a_name_is_given_once_and_unfinished_files_are_not_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = DurableFolder::open(folder.path().to_str().unwrap()).unwrap();
+        let path = Path::from("t/_delta_log/1.json");
+        let new = || PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        store.put_opts(&path, "a".into(), new()).await.unwrap();
+        let again = store.put_opts(&path, "b".into(), new()).await.unwrap_err();
+        assert!(matches!(again, Error::AlreadyExists { .. }), "{again}");
+        assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "a");
+        store.put(&path, "c".into()).await.unwrap();
+        assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "c");
+        fs::write(store.temporary_beside(&folder.path().join("t/_delta_log/2.json")), "half").unwrap();
+        for name in ["10", "9", "2"] {
+            store.put(&Path::from(format!("t/{name}")), "x".into()).await.unwrap();
+        }
+        let names: Vec<String> =
+            store.list(None).map_ok(|m| m.location.to_string()).try_collect().await.unwrap();
+        assert_eq!(names, ["t/10", "t/2", "t/9", "t/_delta_log/1.json"]);
+        let left = fs::read_dir(folder.path().join("t/_delta_log")).unwrap().count();
+        assert_eq!(left, 2, "what was put leaves nothing beside it");
     }
 }

@@ -1,12 +1,9 @@
 //! The balance, quarantine and release, refusals, positions and transitions.
 
 use crate::rig::*;
+use ::model::people::Positions;
 use ::model::record::{Quarantined, Refused};
-use ::model::transition::Marks;
-use ::model::{
-    Offset, Origin, PointId, Position, Presence, Record, Severity, To, Transition, TransitionId,
-    people::Positions,
-};
+use ::model::{Position, Presence, Record};
 use std::sync::Arc;
 use storage::{Limits, SourceBalance, Storage};
 
@@ -125,28 +122,6 @@ async fn positions_are_stored_and_counted() {
     storage.flush().await.unwrap();
     assert_eq!(sql(&storage, fixed).await, expected);
     assert_eq!(balance(&storage).await, ["gate 1 1 0 1 0 0 0"]);
-}
-
-fn transition(step: u32, seconds: f64) -> Transition {
-    let point = PointId::of("M1", "T1");
-    Transition {
-        id: TransitionId::of("ch4", point, "alarm", Origin { collector: 1, sequence: 1 }, 0, step),
-        time: at(seconds),
-        decided: at(seconds),
-        offset: Offset { partition: 0, number: 9 },
-        site: "M1".into(),
-        point: "T1".into(),
-        point_id: point,
-        rule: "ch4".into(),
-        version: "v".into(),
-        level: "alarm".into(),
-        rank: 0,
-        to: if step.is_multiple_of(2) { To::On } else { To::Off },
-        value: Some(1.0),
-        severity: Severity::Yellow,
-        reason: "1 >= 1.0 %".into(),
-        marks: Marks::default(),
-    }
 }
 
 #[tokio::test]

@@ -2,10 +2,14 @@
 //! lines: a reading is stored unless one with its source, point, time and value stands before it in its partition.
 
 use crate::rig::*;
+use ::model::people::{Position, Positions, Presence};
+use ::model::record::{Quarantined, Refused};
 use ::model::status::NO_DEVICE_TIME;
 use ::model::{Entry, Origin, PointId, Record};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
+use std::future::Future;
+use std::task::Poll;
 use storage::{Planted, SourceBalance, Storage};
 
 /// By source: rows, stored, duplicate.
@@ -245,6 +249,135 @@ async fn killed_at_every_put() {
     }
     // Two tables have rows: a file and a commit each.
     assert_eq!(hit, 8);
+}
+
+/// All tables, as text.
+async fn dump(storage: &Storage) -> Vec<Vec<String>> {
+    let mut all = Vec::new();
+    for (table, order) in [
+        ("readings", "site, point, time, offset"),
+        ("person_positions", "card, offset"),
+        ("quarantine", "point, time, offset, released"),
+        ("arrivals", "partition, offset, run"),
+        ("events", "id"),
+    ] {
+        all.push(sql(storage, &format!("SELECT * FROM {table} ORDER BY {order}")).await);
+    }
+    all
+}
+
+/// Pushes what storage has not got of a log with a record of every kind.
+async fn push_every_kind(storage: &Storage) {
+    let held = |seconds| Quarantined {
+        site: "M1".into(),
+        point: "N1".into(),
+        time: at(seconds),
+        value: Some(1.0),
+        status: 0,
+        reason: "unknown point".into(),
+    };
+    let position = |card: &str| Position {
+        site: "M1".into(),
+        card: card.into(),
+        name: String::new(),
+        area: String::new(),
+        station: "S".into(),
+        time: at(1.0),
+        presence: Presence::Below,
+        entered: None,
+    };
+    let positions = |card| Positions { rows: vec![position(card)], snapshot: None };
+    let refused = Refused { source: "east".into(), reason: "json".into(), count: 2, received: T0 };
+    let records = [
+        readings("east", &[("M1", "T1", 1.0, 0.5), ("M1", "T1", 1.0, 0.5)]),
+        Record::Positions { run: run("gate", 1), positions: positions("C1") },
+        Record::Quarantine { run: run("east", 1), rows: vec![held(1.0)] },
+        Record::Refused(vec![refused]),
+        released("east", &[("M1", "T2", 1.0, 1.0)]),
+        Record::Positions { run: run("gate", 1), positions: positions("C2") },
+        readings("east", &[("M1", "T1", 1.0, 0.5), ("M9", "T9", 2.0, 1.0)]),
+        Record::Quarantine { run: run("east", 2), rows: vec![held(2.0), held(2.0)] },
+    ];
+    let next = storage.next_offset(0) as usize;
+    for (number, record) in records.into_iter().enumerate().skip(next) {
+        storage.push(&entry(number as u64), record).await.unwrap();
+    }
+    for number in storage.next_event_offset(0)..3 {
+        let steps = [number as u32, number as u32 + 1].map(|s| transition(s, f64::from(s)));
+        storage.push_events(&entry(number), steps.to_vec()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn killed_at_every_put_of_every_table() {
+    let undisturbed = Rig::new().open().await;
+    push_every_kind(&undisturbed).await;
+    undisturbed.flush().await.unwrap();
+    let expected = dump(&undisturbed).await;
+    assert!(expected.iter().all(|rows| rows.len() >= 2), "{expected:?}");
+    let mut hit = 0;
+    for fault in [Fault::Before, Fault::After] {
+        for n in 0.. {
+            let rig = Rig::new();
+            let storage = rig.open().await;
+            push_every_kind(&storage).await;
+            rig.store.fail_at(n, fault, true);
+            let flushed = storage.flush().await;
+            let failed = rig.store.failed();
+            rig.store.heal();
+            if !failed {
+                flushed.unwrap();
+                break;
+            }
+            hit += 1;
+            let storage = rig.open().await;
+            push_every_kind(&storage).await;
+            assert_eq!(dump(&storage).await, expected, "{fault:?} {n}");
+            storage.flush().await.unwrap();
+            assert_eq!(dump(&storage).await, expected, "{fault:?} {n}");
+            assert_eq!(dump(&rig.open().await).await, expected, "{fault:?} {n}");
+        }
+    }
+    // Five tables: a file and a commit each.
+    assert_eq!(hit, 20);
+}
+
+/// Polls so often, then gives up.
+async fn poll_times<T>(work: impl Future<Output = T>, times: usize) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    let mut left = times;
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        work.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_flush_may_be_given_up_at_any_point() {
+    let undisturbed = Rig::new().open().await;
+    push_every_kind(&undisturbed).await;
+    undisturbed.flush().await.unwrap();
+    let expected = dump(&undisturbed).await;
+    for polls in 1.. {
+        let rig = Rig::new();
+        let storage = rig.open().await;
+        push_every_kind(&storage).await;
+        let ended = poll_times(storage.flush(), polls).await;
+        assert_eq!(dump(&storage).await, expected, "{polls}");
+        storage.maintain().await.unwrap();
+        assert_eq!(dump(&storage).await, expected, "{polls}");
+        storage.flush().await.unwrap();
+        assert_eq!(dump(&storage).await, expected, "{polls}");
+        assert_eq!(dump(&rig.open().await).await, expected, "{polls}");
+        if ended.is_some() {
+            assert!(polls > 20, "{polls}");
+            break;
+        }
+    }
 }
 
 /// A test of the test: with a mistake planted the checks above must not hold.

@@ -8,9 +8,10 @@ use futures::stream::BoxStream;
 use model::catalog::Place;
 use model::problem::Problems;
 use model::record::run_flags;
+use model::transition::Marks;
 use model::{
     Catalog, Clock, Entry, ManualClock, Micros, Offset, Origin, Point, PointId, ReadingsBuilder, Record, Run,
-    Site,
+    Severity, Site, To, Transition, TransitionId,
 };
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -83,6 +84,29 @@ pub fn released(source: &str, rows: &[Row<'_>]) -> Record {
     let Record::Readings { mut runs, readings } = readings(source, rows) else { unreachable!() };
     runs[0].flags = run_flags::RELEASED;
     Record::Readings { runs, readings }
+}
+
+/// A step of the latch of `M1`/`T1`.
+pub fn transition(step: u32, seconds: f64) -> Transition {
+    let point = PointId::of("M1", "T1");
+    Transition {
+        id: TransitionId::of("ch4", point, "alarm", Origin { collector: 1, sequence: 1 }, 0, step),
+        time: at(seconds),
+        decided: at(seconds),
+        offset: Offset { partition: 0, number: 9 },
+        site: "M1".into(),
+        point: "T1".into(),
+        point_id: point,
+        rule: "ch4".into(),
+        version: "v".into(),
+        level: "alarm".into(),
+        rank: 0,
+        to: if step.is_multiple_of(2) { To::On } else { To::Off },
+        value: Some(1.0),
+        severity: Severity::Yellow,
+        reason: "1 >= 1.0 %".into(),
+        marks: Marks::default(),
+    }
 }
 
 /// An entry of partition 0 whose origin is the log's own.
@@ -240,6 +264,7 @@ impl fmt::Display for Faulty {
 impl ObjectStore for Faulty {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.alive()?;
+        tokio::task::yield_now().await; // a place where the caller may give up
         self.puts.fetch_add(1, Ordering::SeqCst);
         let left = self.countdown.load(Ordering::SeqCst);
         if left == 0 {
@@ -253,10 +278,12 @@ impl ObjectStore for Faulty {
             self.inner.put_opts(location, payload, options).await?;
             return Err(broken());
         }
+        let done = self.inner.put_opts(location, payload, options).await;
+        tokio::task::yield_now().await;
         if left > 0 {
             self.countdown.store(left - 1, Ordering::SeqCst);
         }
-        self.inner.put_opts(location, payload, options).await
+        done
     }
 
     async fn put_multipart_opts(
