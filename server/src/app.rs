@@ -12,7 +12,7 @@ use crate::versions::Version;
 use ::alerts::{AlarmStore, Dispatcher, SqliteStore};
 use ::storage::Storage;
 use anyhow::{Context, anyhow};
-use model::{Clock, Stream, SystemClock};
+use model::{Catalog, Clock, Stream, SystemClock};
 use prometheus::Registry;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -65,6 +65,7 @@ impl App {
     ///
     /// # Errors
     /// What could not be started, with its place and cause.
+    #[allow(clippy::too_many_lines)] // the parts of a process, in order, each handed only what it needs
     pub async fn start(
         config: Config,
         loaded: Loaded,
@@ -83,17 +84,11 @@ impl App {
         let (versions, wanted) = watch::channel(version);
 
         let storage = if has(ProcessRole::Storage) {
-            let opened =
-                Storage::open(config.storage.clone(), None, catalog.clone(), clock.clone(), &registry).await;
-            Some(opened.with_context(|| format!("the table at {} cannot be opened", config.storage.url))?)
+            Some(open_table(&config, &catalog, &clock, &registry).await?)
         } else {
             None
         };
-        let alarms = SqliteStore::open(&config.alerts_database, config.receivers.clone(), &registry).await;
-        let alarms: Arc<dyn AlarmStore> =
-            Arc::new(alarms.with_context(|| {
-                format!("the alarm database {} cannot be opened", config.alerts_database)
-            })?);
+        let alarms = open_alarms(&config, &registry).await?;
         let dispatcher = has(ProcessRole::Alerts)
             .then(|| Dispatcher::new(alarms.clone(), config.receivers.clone(), clock.clone(), &registry))
             .transpose()
@@ -222,6 +217,22 @@ impl App {
         self.sources.stop().await;
         self.pipeline.stop(self.drain).await
     }
+}
+
+async fn open_table(
+    config: &Config,
+    catalog: &Arc<RwLock<Arc<Catalog>>>,
+    clock: &Arc<dyn Clock>,
+    registry: &Registry,
+) -> anyhow::Result<Storage> {
+    let opened = Storage::open(config.storage.clone(), None, catalog.clone(), clock.clone(), registry).await;
+    opened.with_context(|| format!("the table at {} cannot be opened", config.storage.url))
+}
+
+async fn open_alarms(config: &Config, registry: &Registry) -> anyhow::Result<Arc<dyn AlarmStore>> {
+    let url = &config.alerts_database;
+    let store = SqliteStore::open(url, config.receivers.clone(), registry).await;
+    Ok(Arc::new(store.with_context(|| format!("the alarm database {url} cannot be opened"))?))
 }
 
 type Logs = (Arc<dyn Log>, Arc<dyn Log>, Option<Forwarder>);

@@ -10,7 +10,7 @@ use crate::names::Names;
 use crate::options::{Limits, Options, Planted};
 use crate::query::{Engine, QueryStream};
 use crate::schema::Table;
-use crate::state::{Start, State};
+use crate::state::State;
 use crate::view::View;
 use crate::writer::{Flushed, Writer};
 use model::{Catalog, Clock, Entry, Record, Transition};

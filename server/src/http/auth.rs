@@ -64,7 +64,10 @@ impl Who {
 
 /// Sessions of pages, by the hash of their secret.
 #[derive(Clone, Default)]
-pub struct Sessions(Arc<Mutex<AHashMap<[u8; 32], (Who, Micros)>>>);
+pub struct Sessions(Arc<Mutex<Known>>);
+
+/// Who signed on when, by the hash of the session's secret.
+type Known = AHashMap<[u8; 32], (Who, Micros)>;
 
 impl Sessions {
     fn open(&self, who: Who, now: Micros) -> String {

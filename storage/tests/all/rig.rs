@@ -90,6 +90,7 @@ pub fn released(source: &str, rows: &[Row<'_>]) -> Record {
 pub fn transition(step: u32, seconds: f64) -> Transition {
     let point = PointId::of("M1", "T1");
     Transition {
+        peak: None,
         id: TransitionId::of("ch4", point, "alarm", Origin { collector: 1, sequence: 1 }, 0, step),
         time: at(seconds),
         decided: at(seconds),
