@@ -1,22 +1,38 @@
-//! Sends the outbox: one task a receiver, in order, one message at a time, so that a receiver that is slow or down delays nobody
-//! else. A message that is not taken is tried again with back-off and jitter until its deadline; then it is a dead letter, which
-//! is an alarm of its own, told to the others.
+//! Sends the outbox: one task a receiver, so that a receiver that is slow or down delays nobody else. Messages of one alarm go out
+//! in order, each once the one before is settled; those of different alarms side by side, at most [`PARALLEL`].
+//!
+//! A message that is not taken is tried again with back-off and jitter until the receiver's deadline; then it is a dead letter,
+//! which is an alarm of its own, told to the others. A receiver that failed [`DOWN_AFTER`] times in a row is asked with one message
+//! at a time, with growing pauses, and is an alarm of its own when that lasts [`DOWN_TOLD`]; once it takes one, all that waits for
+//! it is due.
+//!
+//! At a stop what is due still goes out, for at most [`GRACE`]; what was not answered lies in the outbox and is sent again, with the
+//! same key and bytes.
 
 use crate::metrics::TellMetrics;
-use crate::notifiers::{self, Notifier, SendError};
-use crate::{AlarmStore, OutboxRow, Receiver};
+use crate::notifiers::Notifier;
+use crate::{AlarmStore, Receiver, StoreError};
+use delivery::Delivery;
 use model::{Clock, Micros};
 use prometheus::Registry;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Messages taken from the outbox at once.
-const TAKE: usize = 64;
-/// First and longest pause between tries.
-const PAUSE: (Micros, Micros) = (model::time::SECOND, 300 * model::time::SECOND);
-/// The outbox is looked at this often even when nothing says that it changed.
-const LOOK: Duration = Duration::from_millis(500);
+mod delivery;
+
+/// Messages on their way to one receiver at once.
+pub const PARALLEL: usize = 8;
+/// Failures in a row after which a receiver is asked with one message at a time.
+pub const DOWN_AFTER: u32 = 3;
+/// A receiver that fails this long is an alarm.
+pub const DOWN_TOLD: Micros = model::time::MINUTE;
+/// How long a stop waits for answers under way.
+pub const GRACE: Duration = Duration::from_secs(2);
+/// Digests are written, and what waits is looked at, this often.
+const TEND: Duration = Duration::from_secs(1);
 
 /// One receiver and the way to it.
 pub struct Way {
@@ -32,6 +48,7 @@ pub struct Dispatcher {
     ways: Vec<Way>,
     clock: Arc<dyn Clock>,
     metrics: TellMetrics,
+    seed: u64,
 }
 
 impl Dispatcher {
@@ -47,7 +64,7 @@ impl Dispatcher {
     ) -> Result<Self, ReceiverError> {
         let mut ways = Vec::new();
         for receiver in receivers {
-            let notifier = notifiers::connect(&receiver);
+            let notifier = receiver.settings.connect();
             let notifier =
                 notifier.map_err(|e| ReceiverError(format!("receiver `{}`: {e}", receiver.name)))?;
             ways.push(Way { receiver, notifier });
@@ -65,20 +82,29 @@ impl Dispatcher {
         clock: Arc<dyn Clock>,
         registry: &Registry,
     ) -> Result<Self, ReceiverError> {
-        let receivers: Vec<Receiver> = ways.iter().map(|w| w.receiver.clone()).collect();
-        let metrics =
-            TellMetrics::register(registry, &receivers).map_err(|e| ReceiverError(e.to_string()))?;
-        Ok(Self { store, ways, clock, metrics })
+        let names: Vec<String> = ways.iter().map(|w| w.receiver.name.clone()).collect();
+        let metrics = TellMetrics::register(registry, &names).map_err(|e| ReceiverError(e.to_string()))?;
+        Ok(Self { store, ways, clock, metrics, seed: rand::random() })
+    }
+
+    /// With a seed for the jitter, so that a run can be repeated.
+    #[must_use]
+    pub fn seeded(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// Runs until stopped; what is under way then is finished or stays in the outbox.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { store, ways, clock, metrics } = self;
-        let tasks = ways.into_iter().map(|way| {
-            let (store, clock, metrics) = (store.clone(), clock.clone(), metrics.clone());
-            tokio::spawn(deliver(store, way, clock, metrics, stop.clone()))
-        });
-        for task in tasks.collect::<Vec<_>>() {
+        let Self { store, ways, clock, metrics, seed } = self;
+        let names: Vec<String> = ways.iter().map(|w| w.receiver.name.clone()).collect();
+        let mut tasks =
+            vec![tokio::spawn(tend(store.clone(), names, clock.clone(), metrics.clone(), stop.clone()))];
+        for (i, way) in ways.into_iter().enumerate() {
+            let random = StdRng::seed_from_u64(seed.wrapping_add(i as u64));
+            let delivery = Delivery::new(store.clone(), way, clock.clone(), &metrics, random);
+            tasks.push(tokio::spawn(delivery.run(stop.clone())));
+        }
+        for task in tasks {
             if let Err(e) = task.await {
                 tracing::error!("a dispatcher ended badly: {e}");
             }
@@ -91,124 +117,40 @@ impl Dispatcher {
 #[error("{0}")]
 pub struct ReceiverError(String);
 
-async fn deliver(
+/// Writes digests and says what waits.
+async fn tend(
     store: Arc<dyn AlarmStore>,
-    way: Way,
+    receivers: Vec<String>,
     clock: Arc<dyn Clock>,
     metrics: TellMetrics,
     stop: CancellationToken,
 ) {
-    let name = way.receiver.name.clone();
-    let mut changed = store.changed();
     while !stop.is_cancelled() {
-        changed.mark_unchanged();
-        let due = match store.outbox_due(&name, clock.now(), TAKE).await {
-            Ok(due) => due,
-            Err(e) => {
-                tracing::error!(receiver = name, "the outbox cannot be read: {e}");
-                Vec::new()
-            }
-        };
-        if due.is_empty() {
-            tokio::select! {
-                _ = stop.cancelled() => {}
-                _ = changed.changed() => {}
-                _ = tokio::time::sleep(LOOK) => {}
-            }
+        if let Err(e) = tended(&*store, &receivers, clock.now(), &metrics).await {
+            tracing::error!("digests are not written, trying again: {e}");
         }
-        for message in due {
-            if stop.is_cancelled() {
-                return;
-            }
-            let sent = way.notifier.send(&message).await;
-            settle(&*store, &way.receiver, &message, sent, &*clock, &metrics).await;
+        tokio::select! {
+            _ = stop.cancelled() => {}
+            _ = tokio::time::sleep(TEND) => {}
         }
     }
 }
 
-/// Writes down what became of a try.
-async fn settle(
+async fn tended(
     store: &dyn AlarmStore,
-    receiver: &Receiver,
-    message: &OutboxRow,
-    sent: Result<(), SendError>,
-    clock: &dyn Clock,
+    receivers: &[String],
+    now: Micros,
     metrics: &TellMetrics,
-) {
-    let now = clock.now();
-    let count = |outcome: &str| metrics.tries.with_label_values(&[receiver.name.as_str(), outcome]).inc();
-    let written = match sent {
-        Ok(()) => {
-            count("delivered");
-            metrics.seconds.observe((now - message.created) as f64 / 1e6);
-            store.delivered(&message.key, now).await
-        }
-        Err(e) => {
-            let next = next_try(receiver, message, &e, now);
-            count(if next.is_some() { "retry" } else { "dead" });
-            tracing::warn!(
-                receiver = receiver.name,
-                key = message.key,
-                attempts = message.attempts + 1,
-                "not delivered: {e}"
-            );
-            store.failed(&message.key, &e.to_string(), next, now).await
-        }
-    };
-    if let Err(e) = written {
-        // It is sent again, with the same key and bytes.
-        tracing::error!(
-            receiver = receiver.name,
-            key = message.key,
-            "what became of it is not written down: {e}"
+) -> Result<(), StoreError> {
+    store.flush(now).await?;
+    let waiting = store.backlog().await?;
+    for name in receivers {
+        let one = waiting.iter().find(|b| b.receiver == *name);
+        metrics.backlog(
+            name,
+            one.map_or(0, |b| b.pending),
+            one.map_or(0, |b| (now - b.oldest).max(0) / model::time::SECOND),
         );
     }
-}
-
-/// When to try again; `None` when it is given up.
-fn next_try(receiver: &Receiver, message: &OutboxRow, e: &SendError, now: Micros) -> Option<Micros> {
-    if matches!(e, SendError::Refused(_)) {
-        return None;
-    }
-    let pause = PAUSE.0.saturating_mul(1 << message.attempts.min(20)).min(PAUSE.1);
-    // Half to one and a half: receivers that failed together do not come back together.
-    let pause = pause / 2 + rand::random_range(0..=pause);
-    let end = message.created + receiver.deadline.as_micros() as Micros;
-    (now < end).then(|| (now + pause).min(end))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::notifiers::{Options, webhook::WebhookOptions};
-
-    #[test]
-    fn back_off_grows_and_ends_at_the_deadline() {
-        let options = WebhookOptions { url: String::new(), secret: None, timeout: Duration::from_secs(1) };
-        let receiver = Receiver {
-            name: "r".into(),
-            drill: false,
-            severity: model::Severity::Blue,
-            sites: Vec::new(),
-            deadline: Duration::from_secs(3600),
-            options: Options::Webhook(options),
-        };
-        let mut message = OutboxRow {
-            key: "k".into(),
-            receiver: "r".into(),
-            body: Vec::new(),
-            attempts: 0,
-            created: 0,
-            next_at: 0,
-        };
-        let retry = SendError::Retry("down".into());
-        let second = model::time::SECOND;
-        let first = next_try(&receiver, &message, &retry, 0).unwrap();
-        assert!((second / 2..=3 * second / 2).contains(&first), "{first}");
-        message.attempts = 40;
-        let late = next_try(&receiver, &message, &retry, 0).unwrap();
-        assert!((150 * second..=450 * second).contains(&late), "{late}");
-        assert_eq!(next_try(&receiver, &message, &retry, 3600 * second), None);
-        assert_eq!(next_try(&receiver, &message, &SendError::Refused("no".into()), 0), None);
-    }
+    Ok(())
 }

@@ -8,26 +8,29 @@
 //!
 //! An alarm is one (rule, point) from its first level to the end of its last. A transition id seen before changes nothing, so a
 //! replay is harmless. What is decided while calibrating is recorded and not told; what is late is recorded as a closed
-//! episode and told in a digest; what is simulated goes to drill receivers only.
+//! episode and told in a digest; what is simulated goes to drill receivers only. While the rules catch up nothing is told;
+//! then open alarms go out as they stand, and what rose and fell meanwhile as one digest.
 
 mod dispatcher;
 pub mod life;
 mod metrics;
 pub mod notifiers;
 mod own;
+mod places;
 mod receiver;
 pub mod store;
 pub mod tell;
 
-pub use dispatcher::Dispatcher;
-pub use notifiers::{Message, Notifier, SendError};
+pub use dispatcher::{Dispatcher, ReceiverError, Way};
+pub use notifiers::{Message, Notifier, SendError, Settings};
 pub use own::OwnAlarm;
+pub use places::{NoPlaces, Places};
 pub use receiver::{Receiver, receiver_keys};
 pub use store::conformance;
 pub use store::{MemoryStore, SqliteStore};
 
 use async_trait::async_trait;
-use model::{Alarm, Micros, Transition};
+use model::{Alarm, Micros, Severity, Transition};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -95,13 +98,19 @@ pub struct AlarmFilter {
     pub all: bool,
     /// Only this site.
     pub site: Option<String>,
+    /// Only this severity.
+    pub severity: Option<Severity>,
+    /// Only this region: six digits, or the first two or four for a province or a city.
+    pub region: Option<String>,
+    /// Only what stands behind this alarm in the list: the last one of the page before.
+    pub after: Option<String>,
     /// Most alarms.
     pub limit: usize,
 }
 
 impl Default for AlarmFilter {
     fn default() -> Self {
-        Self { all: false, site: None, limit: usize::MAX }
+        Self { all: false, site: None, severity: None, region: None, after: None, limit: usize::MAX }
     }
 }
 
@@ -121,6 +130,12 @@ pub struct OutboxRow {
     pub key: String,
     /// Name of the receiver.
     pub receiver: String,
+    /// The alarm it tells of; messages of one alarm go out in order. Empty for a digest.
+    pub alarm: String,
+    /// A drill: not counted.
+    pub drill: bool,
+    /// Tells of a receiver's own trouble: its loss raises no other alarm.
+    pub quiet: bool,
     /// The rendered body, sent as it lies here at every try.
     pub body: Vec<u8>,
     /// Tries so far.
@@ -136,9 +151,11 @@ pub struct OutboxRow {
 pub struct Counts {
     /// Alarms raised, without simulated and late ones.
     pub raised: u64,
-    /// Of these: closed.
+    /// Of these: cleared by a good reading.
     pub cleared: u64,
-    /// Messages written for receivers.
+    /// Of these: ended because rule or point is gone.
+    pub withdrawn: u64,
+    /// Messages written for receivers, without drills.
     pub sent: u64,
     /// Of these: taken by the receiver.
     pub delivered: u64,
@@ -146,6 +163,17 @@ pub struct Counts {
     pub pending: u64,
     /// Of these: given up, each with an alarm of its own.
     pub dead: u64,
+}
+
+/// What waits for one receiver.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Backlog {
+    /// The receiver.
+    pub receiver: String,
+    /// Messages still to be delivered.
+    pub pending: u64,
+    /// When the oldest of them was written.
+    pub oldest: Micros,
 }
 
 /// Why the store could not do it.
@@ -179,7 +207,7 @@ pub trait AlarmStore: Send + Sync {
         now: Micros,
     ) -> Result<Vec<AckOutcome>, StoreError>;
 
-    /// Closes firedamp's own alarms by hand; an alarm of a rule is closed by its rule only.
+    /// Closes firedamp's own alarms by hand; an alarm of a rule is closed by its rule only (`active`).
     async fn clear(
         &self,
         ids: &[String],
@@ -188,7 +216,17 @@ pub trait AlarmStore: Send + Sync {
         now: Micros,
     ) -> Result<Vec<AckOutcome>, StoreError>;
 
-    /// Alarms: active ones first, newest first.
+    /// Ends alarms of rules by hand, as withdrawn: for those that no rule decides about any more. The caller has made sure
+    /// that rule or point is gone; a rule that is still there would raise the alarm anew.
+    async fn withdraw(
+        &self,
+        ids: &[String],
+        by: &str,
+        note: &str,
+        now: Micros,
+    ) -> Result<Vec<AckOutcome>, StoreError>;
+
+    /// Alarms: active ones first, newest first. Asked with the last id of a page it gives the next page.
     async fn list(&self, filter: &AlarmFilter) -> Result<Vec<Alarm>, StoreError>;
 
     /// One alarm.
@@ -203,7 +241,7 @@ pub trait AlarmStore: Send + Sync {
     /// Raises or ends one of firedamp's own alarms.
     async fn raise_own(&self, alarm: OwnAlarm, now: Micros) -> Result<(), StoreError>;
 
-    /// Messages of a receiver whose time has come, oldest first.
+    /// Messages of a receiver whose time has come, oldest first; of one alarm only the first that is still to be delivered.
     async fn outbox_due(
         &self,
         receiver: &str,
@@ -223,6 +261,18 @@ pub trait AlarmStore: Send + Sync {
         next_at: Option<Micros>,
         now: Micros,
     ) -> Result<(), StoreError>;
+
+    /// Gives up messages of a receiver that were tried and written before `created_before`: dead letters. Gives their number.
+    async fn expire(&self, receiver: &str, created_before: Micros, now: Micros) -> Result<u64, StoreError>;
+
+    /// The receiver is there again: all its messages are due now.
+    async fn revive(&self, receiver: &str, now: Micros) -> Result<(), StoreError>;
+
+    /// Writes the digests whose time has come, and removes what is remembered no longer.
+    async fn flush(&self, now: Micros) -> Result<(), StoreError>;
+
+    /// What waits, by receiver.
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
 
     /// Sums.
     async fn counts(&self) -> Result<Counts, StoreError>;

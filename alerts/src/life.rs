@@ -1,17 +1,21 @@
-//! The life of an alarm as a pure function: [`step`] takes an alarm as it stands and a transition, and gives the alarm after it
-//! and the event, with its reason. Every pair of state and transition is defined:
+//! The life of an alarm as a pure function: [`step`] takes an alarm as it stands and a transition, and gives the alarm after it,
+//! the event, and the reason. Every pair of state and transition is defined:
 //!
 //! | the latch of the transition's level | on | off | withdrawn |
 //! |---|---|---|---|
 //! | no active alarm | opens: raised | nothing (`not on`) | nothing (`not on`) |
 //! | active, level off | level on: changed | nothing (`not on`) | nothing (`not on`) |
 //! | active, level on | turns real or changes severity: changed, else nothing (`is on`) | level off: changed, or cleared when it was the last | the same, and marked withdrawn when it was the last |
+//!
+//! What is shown is the highest level that is real; one decided while calibrating is shown only where no other is on, and stands
+//! beside a real one without being told. An alarm that rises (a higher level, a worse severity, or real at last) is
+//! unacknowledged again: nobody has seen that yet.
 
 use crate::EventKind;
 use model::transition::Marks;
-use model::{Alarm, AlarmState, Micros, Severity, To, Transition};
+use model::{Alarm, AlarmState, Micros, Place, Severity, To, Transition};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Alarms of one (rule, point) that must not mix.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -35,9 +39,14 @@ impl Class {
             Class::Live
         }
     }
+
+    /// From the number it is stored as.
+    pub fn stored(n: i64) -> Option<Self> {
+        [Class::Live, Class::Late, Class::Drill].into_iter().find(|c| *c as i64 == n)
+    }
 }
 
-/// A level that is on.
+/// A level that is on, or the highest one that was.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct LevelOn {
     /// Place in its ladder, 0 the mildest.
@@ -46,17 +55,30 @@ pub struct LevelOn {
     pub severity: Severity,
     /// Decided while calibrating and not yet real.
     pub calibrating: bool,
+    /// Reported by the mine with a bad value.
+    #[serde(default)]
+    pub unconfirmed: bool,
 }
 
-/// The highest level an alarm reached.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct Top {
-    /// Name of the level.
-    pub name: String,
-    /// Its place in the ladder.
-    pub rank: u32,
-    /// Its severity.
-    pub severity: Severity,
+impl LevelOn {
+    fn of(t: &Transition) -> Self {
+        let Marks { calibrating, unconfirmed, .. } = t.marks;
+        Self { rank: t.rank, severity: t.severity, calibrating, unconfirmed }
+    }
+
+    /// Order of what is shown: real before calibrating, then by rank.
+    fn weight(&self) -> (bool, u32) {
+        (!self.calibrating, self.rank)
+    }
+}
+
+/// Who was told of an alarm, and what they know.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Told {
+    /// Names of the receivers.
+    pub receivers: BTreeSet<String>,
+    /// The level and severity they were last told; `None` once they know that it is over.
+    pub shown: Option<(String, Severity)>,
 }
 
 /// An alarm as the store keeps it.
@@ -73,128 +95,232 @@ pub struct Row {
     /// Levels that are on, by name.
     pub levels: BTreeMap<String, LevelOn>,
     /// The highest level it reached, shown after closing.
-    pub top: Top,
-    /// Somebody was told of it.
-    pub told: bool,
+    pub top: (String, LevelOn),
+    /// Who was told of it.
+    pub told: Told,
     /// Changed while notifications were held.
     pub held: bool,
     /// The newest transition that changed it.
     pub last_transition: String,
-    /// When it last changed, event time.
-    pub changed: Micros,
+    /// Partition clock of that transition: the same in every replay.
+    pub decided: Micros,
+}
+
+impl Row {
+    /// Whether it was ever more than an episode of a calibration.
+    pub fn is_real(&self) -> bool {
+        !self.top.1.calibrating
+    }
+}
+
+/// Why a transition did what it did: the word in logs and metrics.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Why {
+    /// The first level went on.
+    Opened,
+    /// A late-found episode was recorded.
+    FoundLate,
+    /// A further level went on.
+    LevelOn,
+    /// A level that is on changed its severity.
+    Severity,
+    /// An episode born in calibration turned out real.
+    TurnedReal,
+    /// A level went off, others are on.
+    LevelOff,
+    /// The last level went off.
+    LastOff,
+    /// The last level ended because its rule or point is gone.
+    LastWithdrawn,
+    /// The level that is on went on again: nothing.
+    IsOn,
+    /// The level that ended was not on: nothing.
+    NotOn,
+    /// The id was taken before: nothing.
+    Repeated,
+}
+
+impl Why {
+    /// All of them.
+    pub const ALL: [Why; 11] = [
+        Why::Opened,
+        Why::FoundLate,
+        Why::LevelOn,
+        Why::Severity,
+        Why::TurnedReal,
+        Why::LevelOff,
+        Why::LastOff,
+        Why::LastWithdrawn,
+        Why::IsOn,
+        Why::NotOn,
+        Why::Repeated,
+    ];
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Why::Opened => "opened",
+            Why::FoundLate => "found_late",
+            Why::LevelOn => "level_on",
+            Why::Severity => "severity",
+            Why::TurnedReal => "turned_real",
+            Why::LevelOff => "level_off",
+            Why::LastOff => "last_off",
+            Why::LastWithdrawn => "last_withdrawn",
+            Why::IsOn => "is_on",
+            Why::NotOn => "not_on",
+            Why::Repeated => "repeated",
+        }
+    }
+}
+
+/// An alarm after a transition that changed it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Changed {
+    /// The alarm.
+    pub row: Row,
+    /// What happened.
+    pub event: EventKind,
+    /// Why.
+    pub why: Why,
+    /// It is worse than before: whoever acts on what he saw before acts on something else.
+    pub rose: bool,
 }
 
 /// What a transition did.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Step {
-    /// The alarm after it, and the event.
-    Event(Box<Row>, EventKind),
-    /// Nothing, and why.
-    Nothing(&'static str),
+    /// The alarm changed.
+    Event(Box<Changed>),
+    /// Nothing.
+    Nothing(Why),
 }
 
 /// The next state of an alarm.
 pub fn step(active: Option<Row>, t: &Transition) -> Step {
-    let Some(mut row) = active else {
+    let Some(row) = active else {
         return match t.to {
             To::On => open(t),
-            To::Off | To::Withdrawn => Step::Nothing("not on"),
+            To::Off | To::Withdrawn => Step::Nothing(Why::NotOn),
         };
     };
     let on = row.levels.get(&t.level).cloned();
     match (t.to, on) {
-        (To::On, None) => {
-            row.levels.insert(t.level.clone(), level(t));
-            touched(row, t, EventKind::Changed)
+        (To::On, None) => on_with(row, t, Why::LevelOn),
+        // What turned real does not become a calibration's again.
+        (To::On, Some(old)) if old == LevelOn::of(t) || (!old.calibrating && t.marks.calibrating) => {
+            Step::Nothing(Why::IsOn)
         }
-        (To::On, Some(old)) if old == level(t) => Step::Nothing("is on"),
-        (To::On, Some(_)) => {
-            row.levels.insert(t.level.clone(), level(t));
-            touched(row, t, EventKind::Changed)
-        }
-        (To::Off | To::Withdrawn, None) => Step::Nothing("not on"),
-        (to, Some(_)) => {
-            row.levels.remove(&t.level);
-            if !row.levels.is_empty() {
-                return touched(row, t, EventKind::Changed);
-            }
-            row.alarm.state = AlarmState::Closed;
-            row.alarm.closed = Some(t.time);
-            row.alarm.withdrawn = to == To::Withdrawn;
-            touched(row, t, EventKind::Cleared)
-        }
+        (To::On, Some(old)) if old.calibrating => on_with(row, t, Why::TurnedReal),
+        (To::On, Some(_)) => on_with(row, t, Why::Severity),
+        (To::Off | To::Withdrawn, None) => Step::Nothing(Why::NotOn),
+        (_, Some(_)) => off(row, t),
     }
-}
-
-fn level(t: &Transition) -> LevelOn {
-    LevelOn { rank: t.rank, severity: t.severity, calibrating: t.marks.calibrating }
 }
 
 fn open(t: &Transition) -> Step {
     let class = Class::of(&t.marks);
+    let late = class == Class::Late;
     let alarm = Alarm {
         id: t.id.to_string(),
         site: t.site.clone(),
         point: t.point.clone(),
+        place: Place::default(),
         rule: t.rule.clone(),
         level: t.level.clone(),
-        state: AlarmState::Active,
+        // A late-found episode is never live: it is recorded as one that is over.
+        state: if late { AlarmState::Closed } else { AlarmState::Active },
         acked: false,
         severity: t.severity,
         opened: t.time,
-        closed: None,
+        closed: late.then_some(t.time),
         changed: t.time,
-        peak: t.value,
+        peak: None,
         withdrawn: false,
         acked_by: None,
         acked_at: None,
-        reason: t.reason.clone(),
+        reason: String::new(),
         marks: t.marks,
     };
-    let row = Row {
+    let level = LevelOn::of(t);
+    let mut row = Row {
         alarm,
         class,
         point_id: t.point_id.0,
         partition: t.offset.partition,
-        levels: BTreeMap::from([(t.level.clone(), level(t))]),
-        top: Top { name: t.level.clone(), rank: t.rank, severity: t.severity },
-        told: false,
+        levels: BTreeMap::new(),
+        top: (t.level.clone(), level.clone()),
+        told: Told::default(),
         held: false,
         last_transition: String::new(),
-        changed: t.time,
+        decided: t.decided,
     };
-    let mut row = row;
-    if class == Class::Late {
-        // A late-found episode is never live: it is recorded as one that is over.
+    if !late {
+        row.levels.insert(t.level.clone(), level);
+    }
+    touch(&mut row, t);
+    let (event, why) =
+        if late { (EventKind::Late, Why::FoundLate) } else { (EventKind::Raised, Why::Opened) };
+    Step::Event(Box::new(Changed { row, event, why, rose: true }))
+}
+
+fn on_with(mut row: Row, t: &Transition, why: Why) -> Step {
+    let before = shown(&row).1;
+    row.levels.insert(t.level.clone(), LevelOn::of(t));
+    touch(&mut row, t);
+    let after = shown(&row).1;
+    // `Severity` orders the worst first.
+    let rose = after.weight() > before.weight()
+        || (after.weight() == before.weight() && after.severity < before.severity);
+    if rose && row.alarm.acked {
+        (row.alarm.acked, row.alarm.acked_by, row.alarm.acked_at) = (false, None, None);
+    }
+    Step::Event(Box::new(Changed { row, event: EventKind::Changed, why, rose }))
+}
+
+fn off(mut row: Row, t: &Transition) -> Step {
+    row.levels.remove(&t.level);
+    let last = row.levels.is_empty();
+    if last {
         row.alarm.state = AlarmState::Closed;
         row.alarm.closed = Some(t.time);
-        row.levels.clear();
+        row.alarm.withdrawn = t.to == To::Withdrawn;
     }
-    touched(row, t, if class == Class::Late { EventKind::Late } else { EventKind::Raised })
+    touch(&mut row, t);
+    let (event, why) = match (last, t.to) {
+        (false, _) => (EventKind::Changed, Why::LevelOff),
+        (true, To::Withdrawn) => (EventKind::Cleared, Why::LastWithdrawn),
+        (true, _) => (EventKind::Cleared, Why::LastOff),
+    };
+    Step::Event(Box::new(Changed { row, event, why, rose: false }))
 }
 
 /// What every step that changed something writes down.
-fn touched(mut row: Row, t: &Transition, kind: EventKind) -> Step {
+fn touch(row: &mut Row, t: &Transition) {
     row.last_transition = t.id.to_string();
-    row.changed = t.time;
+    row.decided = t.decided;
     row.alarm.changed = t.time;
     row.alarm.reason.clone_from(&t.reason);
-    row.alarm.marks = t.marks;
-    // Real as soon as one of its levels is.
-    row.alarm.marks.calibrating = match row.alarm.state {
-        AlarmState::Active => row.levels.values().all(|l| l.calibrating),
-        AlarmState::Closed => t.marks.calibrating && !row.told,
-    };
-    if t.to == To::On && t.rank >= row.top.rank {
-        row.top = Top { name: t.level.clone(), rank: t.rank, severity: t.severity };
-    }
-    let on = row.levels.iter().max_by_key(|(_, l)| l.rank).map(|(name, l)| (name.clone(), l.severity));
-    (row.alarm.level, row.alarm.severity) = on.unwrap_or_else(|| (row.top.name.clone(), row.top.severity));
     row.alarm.peak = peak(row.alarm.peak, t);
-    Step::Event(Box::new(row), kind)
+    if t.to == To::On && LevelOn::of(t).weight() >= row.top.1.weight() {
+        row.top = (t.level.clone(), LevelOn::of(t));
+    }
+    let (name, level) = shown(row);
+    row.alarm.level = name;
+    row.alarm.severity = level.severity;
+    row.alarm.marks = Marks { calibrating: level.calibrating, unconfirmed: level.unconfirmed, ..t.marks };
+}
+
+/// The highest real level that is on, else the highest; after closing the highest it reached.
+fn shown(row: &Row) -> (String, LevelOn) {
+    let on = row.levels.iter().max_by_key(|(_, l)| l.weight());
+    on.map_or_else(|| row.top.clone(), |(name, level)| (name.clone(), level.clone()))
 }
 
 /// The rule says how far the value went while a level was on; where it does not, the value that raised the highest level.
 fn peak(now: Option<f64>, t: &Transition) -> Option<f64> {
     t.peak.or(if t.to == To::On { t.value.or(now) } else { now })
 }
+
+#[cfg(test)]
+mod tests;

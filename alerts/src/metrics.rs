@@ -1,14 +1,66 @@
-//! Metrics of the dispatcher.
+//! Metrics of store and dispatcher: registered once, label values resolved at construction, zero from the start.
 
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use crate::life::Why;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use std::collections::BTreeMap;
 
-/// Counters by receiver, zero from the start.
+/// Metrics of the store.
+#[derive(Clone, Debug)]
+pub struct StoreMetrics {
+    /// Seconds of a transaction, waiting for the writer included.
+    pub commit_seconds: Histogram,
+    transitions: BTreeMap<Why, IntCounter>,
+}
+
+impl StoreMetrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// When they are registered twice.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let buckets = prometheus::exponential_buckets(0.000_1, 2.0, 16)?;
+        let opts = HistogramOpts::new("firedamp_alerts_commit_seconds", "seconds of a transaction on alarms");
+        let commit_seconds = Histogram::with_opts(opts.buckets(buckets))?;
+        registry.register(Box::new(commit_seconds.clone()))?;
+        let opts = Opts::new("firedamp_alerts_transitions_total", "transitions taken, by what they did");
+        let by_why = IntCounterVec::new(opts, &["did"])?;
+        registry.register(Box::new(by_why.clone()))?;
+        let transitions =
+            Why::ALL.into_iter().map(|why| (why, by_why.with_label_values(&[why.as_str()]))).collect();
+        Ok(Self { commit_seconds, transitions })
+    }
+
+    /// Counts what the transitions of a committed transaction did.
+    pub fn count(&self, did: &[Why]) {
+        for why in did {
+            if let Some(counter) = self.transitions.get(why) {
+                counter.inc();
+            }
+        }
+    }
+}
+
+/// Metrics of the dispatcher.
 #[derive(Clone, Debug)]
 pub struct TellMetrics {
-    /// Tries by receiver and outcome: `delivered`, `retry`, `dead`.
-    pub tries: IntCounterVec,
     /// Seconds from the outbox row to its delivery.
     pub seconds: Histogram,
+    /// Messages still to be delivered, by receiver.
+    pub pending: IntGaugeVec,
+    /// Age of the oldest of them in seconds, by receiver.
+    pub oldest: IntGaugeVec,
+    tries: IntCounterVec,
+}
+
+/// Tries of one receiver, by outcome.
+#[derive(Clone, Debug)]
+pub struct Tries {
+    /// Taken.
+    pub delivered: IntCounter,
+    /// To be tried again.
+    pub retry: IntCounter,
+    /// Given up.
+    pub dead: IntCounter,
 }
 
 impl TellMetrics {
@@ -16,21 +68,42 @@ impl TellMetrics {
     ///
     /// # Errors
     /// When they are registered twice.
-    pub fn register(registry: &Registry, receivers: &[crate::Receiver]) -> prometheus::Result<Self> {
+    pub fn register(registry: &Registry, receivers: &[String]) -> prometheus::Result<Self> {
         let opts =
             Opts::new("firedamp_alerts_tries_total", "tries to deliver a message, by receiver and outcome");
         let tries = IntCounterVec::new(opts, &["receiver", "outcome"])?;
-        for receiver in receivers {
-            for outcome in ["delivered", "retry", "dead"] {
-                tries.with_label_values(&[receiver.name.as_str(), outcome]);
-            }
-        }
+        let opts = Opts::new("firedamp_alerts_pending", "messages still to be delivered, by receiver");
+        let pending = IntGaugeVec::new(opts, &["receiver"])?;
+        let opts = Opts::new(
+            "firedamp_alerts_oldest_pending_seconds",
+            "age of the oldest undelivered message, by receiver",
+        );
+        let oldest = IntGaugeVec::new(opts, &["receiver"])?;
         let buckets = prometheus::exponential_buckets(0.001, 2.0, 20)?;
         let opts =
             HistogramOpts::new("firedamp_alerts_delivery_seconds", "seconds from the outbox to the receiver");
         let seconds = Histogram::with_opts(opts.buckets(buckets))?;
         registry.register(Box::new(tries.clone()))?;
+        registry.register(Box::new(pending.clone()))?;
+        registry.register(Box::new(oldest.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
-        Ok(Self { tries, seconds })
+        let this = Self { seconds, pending, oldest, tries };
+        for receiver in receivers {
+            this.tries(receiver);
+            this.backlog(receiver, 0, 0);
+        }
+        Ok(this)
+    }
+
+    /// The counters of one receiver.
+    pub fn tries(&self, receiver: &str) -> Tries {
+        let of = |outcome: &str| self.tries.with_label_values(&[receiver, outcome]);
+        Tries { delivered: of("delivered"), retry: of("retry"), dead: of("dead") }
+    }
+
+    /// What waits for one receiver.
+    pub fn backlog(&self, receiver: &str, pending: u64, oldest_seconds: i64) {
+        self.pending.with_label_values(&[receiver]).set(pending as i64);
+        self.oldest.with_label_values(&[receiver]).set(oldest_seconds);
     }
 }

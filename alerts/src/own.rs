@@ -5,8 +5,18 @@ use model::{Micros, Offset, Origin, PointId, Severity, To, Transition, Transitio
 
 /// Site code of firedamp's own alarms; no catalog has it.
 pub const SITE: &str = "firedamp";
-/// Rule of the alarm about a receiver that could not be told.
-pub const DEAD_LETTER: &str = "firedamp/dead-letter";
+/// Something could not be delivered and was given up. Ended by hand: a later success does not bring it back.
+pub const DEAD_LETTER: &str = "dead-letter";
+/// A receiver has not answered for a while. Ends by itself.
+pub const RECEIVER_DOWN: &str = "receiver-down";
+/// A receiver took it, but not for all its addresses. Ended by hand.
+pub const ADDRESS_REFUSED: &str = "address-refused";
+
+/// Whether an alarm of this rule is about a receiver: then it goes out by others, and its own loss raises no further one.
+pub fn is_about_receiver(rule: &str) -> bool {
+    let what = rule.strip_prefix("firedamp/");
+    what.is_some_and(|w| [DEAD_LETTER, RECEIVER_DOWN, ADDRESS_REFUSED].contains(&w))
+}
 
 /// Something of firedamp's own that began or ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,11 +34,17 @@ pub struct OwnAlarm {
 }
 
 impl OwnAlarm {
-    /// As a transition of a rule. The moment stands for the reading that decided.
-    pub fn transition(&self, now: Micros) -> Transition {
+    /// One about a receiver.
+    pub(crate) fn about_receiver(what: &str, receiver: &str, reason: String, on: bool) -> Self {
+        Self { what: what.to_owned(), key: receiver.to_owned(), severity: Severity::Orange, reason, on }
+    }
+
+    /// As a transition of a rule. The number of the event it will be stands for the reading that decided, so that no two are
+    /// one, even where the clock stands still or goes back.
+    pub(crate) fn transition(&self, seq: i64, now: Micros) -> Transition {
         let rule = format!("firedamp/{}", self.what);
         let point_id = PointId::of(SITE, &self.key);
-        let origin = Origin { collector: 0, sequence: now as u64 };
+        let origin = Origin { collector: now as u64, sequence: seq as u64 };
         Transition {
             id: TransitionId::of(&rule, point_id, "on", origin, 0, u32::from(!self.on)),
             time: now,

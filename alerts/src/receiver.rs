@@ -1,9 +1,10 @@
 //! `[[receiver]]`: who is told, and how.
 
-use crate::notifiers::{self, Options};
+use crate::notifiers::{self, Settings};
 use model::Severity;
 use model::keys::{KeyDoc, key};
 use model::toml_file::Section;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A receiver of messages.
@@ -17,18 +18,39 @@ pub struct Receiver {
     pub severity: Severity,
     /// Site codes it is told of; empty: all.
     pub sites: Vec<String>,
+    /// Regions it is told of, as codes or their first digits; empty: all.
+    pub regions: Vec<String>,
+    /// Told of firedamp's own alarms.
+    pub own: bool,
     /// How long a message is tried before it is a dead letter.
     pub deadline: Duration,
     /// How it is reached.
-    pub options: Options,
+    pub settings: Arc<dyn Settings>,
 }
 
 const COMMON: &[KeyDoc] = &[
     key("name", "text", "-", "name; the outbox and the dead letters go by it"),
     key("kind", "`webhook` or `email`", "-", "how it is reached"),
     key("drill", "true or false", "false", "told of drills only; other receivers are never told of one"),
-    key("severity", "`red`, `orange`, `yellow` or `blue`", "\"blue\"", "the mildest severity it is told of"),
+    key(
+        "severity",
+        "`red`, `orange`, `yellow` or `blue`",
+        "\"blue\"",
+        "the mildest severity it is told of; once told of an alarm it is told how that goes on",
+    ),
     key("sites", "list of texts", "", "site codes it is told of; all when empty"),
+    key(
+        "regions",
+        "list of texts",
+        "",
+        "regions it is told of, six digits or the first two or four; all when empty",
+    ),
+    key(
+        "own",
+        "true or false",
+        "",
+        "told of firedamp's own alarms; when absent: where neither `sites` nor `regions` are given",
+    ),
     key(
         "deadline",
         "duration",
@@ -47,6 +69,20 @@ pub fn receiver_keys() -> Vec<(String, &'static [KeyDoc])> {
 }
 
 impl Receiver {
+    /// A receiver told of everything but drills.
+    pub fn new(name: &str, settings: Arc<dyn Settings>) -> Self {
+        Self {
+            name: name.to_owned(),
+            drill: false,
+            severity: Severity::Blue,
+            sites: Vec::new(),
+            regions: Vec::new(),
+            own: true,
+            deadline: Duration::from_secs(86_400),
+            settings,
+        }
+    }
+
     /// Reads one section; problems are told through it.
     pub fn from_section(s: &Section<'_>) -> Option<Self> {
         let name = s.need_str("name", "\"county\"").map(|n| n.value.to_owned());
@@ -57,19 +93,29 @@ impl Receiver {
         let kind = s.one_of("kind", &kinds).map(|k| k.value);
         let drill = s.bool("drill").is_some_and(|d| d.value);
         let severity = s.one_of("severity", &Severity::WORDS).and_then(|w| Severity::parse(w.value));
-        let sites = s.strs("sites").unwrap_or_default().iter().map(|t| t.value.to_owned()).collect();
+        let texts = |key| s.strs(key).unwrap_or_default();
+        let sites: Vec<String> = texts("sites").iter().map(|t| t.value.to_owned()).collect();
+        let mut regions = Vec::new();
+        for region in texts("regions") {
+            let digits = region.value.bytes().all(|b| b.is_ascii_digit());
+            if digits && [2, 4, 6].contains(&region.value.len()) {
+                regions.push(region.value.to_owned());
+            } else {
+                let message = format!("`{}` is no region", region.value);
+                s.file().error_at(region.at, message, "six digits of GB/T 2260, or the first two or four");
+            }
+        }
+        let own = s.bool("own").map_or(sites.is_empty() && regions.is_empty(), |o| o.value);
         let deadline = s
             .duration("deadline")
-            .map_or(Duration::from_secs(86_400), |d| Duration::from_micros(d.value as u64));
-        let kind = notifiers::kinds().iter().find(|k| Some(k.name) == kind)?;
-        let options = (kind.read)(s);
-        Some(Self {
-            name: name?,
-            drill,
-            severity: severity.unwrap_or(Severity::Blue),
-            sites,
-            deadline,
-            options: options?,
-        })
+            .map_or(Duration::from_secs(86_400), |d| Duration::from_micros(d.value.max(0) as u64));
+        let Some(kind) = notifiers::kinds().iter().find(|k| Some(k.name) == kind) else {
+            // One mistake is told, not each key of the kind that was meant.
+            let _ = notifiers::kinds().iter().flat_map(|k| k.keys).filter(|k| s.has(k.key)).count();
+            return None;
+        };
+        let settings = (kind.read)(s);
+        let severity = severity.unwrap_or(Severity::Blue);
+        Some(Self { name: name?, drill, severity, sites, regions, own, deadline, settings: settings? })
     }
 }

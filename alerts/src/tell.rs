@@ -1,7 +1,12 @@
-//! Who is told what: pure, so that every store writes the same outbox rows. The body is rendered once; the key is a hash of
-//! what it is about and the receiver, so that a key never stands for two contents.
+//! Who is told what: pure, so that every store writes the same outbox rows. The bytes are rendered once; the key is a hash of
+//! what it is about and the receiver, and all that is rendered follows from the transitions, so that a key never stands for two
+//! contents, not even in a database restored from a backup.
+//!
+//! A receiver is told `raised` when an alarm first is what it wants to be told of, and from then on how that alarm goes on to its
+//! end, also where it falls below what it asked for: who was warned hears the all-clear.
 
 use crate::life::{Class, Row};
+use crate::notifiers::Notice;
 use crate::receiver::Receiver;
 use crate::{EventKind, OutboxRow, own};
 use model::time::rfc3339;
@@ -9,85 +14,125 @@ use model::{Alarm, AlarmState, Micros};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-/// What a decision about telling says; also the label of a metric.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Told {
-    /// A message was written for at least one receiver.
-    Written,
-    /// Nobody is to be told of it.
-    NoReceiver,
-    /// Recorded while calibrating.
-    Calibrating,
-    /// Held until the rules have caught up.
-    Held,
-    /// Goes with the digest.
-    Digest,
+/// Alarms in one digest message; more go in further parts.
+pub const DIGEST_ALARMS_MAX: usize = 500;
+
+/// The messages of what happened to an alarm; `row.told` is brought up to date.
+pub fn event(receivers: &[Receiver], row: &mut Row, now: Micros) -> Vec<OutboxRow> {
+    let active = row.alarm.state == AlarmState::Active;
+    let shown = active.then(|| (row.alarm.level.clone(), row.alarm.severity));
+    if row.class == Class::Late {
+        return Vec::new();
+    }
+    let mut out = Vec::new();
+    let mut told = std::mem::take(&mut row.told);
+    // What is said is the same for all who hear the same event.
+    let (mut raised, mut further) = (None, None);
+    for receiver in receivers {
+        let (kind, json) = match (told.receivers.contains(&receiver.name), active) {
+            (true, true) if told.shown == shown => continue,
+            (true, true) => (EventKind::Changed, &mut further),
+            (true, false) => (EventKind::Cleared, &mut further),
+            // Decided while calibrating: recorded, not told.
+            (false, true) if !row.alarm.marks.calibrating && wants(receiver, row) => {
+                (EventKind::Raised, &mut raised)
+            }
+            (false, _) => continue,
+        };
+        let said = json.get_or_insert_with(|| Said::of(row, kind));
+        let saying =
+            Saying { event: kind.as_str(), alarms: &[&row.alarm], time: row.decided, json: &said.json };
+        out.push(OutboxRow { alarm: row.alarm.id.clone(), ..message(receiver, &said.about, saying, now) });
+        told.receivers.insert(receiver.name.clone());
+    }
+    if !out.is_empty() {
+        told.shown = shown;
+    }
+    row.told = told;
+    out
 }
 
-/// The messages of one event of one alarm.
-pub fn event(receivers: &[Receiver], row: &Row, kind: EventKind, now: Micros) -> (Vec<OutboxRow>, Told) {
-    if row.class == Class::Late {
-        return (Vec::new(), Told::Digest);
+/// What an event says, whoever hears it.
+struct Said {
+    about: String,
+    json: String,
+}
+
+impl Said {
+    fn of(row: &Row, kind: EventKind) -> Self {
+        let json =
+            json!({ "event": kind.as_str(), "alarm": row.alarm, "time": rfc3339(row.decided) }).to_string();
+        Self { about: format!("{}/{}/{}", row.alarm.id, row.last_transition, kind.as_str()), json }
     }
-    if row.alarm.marks.calibrating {
-        return (Vec::new(), Told::Calibrating);
-    }
-    // An alarm that was born in calibration is raised when it turns real.
-    let kind = if row.told || kind == EventKind::Acknowledged { kind } else { EventKind::Raised };
-    let body = json!({ "event": kind.as_str(), "alarm": row.alarm, "time": rfc3339(now) }).to_string();
-    let rows: Vec<OutboxRow> = receivers
-        .iter()
-        .filter(|r| wants(r, &row.alarm, row.class))
-        .map(|r| {
-            message(
-                r,
-                &format!("{}/{}/{}", row.alarm.id, row.last_transition, kind.as_str()),
-                body.clone(),
-                now,
-            )
-        })
-        .collect();
-    let told = if rows.is_empty() { Told::NoReceiver } else { Told::Written };
-    (rows, told)
 }
 
 /// One digest a receiver: what rose and fell while notifications were held, and what late readings showed.
 pub fn digest(receivers: &[Receiver], rows: &[Row], now: Micros) -> Vec<OutboxRow> {
     let mut out = Vec::new();
     for receiver in receivers {
-        let alarms: Vec<&Alarm> =
-            rows.iter().filter(|r| wants(receiver, &r.alarm, r.class)).map(|r| &r.alarm).collect();
-        if alarms.is_empty() {
-            continue;
+        let new = |r: &&Row| r.is_real() && wants(receiver, r) && !r.told.receivers.contains(&receiver.name);
+        let rows: Vec<&Row> = rows.iter().filter(new).collect();
+        let parts = rows.len().div_ceil(DIGEST_ALARMS_MAX);
+        for (i, part) in rows.chunks(DIGEST_ALARMS_MAX).enumerate() {
+            let alarms: Vec<&Alarm> = part.iter().map(|r| &r.alarm).collect();
+            let time = part.iter().map(|r| r.decided).max().unwrap_or(now);
+            let body = json!({
+                "event": "digest", "late": true, "alarms": alarms, "part": i + 1, "parts": parts, "time": rfc3339(time),
+            });
+            let about: Vec<&str> = part.iter().map(|r| r.last_transition.as_str()).collect();
+            let saying = Saying { event: "digest", alarms: &alarms, time, json: &body.to_string() };
+            out.push(message(
+                receiver,
+                &format!("digest/{}/{parts}/{}", i + 1, about.join(",")),
+                saying,
+                now,
+            ));
         }
-        let about: Vec<&str> = rows.iter().map(|r| r.last_transition.as_str()).collect();
-        let body =
-            json!({ "event": "digest", "late": true, "alarms": alarms, "time": rfc3339(now) }).to_string();
-        out.push(message(receiver, &format!("digest/{}", about.join(",")), body, now));
     }
     out
 }
 
-/// Whether the outcome of a held alarm goes with the digest: it rose and fell unseen.
+/// Whether a held alarm belongs into the digest: it is over, and somebody may not have heard of it.
 pub fn rose_and_fell(row: &Row) -> bool {
-    !row.told && row.alarm.state == AlarmState::Closed
+    row.alarm.state == AlarmState::Closed && row.is_real()
 }
 
-fn wants(receiver: &Receiver, alarm: &Alarm, class: Class) -> bool {
-    let about_itself = alarm.rule == own::DEAD_LETTER && alarm.point == receiver.name;
-    let drill = class == Class::Drill;
-    let site = receiver.sites.is_empty() || receiver.sites.contains(&alarm.site) || alarm.site == own::SITE;
-    receiver.drill == drill && !about_itself && site && alarm.severity <= receiver.severity
+fn wants(receiver: &Receiver, row: &Row) -> bool {
+    let alarm = &row.alarm;
+    if receiver.drill != (row.class == Class::Drill) || alarm.severity > receiver.severity {
+        return false;
+    }
+    if alarm.site == own::SITE {
+        let about_itself = own::is_about_receiver(&alarm.rule) && alarm.point == receiver.name;
+        return receiver.own && !about_itself;
+    }
+    let region = &alarm.place.region;
+    (receiver.sites.is_empty() || receiver.sites.contains(&alarm.site))
+        && (receiver.regions.is_empty() || receiver.regions.iter().any(|r| region.starts_with(r)))
 }
 
-fn message(receiver: &Receiver, about: &str, body: String, now: Micros) -> OutboxRow {
+/// A notice that has no key yet.
+struct Saying<'a> {
+    event: &'a str,
+    alarms: &'a [&'a Alarm],
+    time: Micros,
+    json: &'a str,
+}
+
+fn message(receiver: &Receiver, about: &str, s: Saying<'_>, now: Micros) -> OutboxRow {
     let hash = Sha256::digest(format!("{about}/{}", receiver.name).as_bytes());
+    let key = hex::encode(&hash[..16]);
+    let notice = Notice { key: &key, event: s.event, alarms: s.alarms, time: s.time, json: s.json };
+    let body = receiver.settings.render(&notice);
     OutboxRow {
-        key: hex::encode(&hash[..16]),
         receiver: receiver.name.clone(),
-        body: body.into_bytes(),
+        alarm: String::new(),
+        drill: receiver.drill,
+        quiet: s.alarms.iter().all(|a| a.site == own::SITE && own::is_about_receiver(&a.rule)),
+        body,
         attempts: 0,
         created: now,
         next_at: now,
+        key,
     }
 }

@@ -24,6 +24,22 @@ impl AlarmState {
     }
 }
 
+/// What the catalog says of a site and a point, in words for people. Empty where it says nothing.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Place {
+    /// GB/T 2260 code, six digits.
+    pub region: String,
+    /// Name of the site.
+    pub site_name: String,
+    /// Location or name of the point.
+    pub point_name: String,
+    /// What is measured: `ch4 co ...`.
+    pub quantity: String,
+    /// Unit of value and limits.
+    pub unit: String,
+}
+
 /// An alarm as lists, API and webhooks show it. Times are RFC 3339 with milliseconds in UTC.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Alarm {
@@ -33,6 +49,9 @@ pub struct Alarm {
     pub site: String,
     /// Point code.
     pub point: String,
+    /// Region, name of the site, name of the point, quantity and unit, as the catalog had them when it opened.
+    #[serde(flatten)]
+    pub place: Place,
     /// Rule name.
     pub rule: String,
     /// Highest level now on; after closing the highest it reached.

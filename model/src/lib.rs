@@ -22,7 +22,7 @@ pub mod toml_file;
 pub mod transition;
 pub mod units;
 
-pub use alarm::{Alarm, AlarmState};
+pub use alarm::{Alarm, AlarmState, Place};
 pub use catalog::{Catalog, Point, Site};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use ids::{Offset, Origin, PointId, TransitionId};

@@ -88,7 +88,7 @@ impl App {
         } else {
             None
         };
-        let alarms = open_alarms(&config, &registry).await?;
+        let alarms = open_alarms(&config, &catalog, &registry).await?;
         let dispatcher = has(ProcessRole::Alerts)
             .then(|| Dispatcher::new(alarms.clone(), config.receivers.clone(), clock.clone(), &registry))
             .transpose()
@@ -229,11 +229,19 @@ async fn open_table(
     opened.with_context(|| format!("the table at {} cannot be opened", config.storage.url))
 }
 
-async fn open_alarms(config: &Config, registry: &Registry) -> anyhow::Result<Arc<dyn AlarmStore>> {
+async fn open_alarms(
+    config: &Config,
+    catalog: &Arc<RwLock<Arc<Catalog>>>,
+    registry: &Registry,
+) -> anyhow::Result<Arc<dyn AlarmStore>> {
     let url = &config.alerts_database;
     let store = SqliteStore::open(url, config.receivers.clone(), registry).await;
-    Ok(Arc::new(store.with_context(|| format!("the alarm database {url} cannot be opened"))?))
+    let store = store.with_context(|| format!("the alarm database {url} cannot be opened"))?;
+    Ok(Arc::new(store.with_places(catalog.clone())))
 }
+
+/// Consumer of the collector's own log where Kafka is configured.
+const FORWARDER: &str = "forwarder";
 
 type Logs = (Arc<dyn Log>, Arc<dyn Log>, Option<Forwarder>);
 
@@ -261,8 +269,12 @@ async fn open_logs(
     }
     let kafka = c.kafka.as_ref().context("log.kafka is missing")?;
     let brokers = kafka.brokers.join(",");
-    let options =
-        KafkaOptions { brokers: brokers.clone(), topic: kafka.topic.clone(), partitions: c.partitions };
+    let options = KafkaOptions {
+        brokers: brokers.clone(),
+        topic: kafka.topic.clone(),
+        partitions: c.partitions,
+        ..KafkaOptions::default()
+    };
     let log = KafkaLog::open(options, registry).await;
     let log: Arc<dyn Log> = Arc::new(log.with_context(|| format!("Kafka at {brokers} cannot be used"))?);
     if !roles.contains(&ProcessRole::Ingest) {
@@ -284,15 +296,13 @@ async fn log_trimmer(
 ) {
     let consumers: &[&str] = match config.log.kind {
         LogKind::Embedded => &["rules", "storage", "alerts"],
-        LogKind::Kafka => &[stream::FORWARDER],
+        LogKind::Kafka => &[FORWARDER],
     };
     for partition in 0..log.partitions() {
         // A consumer that has saved nothing keeps everything: these never read the other stream.
-        for (consumer, of) in [
-            ("rules", Stream::Transitions),
-            ("alerts", Stream::Readings),
-            (stream::FORWARDER, Stream::Transitions),
-        ] {
+        for (consumer, of) in
+            [("rules", Stream::Transitions), ("alerts", Stream::Readings), (FORWARDER, Stream::Transitions)]
+        {
             if let Err(e) = log.save_position(consumer, of, partition, stream::NOT_READ).await {
                 tracing::warn!(consumer, "position not saved: {e}");
             }

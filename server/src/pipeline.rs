@@ -155,7 +155,13 @@ impl Pipeline {
             telling.tasks.spawn(dog);
         }
         if let Some(forwarder) = parts.forwarder {
-            forwarding.tasks.spawn(forwarder.run(forwarding.stop.clone()));
+            let (stop, broken) = (forwarding.stop.clone(), broken.clone());
+            forwarding.tasks.spawn(async move {
+                if let Err(e) = forwarder.run(stop).await {
+                    tracing::error!("the forwarder ended: {e}");
+                    broken.cancel();
+                }
+            });
         }
         let edge = Edge::start(&parts.edge_log, parts.edge, parts.catalog, edge_metrics);
         let logs = [parts.edge_log, parts.log];

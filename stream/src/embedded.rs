@@ -5,7 +5,7 @@
 //! dir/log/*.raftlog records and key-values; *.rewrite is raft-engine's own
 //! ```
 //! A stream of a partition is a region of raft-engine. One thread writes (`committer`), one reads files (`reader`); who
-//! follows the end of the log reads from memory (`view`).
+//! follows the end of the log reads from memory (`crate::view`).
 //!
 //! - An append returns after fdatasync. A failed fsync ends the log ([`LogError::Broken`]): nobody knows what is on disk.
 //! - The disk is never filled: below [`EmbeddedOptions::disk_reserve`] appends are [`LogError::Full`], saved positions
@@ -22,8 +22,8 @@ mod open;
 mod reader;
 mod store;
 mod table;
-mod view;
 
+use crate::view::{Read, Region};
 use crate::{Append, Bounds, Consumer, Log, LogError, STREAMS, region};
 use async_trait::async_trait;
 use committer::{AppendRequest, Positions, Request, SaveRequest};
@@ -36,7 +36,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
-use view::{Read, Region};
 
 type Engine = raft_engine::Engine<files::WatchedFiles, FilePipeLog<files::WatchedFiles>>;
 
@@ -241,7 +240,7 @@ impl Log for EmbeddedLog {
                 return Ok(entries);
             }
             Read::Gone(first) => return Err(LogError::Gone { partition, wanted: from, first }),
-            Read::Files(end) => end,
+            Read::Older(end) => end,
         };
         let (answer, answered) = oneshot::channel();
         let reads = self.reads.as_ref().ok_or_else(closed)?;

@@ -1,243 +1,196 @@
-//! The log in Apache Kafka: topics `<topic>` and `<topic>.transitions`, one partition of each for a partition of the log.
+//! The log in Apache Kafka: topic `<topic>` for readings, `<topic>.transitions` for transitions.
 //!
-//! - Durable is acknowledged by `min.insync.replicas` brokers (acks=all, idempotent producer). A single broker, or a `min.insync.replicas`
-//!   of 1, can lose seconds when power fails: said plainly at start.
-//! - Append time is the broker's (`message.timestamp.type=LogAppendTime`; checked at start). Origins travel as message headers.
-//! - Reading is by assignment and offset, never by a group; `auto.offset.reset=error`, so an offset that is gone is an error
-//!   ([`LogError::Gone`]), never a silent reset. Saved positions are committed offsets of groups `<topic>-<consumer>`; like
-//!   everywhere they are the offset read next, which is what Kafka's own tools show as lag.
-//! - Retention is the broker's: [`Log::trim`] does nothing.
+//! - An append is acknowledged by all in-sync replicas; a broker with too few of them refuses, and the producer tries
+//!   again until [`KafkaOptions::timeout`], then the append is [`LogError::Unavailable`]. It may still have been written:
+//!   who tries again may write twice, under the same origin if it was given one, which consumers drop. What a partition
+//!   holds of one producer is always a prefix of what was handed over, never a later record without an earlier one
+//!   (`producer`).
+//! - Who follows the end reads from memory, filled by one consumer a process (`tail`); who lags reads with a consumer of
+//!   its own (`cursors`). Offsets may have holes: the next offset is that of the last entry plus one.
+//! - An offset that is no longer there is [`LogError::Gone`]; no consumer resets by itself.
+//! - Positions are the committed offsets of group `<topic>-<consumer>`: the offset to read next. Retention is the
+//!   brokers': [`Log::trim`] does nothing here.
+//! - Append times are the brokers', in milliseconds. They may go back by the difference of two brokers' clocks when a
+//!   partition changes its leader; the rules take their running maximum.
 
-use crate::{Append, Bounds, Consumer, Log, LogError};
+mod admin;
+mod client;
+mod cursors;
+mod positions;
+mod producer;
+mod tail;
+
+pub use admin::{TopicOptions, create_topics};
+
+use crate::metrics::{counter, counters};
+use crate::view::{Read, Region};
+use crate::{Append, Bounds, Consumer, Log, LogError, region, regions};
 use async_trait::async_trait;
-use model::{Entry, Micros, Offset as Place, Origin, Stream};
+use client::{Topics, blocking};
+use cursors::Cursors;
+use model::record::RECORD_LEN_MAX;
+use model::{Entry, Micros, Stream};
+use positions::Positions;
+use producer::Producer;
 use prometheus::{IntCounter, Registry};
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, StreamConsumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::util::Timeout;
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+use tail::Tail;
+use tokio::sync::OnceCell;
 
-mod topics;
+/// How long a read waits for what this process appended itself to come back from the broker.
+const OWN_APPEND_WAIT: Duration = Duration::from_secs(5);
 
-/// Longest wait for an answer of the brokers before a call says that they are away.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a read waits for the first entry that is there already: the client fetches in the background.
-const FETCH: Duration = Duration::from_millis(250);
-/// Headers of a record: who made it durable first.
-const COLLECTOR: &str = "collector";
-const SEQUENCE: &str = "sequence";
-
-/// Where the brokers are.
+/// Settings of [`KafkaLog`].
 #[derive(Clone, Debug)]
 pub struct KafkaOptions {
-    /// `host:port`, comma separated.
+    /// `host:port,host:port`: some of the brokers.
     pub brokers: String,
-    /// Topic of the readings; transitions go to `<topic>.transitions`.
+    /// Topic of the readings; transitions lie in `<topic>.transitions`.
     pub topic: String,
-    /// Number of partitions; a topic with another number is refused.
+    /// Number of partitions of both.
     pub partitions: u32,
+    /// Further settings of librdkafka by name, as for TLS. What the promises of the log hang on cannot be set.
+    pub settings: BTreeMap<String, String>,
+    /// How long an append, a position or a look at the topics is tried before it is [`LogError::Unavailable`].
+    pub timeout: Duration,
+    /// Bytes of the newest records kept in memory, of all partitions together.
+    pub cache: usize,
 }
 
-/// The log in Kafka.
+impl Default for KafkaOptions {
+    fn default() -> Self {
+        Self {
+            brokers: "127.0.0.1:9092".to_owned(),
+            topic: "firedamp".to_owned(),
+            partitions: 8,
+            settings: BTreeMap::new(),
+            timeout: Duration::from_secs(30),
+            cache: 64 << 20,
+        }
+    }
+}
+
+/// Metrics of the log in Kafka.
+#[derive(Clone, Debug)]
+pub(crate) struct KafkaMetrics {
+    pub appended: [IntCounter; 2],
+    pub failed: IntCounter,
+    pub lost_tails: IntCounter,
+    pub consumer_errors: IntCounter,
+}
+
+impl KafkaMetrics {
+    fn new(registry: &Registry) -> Self {
+        let appended = "firedamp_stream_kafka_appended_records_total";
+        let appended = counters(registry, appended, "Records acknowledged by Kafka", "stream");
+        Self {
+            appended: crate::STREAMS.map(|s| appended.with_label_values(&[crate::metrics::stream_label(s)])),
+            failed: counter(
+                registry,
+                "firedamp_stream_kafka_failed_appends_total",
+                "Appends that Kafka did not acknowledge in time; they are tried again",
+            ),
+            lost_tails: counter(
+                registry,
+                "firedamp_stream_kafka_lost_tails_total",
+                "Times that Kafka lost records it had acknowledged",
+            ),
+            consumer_errors: counter(
+                registry,
+                "firedamp_stream_kafka_consumer_errors_total",
+                "Errors that librdkafka's consumer told",
+            ),
+        }
+    }
+}
+
+/// The log in Kafka. Shared behind an `Arc`.
+#[derive(Debug)]
 pub struct KafkaLog {
     options: KafkaOptions,
-    producer: FutureProducer,
-    /// Asks for watermarks.
-    asker: Arc<BaseConsumer>,
-    readers: HashMap<(Stream, u32), tokio::sync::Mutex<Reader>>,
-    groups: Mutex<HashMap<String, Arc<BaseConsumer>>>,
-    collector: u64,
-    sequences: Vec<Mutex<u64>>,
-    appended: IntCounter,
-}
-
-/// Reads one partition in order.
-struct Reader {
-    consumer: StreamConsumer,
-    next: Option<u64>,
-    waiting: VecDeque<Entry>,
-    appended: Micros,
-}
-
-impl std::fmt::Debug for KafkaLog {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "KafkaLog({}, {})", self.options.brokers, self.options.topic)
-    }
-}
-
-fn away(e: impl std::fmt::Display) -> LogError {
-    LogError::Unavailable(e.to_string())
-}
-
-fn client(options: &KafkaOptions) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &options.brokers).set("client.id", "firedamp");
-    config
-}
-
-fn consumer_config(options: &KafkaOptions, group: &str) -> ClientConfig {
-    let mut config = client(options);
-    config
-        .set("group.id", group)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "error")
-        .set("fetch.wait.max.ms", "50")
-        .set("fetch.message.max.bytes", "17000000")
-        .set("queued.max.messages.kbytes", "16384");
-    config
-}
-
-fn topic(options: &KafkaOptions, stream: Stream) -> String {
-    match stream {
-        Stream::Readings => options.topic.clone(),
-        Stream::Transitions => format!("{}.transitions", options.topic),
-    }
+    topics: Topics,
+    producer: Producer,
+    tail: Tail,
+    cursors: Arc<Cursors>,
+    positions: Arc<Positions>,
+    regions: Arc<[Region]>,
+    /// What was found at the topics, once they could be looked at.
+    checked: OnceCell<Vec<String>>,
+    metrics: KafkaMetrics,
 }
 
 impl KafkaLog {
-    /// Connects; makes topics that are missing, checks those that are there, and says what is weak about them.
+    /// Connects and looks at the topics: append time by the broker, partitions, retention, replicas. What is doubtful is
+    /// a warning ([`KafkaLog::warnings`]). Brokers that cannot be reached are no error: a collector starts without them,
+    /// and the topics are looked at before the first use.
     ///
     /// # Errors
-    /// When the brokers are away, or a topic has another number of partitions.
-    pub async fn open(options: KafkaOptions, registry: &Registry) -> Result<Self, LogError> {
-        topics::ensure(&options).await?;
-        let producer: FutureProducer = client(&options)
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            .set("compression.type", "none")
-            .set("linger.ms", "1")
-            .set("message.max.bytes", "17000000")
-            .set("message.timeout.ms", TIMEOUT.as_millis().to_string())
-            .create()
-            .map_err(away)?;
-        let asker = consumer_config(&options, &format!("{}-asker", options.topic)).create().map_err(away)?;
-        let mut readers = HashMap::new();
-        for stream in [Stream::Readings, Stream::Transitions] {
-            for partition in 0..options.partitions {
-                let config = consumer_config(&options, &format!("{}-reader", options.topic));
-                let consumer: StreamConsumer = config.create().map_err(away)?;
-                let reader = Reader { consumer, next: None, waiting: VecDeque::new(), appended: Micros::MIN };
-                readers.insert((stream, partition), tokio::sync::Mutex::new(reader));
-            }
-        }
-        let appended = IntCounter::new("firedamp_kafka_records_total", "records the brokers acknowledged")
-            .map_err(away)?;
-        registry.register(Box::new(appended.clone())).map_err(away)?;
-        let sequences = (0..options.partitions * 2).map(|_| Mutex::new(0)).collect();
-        let collector = rand::random::<u64>() | 1;
-        Ok(Self {
+    /// [`LogError::Broken`] says which setting or which property of the topic cannot work, and what to do.
+    pub async fn open(options: KafkaOptions, registry: &Registry) -> Result<KafkaLog, LogError> {
+        let topics = Topics::new(&options)?;
+        let metrics = KafkaMetrics::new(registry);
+        let count = regions(options.partitions);
+        let share = options.cache / options.partitions as usize;
+        let regions: Arc<[Region]> = (0..count).map(|_| Region::new(0, 0, share)).collect();
+        let cursors = Arc::new(Cursors::new(topics.clone()));
+        let log = KafkaLog {
+            producer: Producer::new(topics.clone(), count, options.timeout)?,
+            tail: Tail::start(topics.clone(), regions.clone(), cursors.clone(), metrics.clone())?,
+            cursors,
+            positions: Arc::new(Positions::new(topics.clone(), options.timeout)),
+            regions,
+            checked: OnceCell::new(),
+            metrics,
+            topics,
             options,
-            producer,
-            asker: Arc::new(asker),
-            readers,
-            groups: Mutex::default(),
-            collector,
-            sequences,
-            appended,
-        })
-    }
-
-    fn reader(&self, stream: Stream, partition: u32) -> Result<&tokio::sync::Mutex<Reader>, LogError> {
-        let none =
-            || LogError::Broken(format!("there is no partition {partition} of {}", self.options.partitions));
-        self.readers.get(&(stream, partition)).ok_or_else(none)
-    }
-
-    /// Hands the records to the producer, in order; their deliveries are awaited by the caller.
-    fn send(
-        &self,
-        stream: Stream,
-        partition: u32,
-        records: Vec<Append>,
-    ) -> Result<Vec<rdkafka::producer::DeliveryFuture>, LogError> {
-        let topic = topic(&self.options, stream);
-        let slot = partition + if stream == Stream::Transitions { self.options.partitions } else { 0 };
-        // Held while sending: sequences and the order of the messages are the same.
-        let mut sequence = self.sequences[slot as usize].lock().expect("no holder of this lock panics");
-        let mut sent = Vec::with_capacity(records.len());
-        for record in &records {
-            let origin = record.origin.unwrap_or_else(|| {
-                *sequence += 1;
-                Origin { collector: self.collector, sequence: *sequence }
-            });
-            let (collector, number) = (origin.collector.to_le_bytes(), origin.sequence.to_le_bytes());
-            let headers = OwnedHeaders::new()
-                .insert(Header { key: COLLECTOR, value: Some(&collector) })
-                .insert(Header { key: SEQUENCE, value: Some(&number) });
-            let message: FutureRecord<'_, (), [u8]> = FutureRecord::to(&topic)
-                .partition(partition as i32)
-                .payload(&record.bytes[..])
-                .headers(headers);
-            match self.producer.send_result(message) {
-                Ok(delivery) => sent.push(delivery),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                    return Err(LogError::Full("the producer's queue is full".to_owned()));
-                }
-                Err((e, _)) => return Err(away(e)),
-            }
-        }
-        Ok(sent)
-    }
-
-    async fn watermarks(&self, stream: Stream, partition: u32) -> Result<Bounds, LogError> {
-        let (asker, topic) = (self.asker.clone(), topic(&self.options, stream));
-        let ask = move || asker.fetch_watermarks(&topic, partition as i32, TIMEOUT);
-        let (low, high) = tokio::task::spawn_blocking(ask).await.map_err(away)?.map_err(away)?;
-        Ok(Bounds { first: low as u64, next: high as u64 })
-    }
-
-    /// The client that commits and reads the offsets of a consumer's group.
-    fn group(&self, consumer: Consumer<'_>) -> Result<Arc<BaseConsumer>, LogError> {
-        let mut groups = self.groups.lock().expect("no holder of this lock panics");
-        if let Some(group) = groups.get(consumer) {
-            return Ok(group.clone());
-        }
-        let name = format!("{}-{consumer}", self.options.topic);
-        let group: Arc<BaseConsumer> =
-            Arc::new(consumer_config(&self.options, &name).create().map_err(away)?);
-        groups.insert(consumer.to_owned(), group.clone());
-        Ok(group)
-    }
-}
-
-impl Reader {
-    /// Goes to an offset unless it stands there.
-    fn seek(&mut self, topic: &str, partition: u32, from: u64) -> Result<(), LogError> {
-        if self.next == Some(from) {
-            return Ok(());
-        }
-        self.waiting.clear();
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, partition as i32, Offset::Offset(from as i64)).map_err(away)?;
-        self.consumer.assign(&list).map_err(away)?;
-        self.next = Some(from);
-        Ok(())
-    }
-
-    /// The next entry; cancel-safe: what was received is kept in `waiting`.
-    async fn receive(&mut self, partition: u32) -> Result<(), KafkaError> {
-        let message = self.consumer.recv().await?;
-        let millis = message.timestamp().to_millis().unwrap_or(0);
-        self.appended = self.appended.max(millis * 1000);
-        let number = |key: &str| -> Option<u64> {
-            let headers = message.headers()?;
-            let header = headers.iter().find(|h| h.key == key)?;
-            Some(u64::from_le_bytes(header.value?.try_into().ok()?))
         };
-        // A message of somebody else has no origin: it is read, cannot be decoded, and is set aside.
-        let origin =
-            Origin { collector: number(COLLECTOR).unwrap_or(0), sequence: number(SEQUENCE).unwrap_or(0) };
-        let offset = Place { partition, number: message.offset() as u64 };
-        let bytes = bytes::Bytes::copy_from_slice(message.payload().unwrap_or_default());
-        self.waiting.push_back(Entry { offset, appended: self.appended, origin, bytes });
-        Ok(())
+        match log.check().await {
+            Ok(_) => {}
+            Err(LogError::Unavailable(why)) => {
+                tracing::warn!(
+                    brokers = log.options.brokers,
+                    "Kafka cannot be reached yet, going on without: {why}"
+                );
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(log)
+    }
+
+    /// What is doubtful about the topics, a sentence each; empty until they could be looked at.
+    pub fn warnings(&self) -> &[String] {
+        self.checked.get().map_or(&[], Vec::as_slice)
+    }
+
+    async fn check(&self) -> Result<&Vec<String>, LogError> {
+        self.checked
+            .get_or_try_init(|| async {
+                let warnings = admin::check(&self.topics, self.options.timeout).await?;
+                for warning in &warnings {
+                    tracing::warn!("Kafka: {warning}");
+                }
+                Ok(warnings)
+            })
+            .await
+    }
+
+    /// A region that is being followed, with its number.
+    async fn followed(&self, stream: Stream, partition: u32) -> Result<(usize, &Region), LogError> {
+        let at = region(self.options.partitions, stream, partition)?;
+        if let Some(ended) = self.regions[at].tip.ended() {
+            return Err(ended);
+        }
+        self.check().await?;
+        self.tail.follow(at).await?;
+        Ok((at, &self.regions[at]))
+    }
+
+    /// First and next offset, as the broker tells.
+    async fn watermarks(&self, region: usize) -> Result<(u64, u64), LogError> {
+        let tail = self.tail.clone();
+        blocking(move || tail.watermarks(region)).await
     }
 }
 
@@ -248,21 +201,25 @@ impl Log for KafkaLog {
     }
 
     async fn append(&self, stream: Stream, partition: u32, records: Vec<Append>) -> Result<u64, LogError> {
-        self.reader(stream, partition)?;
-        let sent = self.send(stream, partition, records)?;
-        let mut first = None;
-        for delivery in sent {
-            match delivery.await {
-                Ok(Ok(delivered)) => first = first.or(Some(delivered.offset as u64)),
-                Ok(Err((e, _))) => return Err(away(e)),
-                Err(_) => return Err(LogError::Broken("the producer is closed".to_owned())),
-            }
-            self.appended.inc();
+        let at = region(self.options.partitions, stream, partition)?;
+        if let Some(record) = records.iter().find(|r| r.bytes.len() > RECORD_LEN_MAX) {
+            let len = record.bytes.len();
+            return Err(LogError::Broken(format!("a record has {len} bytes, {RECORD_LEN_MAX} is the limit")));
         }
-        match first {
-            Some(first) => Ok(first),
-            None => self.watermarks(stream, partition).await.map(|b| b.next),
+        if let Some(ended) = self.regions[at].tip.ended() {
+            return Err(ended);
         }
+        self.check().await?;
+        if records.is_empty() {
+            return Ok(self.watermarks(at).await?.1);
+        }
+        let count = records.len() as u64;
+        let result = self.producer.append(at, records).await;
+        match &result {
+            Ok(_) => self.metrics.appended[usize::from(stream == Stream::Transitions)].inc_by(count),
+            Err(_) => self.metrics.failed.inc(),
+        }
+        result
     }
 
     async fn read(
@@ -272,52 +229,41 @@ impl Log for KafkaLog {
         from: u64,
         max_bytes: usize,
     ) -> Result<Vec<Entry>, LogError> {
-        let mut reader = self.reader(stream, partition)?.lock().await;
-        reader.seek(&topic(&self.options, stream), partition, from)?;
-        let mut wait = FETCH;
-        let mut bytes: usize = reader.waiting.iter().map(|e| e.bytes.len()).sum();
-        if bytes > 0 {
-            wait = Duration::ZERO;
+        let (at, region) = self.followed(stream, partition).await?;
+        if (region.bounds().1..self.producer.acknowledged(at)).contains(&from) {
+            // Acknowledged to this process, but not back yet: it must not look as if it were not there.
+            let _ = tokio::time::timeout(OWN_APPEND_WAIT, region.tip.wait(from)).await;
         }
-        while bytes < max_bytes {
-            match tokio::time::timeout(wait, reader.receive(partition)).await {
-                Ok(Ok(())) => bytes += reader.waiting.back().map_or(0, |e| e.bytes.len()),
-                Ok(Err(e)) if is_gone(&e) => {
-                    reader.next = None;
-                    let first = self.watermarks(stream, partition).await?.first;
-                    return Err(LogError::Gone { partition, wanted: from, first });
-                }
-                Ok(Err(e)) => return Err(away(e)),
-                Err(_) => break,
+        match region.read(from, max_bytes) {
+            Read::Entries(entries) => Ok(entries),
+            Read::Older(_) => {
+                let cursors = self.cursors.clone();
+                let timeout = self.options.timeout;
+                blocking(move || cursors.read(at, from, max_bytes, timeout)).await
             }
-            wait = Duration::ZERO;
+            Read::Gone(first) if from < first => Err(LogError::Gone { partition, wanted: from, first }),
+            Read::Gone(_) => {
+                // Another process may have appended what has not come here yet.
+                let (_, next) = self.watermarks(at).await?;
+                if from <= next {
+                    Ok(Vec::new())
+                } else {
+                    Err(LogError::Gone { partition, wanted: from, first: next })
+                }
+            }
         }
-        let entries: Vec<Entry> = reader.waiting.drain(..).collect();
-        if let Some(last) = entries.last() {
-            reader.next = Some(last.offset.number + 1);
-        }
-        Ok(entries)
     }
 
     async fn wait(&self, stream: Stream, partition: u32, from: u64) -> Result<(), LogError> {
-        let mut reader = self.reader(stream, partition)?.lock().await;
-        reader.seek(&topic(&self.options, stream), partition, from)?;
-        while reader.waiting.is_empty() {
-            match reader.receive(partition).await {
-                Ok(()) => {}
-                // The read that follows says it.
-                Err(e) if is_gone(&e) => {
-                    reader.next = None;
-                    return Ok(());
-                }
-                Err(e) => return Err(away(e)),
-            }
-        }
-        Ok(())
+        let (_, region) = self.followed(stream, partition).await?;
+        region.tip.wait(from).await
     }
 
     async fn bounds(&self, stream: Stream, partition: u32) -> Result<Bounds, LogError> {
-        self.watermarks(stream, partition).await
+        let (at, region) = self.followed(stream, partition).await?;
+        let (first, next) = self.watermarks(at).await?;
+        region.begins_at(first);
+        Ok(Bounds { first, next })
     }
 
     async fn save_position(
@@ -327,18 +273,10 @@ impl Log for KafkaLog {
         partition: u32,
         next: u64,
     ) -> Result<(), LogError> {
-        // A stream that is never read needs no offset: the broker's retention asks nobody.
-        let Ok(next) = i64::try_from(next) else { return Ok(()) };
-        if self.position(consumer, stream, partition).await?.is_some_and(|now| now as i64 >= next) {
-            return Ok(());
-        }
-        let (group, topic) = (self.group(consumer)?, topic(&self.options, stream));
-        let commit = move || {
-            let mut list = TopicPartitionList::new();
-            list.add_partition_offset(&topic, partition as i32, Offset::Offset(next))?;
-            group.commit(&list, CommitMode::Sync)
-        };
-        tokio::task::spawn_blocking(commit).await.map_err(away)?.map_err(away)
+        let at = region(self.options.partitions, stream, partition)?;
+        self.check().await?;
+        let (positions, consumer) = (self.positions.clone(), consumer.to_owned());
+        blocking(move || positions.save(&consumer, at, next)).await
     }
 
     async fn position(
@@ -347,33 +285,20 @@ impl Log for KafkaLog {
         stream: Stream,
         partition: u32,
     ) -> Result<Option<u64>, LogError> {
-        let (group, topic) = (self.group(consumer)?, topic(&self.options, stream));
-        let ask = move || {
-            let mut list = TopicPartitionList::new();
-            list.add_partition(&topic, partition as i32);
-            let found = group.committed_offsets(list, TIMEOUT)?;
-            Ok::<_, KafkaError>(
-                found.elements().first().map(rdkafka::topic_partition_list::TopicPartitionListElem::offset),
-            )
-        };
-        match tokio::task::spawn_blocking(ask).await.map_err(away)?.map_err(away)? {
-            Some(Offset::Offset(next)) => Ok(Some(next as u64)),
-            _ => Ok(None),
-        }
+        let at = region(self.options.partitions, stream, partition)?;
+        self.check().await?;
+        let (positions, consumer) = (self.positions.clone(), consumer.to_owned());
+        blocking(move || positions.saved(&consumer, at)).await
     }
 
+    /// Does nothing: the brokers remove records, by the retention of the topic.
     async fn trim(&self, _consumers: &[&str], _older_than: Micros) -> Result<(), LogError> {
         Ok(())
     }
 
     async fn close(&self) -> Result<(), LogError> {
-        let producer = self.producer.clone();
-        let flush = move || producer.flush(Timeout::After(TIMEOUT));
-        tokio::task::spawn_blocking(flush).await.map_err(away)?.map_err(away)
+        self.regions.iter().for_each(|r| r.tip.end("the log is closed"));
+        self.tail.stop();
+        self.producer.close().await
     }
-}
-
-fn is_gone(e: &KafkaError) -> bool {
-    let code = e.rdkafka_error_code();
-    matches!(code, Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange))
 }

@@ -14,10 +14,11 @@ mod kafka;
 mod memory;
 mod metrics;
 mod tip;
+mod view;
 
 pub use embedded::{EmbeddedLog, EmbeddedOptions, FreeSpace};
-pub use forwarder::{CONSUMER as FORWARDER, Forwarder};
-pub use kafka::{KafkaLog, KafkaOptions};
+pub use forwarder::Forwarder;
+pub use kafka::{KafkaLog, KafkaOptions, TopicOptions, create_topics};
 pub use memory::{Fault, MemoryLog};
 
 use async_trait::async_trait;

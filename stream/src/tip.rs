@@ -31,6 +31,11 @@ impl Tip {
         });
     }
 
+    /// The durable end is `next`, even if it was later before.
+    pub fn set(&self, next: u64) {
+        self.0.send_modify(|s| s.next = next);
+    }
+
     /// Nothing more comes: those who wait are told why. The first reason stays.
     pub fn end(&self, why: &str) {
         self.0.send_if_modified(|s| {
@@ -38,6 +43,11 @@ impl Tip {
             s.ended.get_or_insert_with(|| why.to_owned());
             first
         });
+    }
+
+    /// Why nothing more comes, if so.
+    pub fn ended(&self) -> Option<LogError> {
+        self.0.borrow().ended.clone().map(LogError::Broken)
     }
 
     /// Why nothing more comes, once that is so.

@@ -1,35 +1,55 @@
-//! E-mail by SMTP: the JSON of the outbox told in words, Chinese and English, with a Message-ID made of the key, so that a second
-//! delivery is recognised as the same message.
+//! E-mail through SMTP. The whole message of RFC 5322, Date and Message-ID included, is rendered into the outbox: Chinese first, then
+//! English, plain text. STARTTLS is required unless the configuration says otherwise; the connection is made for each message.
+//!
+//! A server that refuses the content or all addresses for good is believed; everything else is tried again, a refused sign-on too.
+//! Where it refuses only some of the addresses the others get the message.
 
-use super::{Message, Notifier, SendError};
+use super::{Message, Notice, Notifier, SendError, Settings, read_ca};
 use async_trait::async_trait;
-use lettre::message::{Mailbox, header::ContentType};
+use lettre::address::Envelope;
+use lettre::message::Mailbox;
+use lettre::message::header::ContentType;
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor};
+use lettre::transport::smtp::client::{Certificate, Tls as SmtpTls, TlsParameters};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor};
 use model::keys::{KeyDoc, key};
 use model::secret::{Secret, read_secret};
 use model::toml_file::{Located, Section};
-use serde_json::Value;
-use std::fmt::Write;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+mod text;
 
 /// Settings of e-mail.
 #[derive(Clone, Debug)]
-pub struct EmailOptions {
+pub struct EmailSettings {
     /// Name or address of the mail server.
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// `none`, `starttls` (refused where the server does not offer it) or `tls`.
-    pub tls: String,
+    /// How the connection is protected.
+    pub tls: Tls,
     /// Sender.
     pub from: Mailbox,
     /// Receivers.
     pub to: Vec<Mailbox>,
     /// Sign-on.
     pub login: Option<(String, Secret)>,
-    /// Longest time of one try.
+    /// Certificates trusted beside the usual ones, PEM.
+    pub ca: Option<Vec<u8>>,
+    /// Longest time of one step of the conversation.
     pub timeout: Duration,
+}
+
+/// How a connection to a mail server is protected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tls {
+    /// Not at all: a server on loopback.
+    None,
+    /// By STARTTLS; refused where the server does not offer it.
+    Starttls,
+    /// From the first byte.
+    Tls,
 }
 
 /// Keys of e-mail.
@@ -46,11 +66,12 @@ pub const KEYS: &[KeyDoc] = &[
     key("to", "list of texts", "-", "receivers"),
     key("user", "text", "", "name for signing on"),
     key("password", "{ env } or { file }", "", "password for signing on"),
+    key("ca", "text", "", "file of certificates in PEM that are trusted beside the usual ones"),
     key("timeout", "duration", "\"30s\"", "longest time of one try"),
 ];
 
 /// Reads the settings.
-pub fn read(s: &Section<'_>) -> Option<EmailOptions> {
+pub fn read(s: &Section<'_>) -> Option<Arc<dyn Settings>> {
     let mailbox = |text: &Located<&str>| match text.value.parse::<Mailbox>() {
         Ok(mailbox) => Some(mailbox),
         Err(e) => {
@@ -62,125 +83,156 @@ pub fn read(s: &Section<'_>) -> Option<EmailOptions> {
     let port = s.int("port", 1, 65535).map_or(587, |p| p.value as u16);
     let tls = s.one_of("tls", &["none", "starttls", "tls"]).map_or("starttls", |t| t.value);
     let from = s.need_str("from", "\"firedamp@example.org\"").as_ref().and_then(mailbox);
-    if !s.has("to") {
+    let to: Vec<Mailbox> = s.strs("to").unwrap_or_default().iter().filter_map(mailbox).collect();
+    if to.is_empty() {
         s.missing("to", "[\"duty@example.org\"]");
     }
-    let to: Vec<Mailbox> = s.strs("to").unwrap_or_default().iter().filter_map(mailbox).collect();
-    let user = s.str("user").map(|u| u.value.to_owned());
-    let password = s.has("password").then(|| read_secret(s, "password")).flatten();
-    let timeout =
-        s.duration("timeout").map_or(Duration::from_secs(30), |d| Duration::from_micros(d.value as u64));
+    let (login, ca) = (read_login(s), read_ca(s));
+    let timeout = s
+        .duration("timeout")
+        .map_or(Duration::from_secs(30), |d| Duration::from_micros(d.value.max(0) as u64));
     let host = host?.value.to_owned();
     if tls == "none" && !["127.0.0.1", "localhost", "::1"].contains(&host.as_str()) {
         s.error("`tls = \"none\"` is for a mail server on loopback", "use `starttls` or `tls`");
         return None;
     }
-    let login = user.zip(password);
-    Some(EmailOptions { host, port, tls: tls.to_owned(), from: from?, to, login, timeout })
+    let tls = match tls {
+        "none" => Tls::None,
+        "tls" => Tls::Tls,
+        _ => Tls::Starttls,
+    };
+    (!to.is_empty()).then_some(())?;
+    Some(Arc::new(EmailSettings { host, port, tls, from: from?, to, login: login?, ca: ca?, timeout }))
+}
+
+/// Name and password, both or neither; `None` where one is missing.
+fn read_login(s: &Section<'_>) -> Option<Option<(String, Secret)>> {
+    let user = s.str("user").map(|u| u.value.to_owned());
+    let password = s.has("password").then(|| read_secret(s, "password"));
+    match (user, password) {
+        (None, None) => Some(None),
+        (Some(user), Some(password)) => Some(Some((user, password?))),
+        (Some(_), None) => {
+            s.missing("password", "{ env = \"FIREDAMP_MAIL_PASSWORD\" }");
+            None
+        }
+        (None, Some(_)) => {
+            s.missing("user", "\"firedamp\"");
+            None
+        }
+    }
+}
+
+impl Settings for EmailSettings {
+    fn render(&self, notice: &Notice<'_>) -> Vec<u8> {
+        let (subject, text) = text::words(notice);
+        let mut mail = Mail::builder()
+            .from(self.from.clone())
+            .message_id(Some(format!("<{}@firedamp>", notice.key)))
+            .date(SystemTime::UNIX_EPOCH + Duration::from_micros(notice.time.max(0) as u64))
+            .subject(subject)
+            .header(ContentType::TEXT_PLAIN);
+        for to in &self.to {
+            mail = mail.to(to.clone());
+        }
+        // An empty message is refused when it is to be sent, and becomes a dead letter.
+        mail.body(text).map(|mail| mail.formatted()).unwrap_or_default()
+    }
+
+    fn connect(&self) -> Result<Arc<dyn Notifier>, String> {
+        Ok(Arc::new(Email::new(self)?))
+    }
 }
 
 /// Sends by SMTP.
 pub struct Email {
-    options: EmailOptions,
+    from: Address,
+    to: Vec<Address>,
     transport: AsyncSmtpTransport<Tokio1Executor>,
+    timeout: Duration,
 }
 
 impl Email {
-    /// Prepares the connection; it is made at the first message.
+    /// Prepares the connection; it is made at each message.
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub fn new(options: EmailOptions) -> Result<Self, String> {
-        type Smtp = AsyncSmtpTransport<Tokio1Executor>;
-        let builder = match options.tls.as_str() {
-            "none" => Smtp::builder_dangerous(&options.host),
-            "tls" => Smtp::relay(&options.host).map_err(|e| e.to_string())?,
-            _ => Smtp::starttls_relay(&options.host).map_err(|e| e.to_string())?,
+    pub fn new(settings: &EmailSettings) -> Result<Self, String> {
+        let tls = match settings.tls {
+            Tls::None => SmtpTls::None,
+            Tls::Tls => SmtpTls::Wrapper(parameters(settings)?),
+            Tls::Starttls => SmtpTls::Required(parameters(settings)?),
         };
-        let mut builder = builder.port(options.port).timeout(Some(options.timeout));
-        if let Some((user, password)) = &options.login {
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&settings.host);
+        let mut builder = builder.port(settings.port).tls(tls).timeout(Some(settings.timeout));
+        if let Some((user, password)) = &settings.login {
             builder = builder.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
         }
-        Ok(Self { transport: builder.build(), options })
+        let to = settings.to.iter().map(|m| m.email.clone()).collect();
+        Ok(Self {
+            from: settings.from.email.clone(),
+            to,
+            transport: builder.build(),
+            timeout: settings.timeout,
+        })
     }
 
-    fn mail(&self, message: &Message) -> Result<Mail, String> {
-        let body: Value = serde_json::from_slice(&message.body).map_err(|e| e.to_string())?;
-        let (subject, text) = words(&body);
-        let mut mail = Mail::builder()
-            .from(self.options.from.clone())
-            .message_id(Some(format!("<{}@firedamp>", message.key)))
-            .subject(subject)
-            .header(ContentType::TEXT_PLAIN);
-        for to in &self.options.to {
-            mail = mail.to(to.clone());
+    async fn send_to(&self, to: &[Address], body: &[u8]) -> Result<(), SendError> {
+        let envelope = Envelope::new(Some(self.from.clone()), to.to_vec())
+            .map_err(|e| SendError::Refused(e.to_string()))?;
+        match tokio::time::timeout(self.timeout, self.transport.send_raw(&envelope, body)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(e)) if is_final(&e) => Err(SendError::Refused(e.to_string())),
+            Ok(Err(e)) => Err(SendError::Retry(e.to_string())),
+            Err(_) => Err(SendError::Retry(format!(
+                "the mail server did not answer within {} s",
+                self.timeout.as_secs_f64()
+            ))),
         }
-        mail.body(text).map_err(|e| e.to_string())
     }
 }
 
-/// Terms of the glossary, code, Chinese, English.
-const TERMS: [(&str, &str, &str); 8] = [
-    ("raised", "报警", "alarm"),
-    ("changed", "报警变化", "alarm changed"),
-    ("cleared", "报警解除", "alarm cleared"),
-    ("digest", "补报汇总", "late digest"),
-    ("red", "红色", "red"),
-    ("orange", "橙色", "orange"),
-    ("yellow", "黄色", "yellow"),
-    ("blue", "蓝色", "blue"),
-];
-
-fn term(code: &str) -> String {
-    match TERMS.iter().find(|(c, ..)| *c == code) {
-        Some((_, zh, en)) => format!("{zh} ({en})"),
-        None => code.to_owned(),
+fn parameters(settings: &EmailSettings) -> Result<TlsParameters, String> {
+    let mut parameters = TlsParameters::builder(settings.host.clone());
+    if let Some(pem) = &settings.ca {
+        parameters = parameters.add_root_certificate(Certificate::from_pem(pem).map_err(|e| e.to_string())?);
     }
+    parameters.build().map_err(|e| e.to_string())
 }
 
-/// Subject and text of a message.
-fn words(body: &Value) -> (String, String) {
-    let event = term(body["event"].as_str().unwrap_or_default());
-    let alarms: Vec<&Value> = match body["alarms"].as_array() {
-        Some(list) => list.iter().collect(),
-        None => vec![&body["alarm"]],
-    };
-    let text = |a: &Value, key: &str| a[key].as_str().unwrap_or("-").to_owned();
-    let first = alarms.first().copied().unwrap_or(&Value::Null);
-    let more = if alarms.len() > 1 { format!(" +{}", alarms.len() - 1) } else { String::new() };
-    let (site, point) = (text(first, "site"), text(first, "point"));
-    let subject = format!("{event} {} {site} {point}{more}", term(&text(first, "severity")));
-    let mut out = String::new();
-    for a in alarms {
-        let _ = writeln!(out, "{event}  {}", term(&text(a, "severity")));
-        let _ = writeln!(out, "单位 site: {}\n测点 point: {}", text(a, "site"), text(a, "point"));
-        let _ = writeln!(
-            out,
-            "规则 rule: {} / {}\n原因 reason: {}",
-            text(a, "rule"),
-            text(a, "level"),
-            text(a, "reason")
-        );
-        let _ = writeln!(
-            out,
-            "峰值 peak: {}\n开始 opened: {}\n结束 closed: {}",
-            a["peak"],
-            text(a, "opened"),
-            text(a, "closed")
-        );
-        let _ = writeln!(out, "编号 id: {}\n", text(a, "id"));
-    }
-    (subject, out)
+/// Whether the server refused this content or this address, not us: of the final answers those about mailbox and message.
+fn is_final(e: &lettre::transport::smtp::Error) -> bool {
+    let code = e.status().map(|c| c.to_string());
+    code.is_some_and(|c| {
+        matches!(c.as_str(), "501" | "541" | "550" | "551" | "552" | "553" | "554" | "555" | "556")
+    })
 }
 
 #[async_trait]
 impl Notifier for Email {
     async fn send(&self, message: &Message) -> Result<(), SendError> {
-        let mail = self.mail(message).map_err(SendError::Refused)?;
-        match self.transport.send(mail).await {
-            Ok(_) => Ok(()),
-            Err(e) if e.is_permanent() => Err(SendError::Refused(e.to_string())),
-            Err(e) => Err(SendError::Retry(e.to_string())),
+        if message.body.is_empty() {
+            return Err(SendError::Refused(
+                "the message could not be put into the form of an e-mail".to_owned(),
+            ));
+        }
+        let first = match self.send_to(&self.to, &message.body).await {
+            Err(SendError::Refused(e)) if self.to.len() > 1 => e,
+            end => return end,
+        };
+        // Nobody got it: one by one, so that an address that is gone keeps it from nobody else.
+        let (mut taken, mut refused) = (0, Vec::new());
+        for to in &self.to {
+            match self.send_to(std::slice::from_ref(to), &message.body).await {
+                Ok(()) => taken += 1,
+                Err(SendError::Refused(e)) => refused.push(format!("{to}: {e}")),
+                Err(e) => return Err(e),
+            }
+        }
+        match (taken, refused.is_empty()) {
+            (0, _) => Err(SendError::Refused(first)),
+            (_, true) => Ok(()),
+            (_, false) => Err(SendError::Partly(refused.join("; "))),
         }
     }
 }

@@ -1,34 +1,54 @@
-//! What every alarm store promises, a function a promise. Each is given a fresh store with the receivers of [`receivers`].
+//! What every alarm store promises, a function a promise. Each is given a fresh store made with [`receivers`] and [`places`].
 
-use crate::notifiers::{Options, webhook::WebhookOptions};
+use crate::notifiers::webhook::WebhookSettings;
 use crate::receiver::Receiver;
-use crate::{AlarmFilter, AlarmStore, EventKind, OwnAlarm, TransitionBatch};
+use crate::{AckOutcome, AlarmEvent, AlarmFilter, AlarmStore, EventKind, OwnAlarm, Places, TransitionBatch};
 use model::transition::Marks;
-use model::{AlarmState, Micros, Offset, Origin, PointId, Severity, To, Transition, TransitionId};
+use model::{AlarmState, Micros, Offset, Origin, Place, PointId, Severity, To, Transition, TransitionId};
+use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// A county, a second office, and a drill receiver.
+mod telling;
+
+/// A county, a second office, a province that is told from orange up of region 14 only, and a drill receiver.
 pub fn receivers() -> Vec<Receiver> {
-    ["county", "office", "drill"].map(receiver).to_vec()
+    let mut province = receiver("province");
+    (province.severity, province.regions, province.own) = (Severity::Orange, vec!["14".to_owned()], false);
+    vec![receiver("county"), receiver("office"), province, Receiver { drill: true, ..receiver("drill") }]
 }
 
 fn receiver(name: &str) -> Receiver {
-    let options = WebhookOptions {
+    let settings = WebhookSettings {
         url: "http://127.0.0.1:1/".to_owned(),
         secret: None,
+        ca: None,
         timeout: Duration::from_secs(1),
     };
-    Receiver {
-        name: name.to_owned(),
-        drill: name == "drill",
-        severity: Severity::Blue,
-        sites: Vec::new(),
-        deadline: Duration::from_secs(60),
-        options: Options::Webhook(options),
+    Receiver::new(name, Arc::new(settings))
+}
+
+/// Site `M1` lies in region 140100, every other in 620000.
+pub fn places() -> Arc<dyn Places> {
+    Arc::new(Two)
+}
+
+#[derive(Debug)]
+struct Two;
+
+impl Places for Two {
+    fn place(&self, site: &str, point: &str) -> Place {
+        let region = if site == "M1" { "140100" } else { "620000" }.to_owned();
+        Place {
+            region,
+            site_name: format!("mine {site}"),
+            point_name: format!("place {point}"),
+            ..Place::default()
+        }
     }
 }
 
-/// A transition of rule `ch4` at point `T1`; `n` makes its id.
+/// A transition of rule `ch4` at point `T1` of site `M1`, `n` seconds after the beginning; `n` makes its id.
 pub fn transition(n: u64, level: &str, to: To, value: f64) -> Transition {
     let point_id = PointId::of("M1", "T1");
     let rank = u32::from(level == "cut");
@@ -53,6 +73,23 @@ pub fn transition(n: u64, level: &str, to: To, value: f64) -> Transition {
     }
 }
 
+/// The same at another site.
+fn at(site: &str, t: Transition) -> Transition {
+    let point_id = PointId::of(site, "T1");
+    Transition { id: id_at(site, &t), site: site.to_owned(), point_id, ..t }
+}
+
+fn id_at(site: &str, t: &Transition) -> TransitionId {
+    TransitionId::of(
+        "ch4",
+        PointId::of(site, "T1"),
+        &t.level,
+        Origin { collector: 2, sequence: t.offset.number },
+        0,
+        0,
+    )
+}
+
 fn batch(next: u64, transitions: Vec<Transition>) -> TransitionBatch {
     TransitionBatch { partition: 0, next, transitions, now: next as Micros * 1_000_000, hold: false }
 }
@@ -64,10 +101,39 @@ pub async fn suite<S: AlarmStore, F: Future<Output = S>>(mut make: impl FnMut() 
     an_alarm_opens_steps_and_closes(&make().await).await;
     a_transition_is_taken_once(&make().await).await;
     an_action_says_what_it_did(&make().await).await;
-    what_is_held_is_told_as_it_stands(&make().await).await;
-    calibration_drill_and_late_are_told_apart(&make().await).await;
-    a_dead_letter_is_an_alarm_for_others(&make().await).await;
+    what_rises_is_unacknowledged_again(&make().await).await;
+    an_orphan_is_withdrawn_by_hand(&make().await).await;
+    a_list_has_pages_and_filters(&make().await).await;
     own_alarms_are_cleared_by_hand(&make().await).await;
+    own_alarms_of_one_instant_are_two(&make().await).await;
+    telling::suite(&mut make).await;
+}
+
+/// What a receiver is told, in order, taken from the outbox as the dispatcher does.
+async fn told(store: &impl AlarmStore, receiver: &str) -> Vec<Value> {
+    let mut out = Vec::new();
+    loop {
+        let due = store.outbox_due(receiver, LATER, 100).await.unwrap();
+        if due.is_empty() {
+            return out;
+        }
+        for message in due {
+            out.push(serde_json::from_slice(&message.body).unwrap());
+            store.delivered(&message.key, LATER).await.unwrap();
+        }
+    }
+}
+
+fn events_of(told: &[Value]) -> Vec<&str> {
+    told.iter().map(|m| m["event"].as_str().unwrap()).collect()
+}
+
+fn kinds(events: &[AlarmEvent]) -> Vec<EventKind> {
+    events.iter().map(|e| e.event).collect()
+}
+
+fn words(done: &[AckOutcome]) -> Vec<&str> {
+    done.iter().map(|d| d.outcome).collect()
 }
 
 async fn an_alarm_opens_steps_and_closes(store: &impl AlarmStore) {
@@ -78,34 +144,44 @@ async fn an_alarm_opens_steps_and_closes(store: &impl AlarmStore) {
         transition(4, "alarm", To::Off, 0.9),
     ];
     let events = store.apply(batch(3, steps[..2].to_vec())).await.unwrap();
-    assert_eq!(events.iter().map(|e| e.event).collect::<Vec<_>>(), [EventKind::Raised, EventKind::Changed]);
+    assert_eq!(kinds(&events), [EventKind::Raised, EventKind::Changed]);
     let active = store.list(&AlarmFilter::default()).await.unwrap();
     assert_eq!(active.len(), 1);
     let alarm = &active[0];
     assert_eq!((alarm.level.as_str(), alarm.severity, alarm.peak), ("cut", Severity::Orange, Some(1.6)));
     assert_eq!(alarm.id, steps[0].id.to_string());
+    assert_eq!((alarm.place.region.as_str(), alarm.place.site_name.as_str()), ("140100", "mine M1"));
     let events = store.apply(batch(5, steps[2..].to_vec())).await.unwrap();
-    assert_eq!(events.iter().map(|e| e.event).collect::<Vec<_>>(), [EventKind::Changed, EventKind::Cleared]);
+    assert_eq!(kinds(&events), [EventKind::Changed, EventKind::Cleared]);
     assert!(store.list(&AlarmFilter::default()).await.unwrap().is_empty());
     let all = store.list(&AlarmFilter { all: true, ..AlarmFilter::default() }).await.unwrap();
     assert_eq!((all[0].state, all[0].closed), (AlarmState::Closed, Some(4_000_000)));
     assert_eq!(all[0].level, "cut", "after closing the highest level it reached is shown");
     assert_eq!(store.position(0).await.unwrap(), 5);
-    assert_eq!(store.outbox_due("county", LATER, 100).await.unwrap().len(), 4);
-    assert!(store.outbox_due("drill", LATER, 100).await.unwrap().is_empty());
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.raised, counts.cleared, counts.sent, counts.pending), (1, 1, 11, 11));
+    let county = told(store, "county").await;
+    assert_eq!(events_of(&county), ["raised", "changed", "changed", "cleared"]);
+    assert_eq!(
+        (&county[0]["time"], &county[0]["alarm"]["state"]),
+        (&"1970-01-01T00:00:01.000Z".into(), &"active".into())
+    );
+    assert!(told(store, "drill").await.is_empty());
     let events = store.events_after(1, 2).await.unwrap();
     assert_eq!(events.iter().map(|e| e.seq).collect::<Vec<_>>(), [2, 3]);
-    let counts = store.counts().await.unwrap();
-    assert_eq!((counts.raised, counts.cleared, counts.sent, counts.pending), (1, 1, 8, 8));
 }
 
 async fn a_transition_is_taken_once(store: &impl AlarmStore) {
     let on = transition(1, "alarm", To::On, 1.1);
     store.apply(batch(1, vec![on.clone(), on.clone()])).await.unwrap();
     assert!(store.apply(batch(1, vec![on.clone()])).await.unwrap().is_empty(), "an offset that was taken");
-    assert!(store.apply(batch(2, vec![on])).await.unwrap().is_empty(), "an id that was taken");
-    assert_eq!(store.last_seq().await.unwrap(), 1);
-    assert_eq!(store.outbox_due("county", LATER, 100).await.unwrap().len(), 1);
+    assert!(store.apply(batch(2, vec![on.clone()])).await.unwrap().is_empty(), "an id that was taken");
+    store.apply(batch(3, vec![transition(3, "alarm", To::Off, 0.9), on])).await.unwrap();
+    assert!(store.list(&AlarmFilter::default()).await.unwrap().is_empty(), "nor after its end");
+    assert_eq!(store.last_seq().await.unwrap(), 2);
+    assert_eq!(events_of(&told(store, "county").await), ["raised", "cleared"]);
+    store.apply(batch(2, Vec::new())).await.unwrap();
+    assert_eq!(store.position(0).await.unwrap(), 3, "a position never goes back");
 }
 
 async fn an_action_says_what_it_did(store: &impl AlarmStore) {
@@ -115,101 +191,143 @@ async fn an_action_says_what_it_did(store: &impl AlarmStore) {
     let ids = vec![id.clone(), "no such".to_owned()];
     let seen = store.last_seq().await.unwrap();
     store.apply(batch(2, vec![transition(2, "cut", To::On, 1.6)])).await.unwrap();
-    let words = |done: Vec<crate::AckOutcome>| done.into_iter().map(|d| d.outcome).collect::<Vec<_>>();
     let done = store.acknowledge(&ids, "wang", "", Some(seen), 9).await.unwrap();
-    assert_eq!(words(done), ["changed", "gone"], "it rose after what the caller had seen");
+    assert_eq!(words(&done), ["changed", "gone"], "it rose after what the caller had seen");
     let seen = store.last_seq().await.unwrap();
-    assert_eq!(words(store.acknowledge(&ids[..1], "wang", "", Some(seen), 9).await.unwrap()), ["acked"]);
-    assert_eq!(words(store.acknowledge(&ids[..1], "li", "", None, 9).await.unwrap()), ["already"]);
+    store.apply(batch(3, vec![transition(3, "cut", To::Off, 0.9)])).await.unwrap();
+    let done = store.acknowledge(&ids[..1], "wang", "", Some(seen), 9).await.unwrap();
+    assert_eq!(words(&done), ["acked"], "that it fell meanwhile is no reason to refuse");
+    assert_eq!(words(&store.acknowledge(&ids[..1], "li", "", None, 9).await.unwrap()), ["already"]);
     let alarm = store.get(&id).await.unwrap().unwrap();
     assert_eq!(
         (alarm.acked, alarm.acked_by.as_deref(), alarm.state),
         (true, Some("wang"), AlarmState::Active)
     );
-    assert_eq!(words(store.clear(&ids, "wang", "", 9).await.unwrap()), ["active", "gone"]);
-}
-
-async fn what_is_held_is_told_as_it_stands(store: &impl AlarmStore) {
-    let mut other = transition(3, "alarm", To::On, 1.2);
-    other.rule = "other".to_owned();
-    let mut other_off = transition(4, "alarm", To::Off, 0.9);
-    other_off.rule = "other".to_owned();
-    let held = vec![transition(1, "alarm", To::On, 1.1), transition(2, "cut", To::On, 1.6), other, other_off];
-    store.apply(TransitionBatch { hold: true, ..batch(5, held) }).await.unwrap();
-    assert!(store.outbox_due("county", LATER, 100).await.unwrap().is_empty());
-    assert_eq!(store.list(&AlarmFilter::default()).await.unwrap().len(), 1, "recorded at once");
-    store.apply(batch(5, Vec::new())).await.unwrap();
-    let told: Vec<serde_json::Value> = store
-        .outbox_due("county", LATER, 100)
-        .await
-        .unwrap()
-        .iter()
-        .map(|r| serde_json::from_slice(&r.body).unwrap())
-        .collect();
-    let mut events: Vec<&str> = told.iter().map(|m| m["event"].as_str().unwrap()).collect();
-    events.sort_unstable();
-    assert_eq!(events, ["digest", "raised"]);
-    let raised = told.iter().find(|m| m["event"] == "raised").unwrap();
-    assert_eq!(raised["alarm"]["level"], "cut", "as it stands, not as it was");
-    store.apply(batch(5, Vec::new())).await.unwrap();
-    assert_eq!(store.outbox_due("county", LATER, 100).await.unwrap().len(), 2, "released once");
-}
-
-async fn calibration_drill_and_late_are_told_apart(store: &impl AlarmStore) {
-    let mut calibrating = transition(1, "alarm", To::On, 1.1);
-    calibrating.marks.calibrating = true;
-    store.apply(batch(1, vec![calibrating])).await.unwrap();
-    assert!(store.outbox_due("county", LATER, 9).await.unwrap().is_empty());
-    assert!(store.list(&AlarmFilter::default()).await.unwrap()[0].marks.calibrating);
-    store.apply(batch(2, vec![transition(2, "alarm", To::On, 1.1)])).await.unwrap();
-    let told = store.outbox_due("county", LATER, 9).await.unwrap();
-    let told: serde_json::Value = serde_json::from_slice(&told[0].body).unwrap();
-    assert_eq!(told["event"], "raised", "the first message about an alarm that turned real");
-    let mut drill = transition(3, "alarm", To::On, 1.1);
-    drill.marks.simulated = true;
-    let mut late = transition(4, "alarm", To::On, 1.1);
-    late.marks.late = true;
-    store.apply(batch(4, vec![drill, late])).await.unwrap();
-    assert_eq!(store.outbox_due("drill", LATER, 9).await.unwrap().len(), 1);
-    let told = store.outbox_due("office", LATER, 9).await.unwrap();
-    let last: serde_json::Value = serde_json::from_slice(&told.last().unwrap().body).unwrap();
-    assert_eq!((told.len(), &last["event"]), (2, &serde_json::json!("digest")));
-    assert_eq!(store.counts().await.unwrap().raised, 1, "drill and late do not count");
-}
-
-async fn a_dead_letter_is_an_alarm_for_others(store: &impl AlarmStore) {
-    store.apply(batch(1, vec![transition(1, "alarm", To::On, 1.1)])).await.unwrap();
-    let message = store.outbox_due("county", LATER, 9).await.unwrap().remove(0);
-    store.failed(&message.key, "500", Some(LATER), 2_000_000).await.unwrap();
-    assert!(store.outbox_due("county", LATER - 1, 9).await.unwrap().is_empty(), "not before its time");
-    let again = store.outbox_due("county", LATER, 9).await.unwrap().remove(0);
-    assert_eq!((again.attempts, &again.body), (1, &message.body), "one content a key");
-    store.failed(&message.key, "gone", None, 3_000_000).await.unwrap();
-    assert!(
-        store.outbox_due("county", LATER, 9).await.unwrap().is_empty(),
-        "its own channel is not used to tell it"
+    assert_eq!(words(&store.clear(&ids, "wang", "", 9).await.unwrap()), ["active", "gone"]);
+    assert_eq!(kinds(&store.events_after(3, 9).await.unwrap()), [EventKind::Acknowledged]);
+    assert_eq!(
+        events_of(&told(store, "county").await),
+        ["raised", "changed", "changed"],
+        "nobody is told of it"
     );
-    let office = store.outbox_due("office", LATER, 9).await.unwrap();
-    assert!(String::from_utf8_lossy(&office.last().unwrap().body).contains("firedamp/dead-letter"));
-    store.delivered(&office[0].key, 4_000_000).await.unwrap();
+}
+
+async fn what_rises_is_unacknowledged_again(store: &impl AlarmStore) {
+    let ids = [transition(1, "alarm", To::On, 1.1).id.to_string()];
+    store.apply(batch(1, vec![transition(1, "alarm", To::On, 1.1)])).await.unwrap();
+    store.acknowledge(&ids, "wang", "", None, 9).await.unwrap();
+    store.apply(batch(2, vec![transition(2, "cut", To::On, 1.6)])).await.unwrap();
+    let alarm = store.get(&ids[0]).await.unwrap().unwrap();
+    assert_eq!((alarm.acked, alarm.acked_by, alarm.acked_at), (false, None, None));
+    store.acknowledge(&ids, "li", "", None, 9).await.unwrap();
+    store
+        .apply(batch(4, vec![transition(3, "cut", To::Off, 0.9), transition(4, "alarm", To::Off, 0.9)]))
+        .await
+        .unwrap();
+    let alarm = store.get(&ids[0]).await.unwrap().unwrap();
+    assert_eq!(alarm.acked_by.as_deref(), Some("li"), "falling keeps it");
+}
+
+async fn an_orphan_is_withdrawn_by_hand(store: &impl AlarmStore) {
+    let on = vec![transition(1, "alarm", To::On, 1.1), transition(2, "cut", To::On, 1.6)];
+    let ids = [on[0].id.to_string()];
+    store.apply(batch(2, on)).await.unwrap();
+    assert_eq!(words(&store.withdraw(&ids, "wang", "point is gone", 9).await.unwrap()), ["cleared"]);
+    assert_eq!(words(&store.withdraw(&ids, "wang", "", 9).await.unwrap()), ["already"]);
+    let alarm = store.get(&ids[0]).await.unwrap().unwrap();
+    assert_eq!(
+        (alarm.state, alarm.withdrawn, alarm.reason.as_str()),
+        (AlarmState::Closed, true, "closed by wang: point is gone")
+    );
     let counts = store.counts().await.unwrap();
-    assert_eq!((counts.dead, counts.delivered, counts.pending), (1, 1, 1));
+    assert_eq!((counts.raised, counts.cleared, counts.withdrawn), (1, 0, 1));
+    assert_eq!(events_of(&told(store, "county").await).last(), Some(&"cleared"));
+    store.apply(batch(3, vec![transition(3, "alarm", To::Off, 0.9)])).await.unwrap();
+    let again = transition(4, "alarm", To::On, 1.1);
+    store.apply(batch(4, vec![again.clone()])).await.unwrap();
+    assert_eq!(
+        store.list(&AlarmFilter::default()).await.unwrap()[0].id,
+        again.id.to_string(),
+        "a rule that is there after all"
+    );
+}
+
+async fn a_list_has_pages_and_filters(store: &impl AlarmStore) {
+    let mut all = Vec::new();
+    for n in 0..6u64 {
+        let site = format!("M{}", n % 3);
+        let on = at(&site, transition(n + 1, if n == 4 { "cut" } else { "alarm" }, To::On, 1.0));
+        all.push(Transition { rule: format!("r{n}"), ..on.clone() });
+        if n < 2 {
+            let off =
+                at(&site, Transition { rule: format!("r{n}"), ..transition(n + 100, "alarm", To::Off, 0.0) });
+            all.push(off);
+        }
+    }
+    let id = |n: u64| {
+        id_at(&format!("M{}", n % 3), &transition(n + 1, if n == 4 { "cut" } else { "alarm" }, To::On, 1.0))
+            .to_string()
+    };
+    store.apply(batch(200, all)).await.unwrap();
+    let ids = async |filter: AlarmFilter| -> Vec<String> {
+        store.list(&filter).await.unwrap().into_iter().map(|a| a.id).collect()
+    };
+    let everything = AlarmFilter { all: true, ..AlarmFilter::default() };
+    let whole = ids(everything.clone()).await;
+    assert_eq!(whole, [5, 4, 3, 2, 1, 0].map(id), "active first, newest first");
+    let mut paged = Vec::new();
+    while paged.len() < 6 {
+        let page = ids(AlarmFilter { limit: 2, after: paged.last().cloned(), ..everything.clone() }).await;
+        assert_eq!(page.len(), 2);
+        paged.extend(page);
+    }
+    assert_eq!(paged, whole);
+    assert!(ids(AlarmFilter { after: paged.last().cloned(), ..everything.clone() }).await.is_empty());
+    assert!(ids(AlarmFilter { after: Some("no such".into()), ..everything.clone() }).await.is_empty());
+    assert_eq!(ids(AlarmFilter::default()).await, [5, 4, 3, 2].map(id));
+    assert_eq!(ids(AlarmFilter { site: Some("M1".into()), ..everything.clone() }).await, [4, 1].map(id));
+    assert_eq!(
+        ids(AlarmFilter { severity: Some(Severity::Orange), ..everything.clone() }).await,
+        [4].map(id)
+    );
+    for region in ["140100", "1401", "14"] {
+        assert_eq!(
+            ids(AlarmFilter { region: Some(region.into()), ..everything.clone() }).await,
+            [4, 1].map(id),
+            "{region}"
+        );
+    }
+    let none = AlarmFilter { site: Some("M1".into()), region: Some("62".into()), ..everything };
+    assert!(ids(none).await.is_empty());
+}
+
+fn own(on: bool) -> OwnAlarm {
+    let (what, key, reason) = ("log-silent".to_owned(), "3".to_owned(), "no tick".to_owned());
+    OwnAlarm { what, key, severity: Severity::Orange, reason, on }
 }
 
 async fn own_alarms_are_cleared_by_hand(store: &impl AlarmStore) {
-    let own = OwnAlarm {
-        what: "log-silent".to_owned(),
-        key: "3".to_owned(),
-        severity: Severity::Orange,
-        reason: "no tick".to_owned(),
-        on: true,
-    };
-    store.raise_own(own.clone(), 1).await.unwrap();
-    store.raise_own(own, 2).await.unwrap();
+    store.raise_own(own(true), 1).await.unwrap();
+    store.raise_own(own(true), 2).await.unwrap();
     let active = store.list(&AlarmFilter::default()).await.unwrap();
     assert_eq!(active.len(), 1, "raised twice is one alarm");
+    assert_eq!(active[0].rule, "firedamp/log-silent");
     let done = store.clear(&[active[0].id.clone()], "wang", "seen to", 3).await.unwrap();
     assert_eq!(done[0].outcome, "cleared");
     assert!(store.list(&AlarmFilter::default()).await.unwrap().is_empty());
     assert_eq!(store.counts().await.unwrap().raised, 0, "own alarms are not the mines'");
+    assert_eq!(events_of(&told(store, "office").await), ["raised", "cleared"]);
+    assert!(told(store, "province").await.is_empty(), "it has not asked for firedamp's own");
+}
+
+async fn own_alarms_of_one_instant_are_two(store: &impl AlarmStore) {
+    for on in [true, false, true, true, false, false, true] {
+        store.raise_own(own(on), 5).await.unwrap();
+    }
+    let all = store.list(&AlarmFilter { all: true, ..AlarmFilter::default() }).await.unwrap();
+    assert_eq!(all.iter().filter(|a| a.state == AlarmState::Active).count(), 1);
+    assert_eq!(all.len(), 3);
+    let office = told(store, "office").await;
+    assert_eq!(events_of(&office).iter().filter(|e| **e == "raised").count(), 3);
+    assert_eq!(office.len(), 5);
 }

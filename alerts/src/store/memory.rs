@@ -1,13 +1,16 @@
 //! The alarm store in memory: the model. What a transaction did is kept as a whole or not at all; [`MemoryStore::crash`] ends
 //! the simulated process, what was committed stays.
 
-use super::{Tables, Work, dead_letter};
-use crate::life::{Class, Row};
+use super::{Hand, Work};
+use crate::life::Row;
 use crate::receiver::Receiver;
 use crate::*;
+use model::AlarmState;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
+
+mod tables;
 
 /// A planted mistake, so that a test can show that it would be found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,19 +21,32 @@ pub enum Mistake {
     OutboxOutside,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum SentState {
+    Pending,
+    Delivered(Micros),
+    Dead,
+}
+
 #[derive(Clone, Debug)]
 struct Sent {
     row: OutboxRow,
-    state: u8,
+    state: SentState,
 }
+
+/// An alarm and its number in the order of coming.
+type Numbered = (u64, Arc<Row>);
 
 #[derive(Clone, Default, Debug)]
 struct State {
-    rows: BTreeMap<String, Row>,
+    rows: BTreeMap<String, Numbered>,
     remembered: HashMap<String, Micros>,
-    events: Vec<(AlarmEvent, String)>,
-    outbox: Vec<Sent>,
-    positions: HashMap<u32, u64>,
+    /// With whether the alarm rose.
+    events: Vec<(Arc<AlarmEvent>, bool)>,
+    outbox: Vec<Arc<Sent>>,
+    digest: BTreeMap<String, (Micros, Micros)>,
+    positions: HashMap<u32, (u64, bool)>,
+    totals: Counts,
     mistake: Option<Mistake>,
     later: Vec<OutboxRow>,
 }
@@ -39,14 +55,30 @@ struct State {
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     receivers: Arc<Vec<Receiver>>,
+    places: Arc<dyn Places>,
     state: Arc<Mutex<State>>,
+    /// One writer: a transaction works on a copy, and no other may come between.
+    writer: Arc<tokio::sync::Mutex<()>>,
     changed: watch::Sender<u64>,
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new(receivers: Vec<Receiver>) -> Self {
-        Self { receivers: Arc::new(receivers), state: Arc::default(), changed: watch::Sender::new(0) }
+        let (places, changed) = (Arc::new(NoPlaces), watch::Sender::new(0));
+        Self {
+            receivers: Arc::new(receivers),
+            places,
+            state: Arc::default(),
+            writer: Arc::default(),
+            changed,
+        }
+    }
+
+    /// Writes names and regions of `places` into alarms that open from now on.
+    #[must_use]
+    pub fn with_places(self, places: Arc<dyn Places>) -> Self {
+        Self { places, ..self }
     }
 
     /// Plants a mistake.
@@ -60,13 +92,16 @@ impl MemoryStore {
     }
 
     /// The second step of the planted outbox outside the transaction.
-    fn late_outbox(&self) {
+    async fn late_outbox(&self) {
+        let _writer = self.writer.lock().await;
         let mut state = self.lock();
         let later = std::mem::take(&mut state.later);
-        state.outbox.extend(later.into_iter().map(|row| Sent { row, state: 0 }));
+        state.outbox.extend(later.into_iter().map(|row| Arc::new(Sent { row, state: SentState::Pending })));
+        drop(state); // whoever is woken reads it
+        self.changed.send_modify(|n| *n += 1);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of this lock panics")
     }
 
@@ -75,99 +110,47 @@ impl MemoryStore {
         &self,
         work: impl AsyncFnOnce(&mut Work<'_, State>) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
+        let _writer = self.writer.lock().await;
         let mut copy = self.lock().clone();
-        let result = work(&mut Work { tables: &mut copy, receivers: &self.receivers }).await?;
+        let mut todo = Work::new(&mut copy, &self.receivers, &*self.places);
+        let result = work(&mut todo).await?;
+        todo.finish().await?;
+        let written = todo.written;
         *self.lock() = copy;
-        self.changed.send_modify(|n| *n += 1);
+        if written {
+            self.changed.send_modify(|n| *n += 1);
+        }
         Ok(result)
+    }
+
+    async fn end(&self, ids: &[String], hand: Hand<'_>) -> Result<Vec<AckOutcome>, StoreError> {
+        self.transact(async |work| {
+            let mut out = Vec::new();
+            for id in ids {
+                out.push(work.end(id, &hand).await?);
+            }
+            Ok(out)
+        })
+        .await
     }
 }
 
-#[async_trait]
-impl Tables for State {
-    async fn position(&mut self, partition: u32) -> Result<u64, StoreError> {
-        Ok(self.positions.get(&partition).copied().unwrap_or(0))
-    }
-
-    async fn set_position(&mut self, partition: u32, next: u64) -> Result<(), StoreError> {
-        self.positions.insert(partition, next);
-        Ok(())
-    }
-
-    async fn remember(&mut self, id: &str, at: Micros) -> Result<bool, StoreError> {
-        let new = self.remembered.insert(id.to_owned(), at).is_none();
-        Ok(new || self.mistake == Some(Mistake::ForgetsIds))
-    }
-
-    async fn forget(&mut self, before: Micros) -> Result<(), StoreError> {
-        self.remembered.retain(|_, at| *at >= before);
-        Ok(())
-    }
-
-    async fn active(&mut self, rule: &str, point_id: i64, class: Class) -> Result<Option<Row>, StoreError> {
-        let is = |r: &&Row| {
-            r.alarm.state == model::AlarmState::Active
-                && r.alarm.rule == rule
-                && r.point_id == point_id
-                && r.class == class
-        };
-        Ok(self.rows.values().find(is).cloned())
-    }
-
-    async fn row(&mut self, id: &str) -> Result<Option<Row>, StoreError> {
-        Ok(self.rows.get(id).cloned())
-    }
-
-    async fn held(&mut self, partition: u32) -> Result<Vec<Row>, StoreError> {
-        Ok(self.rows.values().filter(|r| r.held && r.partition == partition).cloned().collect())
-    }
-
-    async fn put(&mut self, row: &Row) -> Result<(), StoreError> {
-        self.rows.insert(row.alarm.id.clone(), row.clone());
-        Ok(())
-    }
-
-    async fn event(
-        &mut self,
-        row: &Row,
-        event: EventKind,
-        at: Micros,
-        by: &str,
-        _: &str,
-    ) -> Result<i64, StoreError> {
-        let seq = self.events.len() as i64 + 1;
-        self.events.push((AlarmEvent { seq, event, alarm: row.alarm.clone(), at }, by.to_owned()));
-        Ok(seq)
-    }
-
-    async fn rose_after(&mut self, id: &str, seq: i64) -> Result<bool, StoreError> {
-        let rose = |e: &AlarmEvent| {
-            e.seq > seq && e.alarm.id == id && matches!(e.event, EventKind::Raised | EventKind::Changed)
-        };
-        Ok(self.events.iter().any(|(e, _)| rose(e)))
-    }
-
-    async fn send(&mut self, message: &OutboxRow) -> Result<(), StoreError> {
-        if self.mistake == Some(Mistake::OutboxOutside) {
-            self.later.push(message.clone());
-        } else if !self.outbox.iter().any(|s| s.row.key == message.key) {
-            self.outbox.push(Sent { row: message.clone(), state: 0 });
-        }
-        Ok(())
-    }
+/// Order of the list, the first first.
+fn listed((n, row): &Numbered) -> (bool, Micros, u64) {
+    (row.alarm.state != AlarmState::Active, -row.alarm.opened, u64::MAX - n)
 }
 
 #[async_trait]
 impl AlarmStore for MemoryStore {
     async fn position(&self, partition: u32) -> Result<u64, StoreError> {
-        Ok(self.lock().positions.get(&partition).copied().unwrap_or(0))
+        Ok(self.lock().positions.get(&partition).map_or(0, |(next, _)| *next))
     }
 
     async fn apply(&self, batch: TransitionBatch) -> Result<Vec<AlarmEvent>, StoreError> {
         let events = self.transact(async |work| work.apply(&batch).await).await?;
         if self.lock().mistake == Some(Mistake::OutboxOutside) {
             tokio::task::yield_now().await;
-            self.late_outbox();
+            self.late_outbox().await;
         }
         Ok(events)
     }
@@ -197,28 +180,43 @@ impl AlarmStore for MemoryStore {
         note: &str,
         now: Micros,
     ) -> Result<Vec<AckOutcome>, StoreError> {
-        self.transact(async |work| {
-            let mut out = Vec::new();
-            for id in ids {
-                out.push(work.clear(id, by, note, now).await?);
-            }
-            Ok(out)
-        })
-        .await
+        self.end(ids, Hand { by, note, now, orphans: false }).await
+    }
+
+    async fn withdraw(
+        &self,
+        ids: &[String],
+        by: &str,
+        note: &str,
+        now: Micros,
+    ) -> Result<Vec<AckOutcome>, StoreError> {
+        self.end(ids, Hand { by, note, now, orphans: true }).await
     }
 
     async fn list(&self, filter: &AlarmFilter) -> Result<Vec<Alarm>, StoreError> {
         let state = self.lock();
-        let is_active = |a: &Alarm| a.state == model::AlarmState::Active;
-        let mut alarms: Vec<Alarm> = state.rows.values().map(|r| r.alarm.clone()).collect();
-        alarms.retain(|a| (filter.all || is_active(a)) && filter.site.as_ref().is_none_or(|s| *s == a.site));
-        alarms.sort_by_key(|a| (!is_active(a), -a.opened));
-        alarms.truncate(filter.limit);
-        Ok(alarms)
+        let after = match &filter.after {
+            None => None,
+            Some(id) => match state.rows.get(id) {
+                Some(row) => Some(listed(row)),
+                None => return Ok(Vec::new()),
+            },
+        };
+        let wanted = |row: &&Numbered| {
+            let a = &row.1.alarm;
+            (filter.all || a.state == AlarmState::Active)
+                && filter.site.as_ref().is_none_or(|s| *s == a.site)
+                && filter.severity.is_none_or(|s| s == a.severity)
+                && filter.region.as_ref().is_none_or(|r| a.place.region.starts_with(r))
+                && after.is_none_or(|after| listed(row) > after)
+        };
+        let mut rows: Vec<&Numbered> = state.rows.values().filter(wanted).collect();
+        rows.sort_by_key(|row| listed(row));
+        Ok(rows.into_iter().take(filter.limit).map(|(_, row)| row.alarm.clone()).collect())
     }
 
     async fn get(&self, id: &str) -> Result<Option<Alarm>, StoreError> {
-        Ok(self.lock().rows.get(id).map(|r| r.alarm.clone()))
+        Ok(self.lock().rows.get(id).map(|(_, row)| row.alarm.clone()))
     }
 
     async fn last_seq(&self) -> Result<i64, StoreError> {
@@ -226,7 +224,9 @@ impl AlarmStore for MemoryStore {
     }
 
     async fn events_after(&self, seq: i64, limit: usize) -> Result<Vec<AlarmEvent>, StoreError> {
-        Ok(self.lock().events.iter().map(|(e, _)| e).filter(|e| e.seq > seq).take(limit).cloned().collect())
+        let state = self.lock();
+        let after = state.events.iter().skip(usize::try_from(seq).unwrap_or(0));
+        Ok(after.take(limit).map(|(event, _)| (**event).clone()).collect())
     }
 
     async fn raise_own(&self, alarm: OwnAlarm, now: Micros) -> Result<(), StoreError> {
@@ -240,16 +240,21 @@ impl AlarmStore for MemoryStore {
         limit: usize,
     ) -> Result<Vec<OutboxRow>, StoreError> {
         let state = self.lock();
-        let due = state
-            .outbox
-            .iter()
-            .filter(|s| s.state == 0 && s.row.receiver == receiver && s.row.next_at <= now);
-        Ok(due.take(limit).map(|s| s.row.clone()).collect())
+        let mut first: HashMap<&str, bool> = HashMap::new();
+        let mut out = Vec::new();
+        for sent in
+            state.outbox.iter().filter(|s| s.state == SentState::Pending && s.row.receiver == receiver)
+        {
+            let is_first = first.insert(&sent.row.alarm, true).is_none();
+            if is_first && sent.row.next_at <= now && out.len() < limit {
+                out.push(sent.row.clone());
+            }
+        }
+        Ok(out)
     }
 
-    async fn delivered(&self, key: &str, _: Micros) -> Result<(), StoreError> {
-        self.lock().outbox.iter_mut().filter(|s| s.row.key == key).for_each(|s| s.state = 1);
-        Ok(())
+    async fn delivered(&self, key: &str, now: Micros) -> Result<(), StoreError> {
+        self.transact(async |work| work.delivered(key, now).await).await
     }
 
     async fn failed(
@@ -259,35 +264,42 @@ impl AlarmStore for MemoryStore {
         next_at: Option<Micros>,
         now: Micros,
     ) -> Result<(), StoreError> {
-        let dead = {
-            let mut state = self.lock();
-            let Some(sent) = state.outbox.iter_mut().find(|s| s.row.key == key) else { return Ok(()) };
-            sent.row.attempts += 1;
-            match next_at {
-                Some(next_at) => sent.row.next_at = next_at,
-                None => sent.state = 2,
+        self.transact(async |work| work.failed(key, error, next_at, now).await).await
+    }
+
+    async fn expire(&self, receiver: &str, created_before: Micros, now: Micros) -> Result<u64, StoreError> {
+        self.transact(async |work| work.expire(receiver, created_before, now).await).await
+    }
+
+    async fn revive(&self, receiver: &str, now: Micros) -> Result<(), StoreError> {
+        let _writer = self.writer.lock().await;
+        for sent in &mut self.lock().outbox {
+            if sent.state == SentState::Pending && sent.row.receiver == receiver && sent.row.next_at > now {
+                Arc::make_mut(sent).row.next_at = now;
             }
-            next_at.is_none().then(|| dead_letter(&sent.row.receiver, key, error))
-        };
-        match dead {
-            Some(alarm) => self.raise_own(alarm, now).await,
-            None => Ok(()),
         }
+        self.changed.send_modify(|n| *n += 1);
+        Ok(())
+    }
+
+    async fn flush(&self, now: Micros) -> Result<(), StoreError> {
+        self.transact(async |work| work.flush(now).await).await
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        let mut by: BTreeMap<String, Backlog> = BTreeMap::new();
+        for sent in self.lock().outbox.iter().filter(|s| s.state == SentState::Pending) {
+            let (receiver, oldest) = (sent.row.receiver.clone(), sent.row.created);
+            let entry = by.entry(receiver.clone()).or_insert(Backlog { receiver, pending: 0, oldest });
+            entry.pending += 1;
+            entry.oldest = entry.oldest.min(oldest);
+        }
+        Ok(by.into_values().collect())
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {
-        let state = self.lock();
-        let live: Vec<&Row> =
-            state.rows.values().filter(|r| r.class == Class::Live && r.alarm.site != own::SITE).collect();
-        let count = |wanted: u8| state.outbox.iter().filter(|s| s.state == wanted).count() as u64;
-        Ok(Counts {
-            raised: live.len() as u64,
-            cleared: live.iter().filter(|r| r.alarm.state == model::AlarmState::Closed).count() as u64,
-            sent: state.outbox.len() as u64,
-            delivered: count(1),
-            pending: count(0),
-            dead: count(2),
-        })
+        let totals = self.lock().totals;
+        Ok(Counts { pending: totals.sent.saturating_sub(totals.delivered + totals.dead), ..totals })
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

@@ -1,93 +1,42 @@
 //! The alarm store in one SQLite file: WAL, synchronous FULL, one writing connection, a few reading ones. The migrations stand in
 //! `alerts/migrations`; a file of the release before opens, one of a newer release is refused.
 
-use super::{Tables, Work, dead_letter};
-use crate::life::{Class, Row};
+use super::{Hand, KEEP_DELIVERED, REMEMBER, Work};
+use crate::metrics::StoreMetrics;
 use crate::receiver::Receiver;
 use crate::*;
 use prometheus::Registry;
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Row as _, SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection, SqlitePool};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
+use tables::Transaction;
 use tokio::sync::{Mutex, watch};
+
+mod tables;
 
 /// Reading connections: the API, the dispatcher's tasks and the event feed.
 const READERS: u32 = 4;
+/// Statements kept prepared on a connection.
+const STATEMENTS: usize = 128;
 
 /// Alarms in SQLite.
 #[derive(Debug)]
 pub struct SqliteStore {
     receivers: Vec<Receiver>,
+    places: Arc<dyn Places>,
     writer: Mutex<SqliteConnection>,
     readers: SqlitePool,
     changed: watch::Sender<u64>,
-    commit_seconds: prometheus::Histogram,
+    metrics: StoreMetrics,
 }
 
 fn failed(e: impl std::fmt::Display) -> StoreError {
     StoreError::Database(e.to_string())
-}
-
-impl SqliteStore {
-    /// Opens `sqlite:PATH` or makes it.
-    ///
-    /// # Errors
-    /// When the file cannot be used or is of a newer format.
-    pub async fn open(url: &str, receivers: Vec<Receiver>, registry: &Registry) -> Result<Self, StoreError> {
-        let path = url.strip_prefix("sqlite:").unwrap_or(url);
-        if let Some(dir) = std::path::Path::new(path).parent() {
-            std::fs::create_dir_all(dir).map_err(failed)?;
-        }
-        let options = SqliteConnectOptions::from_str("sqlite:")
-            .map_err(failed)?
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(10))
-            .disable_statement_logging();
-        let mut writer = SqliteConnection::connect_with(&options).await.map_err(failed)?;
-        let migrations = sqlx::migrate!("./migrations");
-        migrations.run(&mut writer).await.map_err(|e| StoreError::Format(e.to_string()))?;
-        let readers =
-            SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await;
-        let buckets = prometheus::exponential_buckets(0.000_1, 2.0, 16).map_err(failed)?;
-        let opts = prometheus::HistogramOpts::new(
-            "firedamp_alerts_commit_seconds",
-            "seconds of a transaction on alarms",
-        );
-        let commit_seconds = prometheus::Histogram::with_opts(opts.buckets(buckets)).map_err(failed)?;
-        registry.register(Box::new(commit_seconds.clone())).map_err(failed)?;
-        let (readers, changed) = (readers.map_err(failed)?, watch::Sender::new(0));
-        Ok(Self { receivers, writer: Mutex::new(writer), readers, changed, commit_seconds })
-    }
-
-    async fn transact<R>(
-        &self,
-        work: impl AsyncFnOnce(&mut Work<'_, Transaction<'_>>) -> Result<R, StoreError>,
-    ) -> Result<R, StoreError> {
-        let timer = self.commit_seconds.start_timer();
-        let mut writer = self.writer.lock().await;
-        let inner = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let mut tables = Transaction { inner };
-        let result = work(&mut Work { tables: &mut tables, receivers: &self.receivers }).await?;
-        tables.inner.commit().await.map_err(failed)?;
-        drop(timer);
-        self.changed.send_modify(|n| *n += 1);
-        Ok(result)
-    }
-
-    async fn count(&self, sql: &'static str) -> Result<u64, StoreError> {
-        let n: i64 = sqlx::query_scalar(sql).fetch_one(&self.readers).await.map_err(failed)?;
-        Ok(n as u64)
-    }
-}
-
-struct Transaction<'c> {
-    inner: sqlx::Transaction<'c, sqlx::Sqlite>,
 }
 
 fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
@@ -98,144 +47,104 @@ fn text(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("alarms are plain data with text keys")
 }
 
-const ROW: &str = "class, point_id, partition_no, told, held, top, last_transition, changed, levels, alarm";
+impl SqliteStore {
+    /// Opens `sqlite:PATH` or makes it.
+    ///
+    /// # Errors
+    /// When the file cannot be used or is of a newer format.
+    pub async fn open(url: &str, receivers: Vec<Receiver>, registry: &Registry) -> Result<Self, StoreError> {
+        let path = url.strip_prefix("sqlite:").unwrap_or(url);
+        if let Some(dir) = std::path::Path::new(path).parent() {
+            std::fs::create_dir_all(dir).map_err(|e| failed(format!("{}: {e}", dir.display())))?;
+        }
+        let options = SqliteConnectOptions::from_str("sqlite:")
+            .map_err(failed)?
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .statement_cache_capacity(STATEMENTS)
+            .busy_timeout(Duration::from_secs(10))
+            .disable_statement_logging();
+        let mut writer =
+            SqliteConnection::connect_with(&options).await.map_err(|e| failed(format!("{path}: {e}")))?;
+        sqlx::migrate!("./migrations").run(&mut writer).await.map_err(|e| not_ours(path, &e))?;
+        let readers =
+            SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await;
+        let metrics = StoreMetrics::register(registry).map_err(failed)?;
+        let (readers, changed) = (readers.map_err(failed)?, watch::Sender::new(0));
+        Ok(Self {
+            receivers,
+            places: Arc::new(NoPlaces),
+            writer: Mutex::new(writer),
+            readers,
+            changed,
+            metrics,
+        })
+    }
 
-fn read_row(r: &SqliteRow) -> Result<Row, StoreError> {
-    let class = match r.get::<i64, _>(0) {
-        1 => Class::Late,
-        2 => Class::Drill,
-        _ => Class::Live,
-    };
-    Ok(Row {
-        class,
-        point_id: r.get(1),
-        partition: r.get::<i64, _>(2) as u32,
-        told: r.get(3),
-        held: r.get(4),
-        top: json(r.get(5))?,
-        last_transition: r.get(6),
-        changed: r.get(7),
-        levels: json(r.get(8))?,
-        alarm: json(r.get(9))?,
-    })
+    /// Writes names and regions of `places` into alarms that open from now on.
+    #[must_use]
+    pub fn with_places(self, places: Arc<dyn Places>) -> Self {
+        Self { places, ..self }
+    }
+
+    async fn transact<R>(
+        &self,
+        work: impl AsyncFnOnce(&mut Work<'_, Transaction<'_>>) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        let timer = self.metrics.commit_seconds.start_timer();
+        let mut writer = self.writer.lock().await;
+        let inner = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut tables = Transaction { inner };
+        let mut todo = Work::new(&mut tables, &self.receivers, &*self.places);
+        let result = work(&mut todo).await?;
+        todo.finish().await?;
+        let (did, written) = (std::mem::take(&mut todo.did), todo.written);
+        tables.inner.commit().await.map_err(failed)?;
+        drop(timer);
+        self.metrics.count(&did);
+        if written {
+            self.changed.send_modify(|n| *n += 1);
+        }
+        Ok(result)
+    }
+
+    async fn end(&self, ids: &[String], hand: Hand<'_>) -> Result<Vec<AckOutcome>, StoreError> {
+        self.transact(async |work| {
+            let mut out = Vec::new();
+            for id in ids {
+                out.push(work.end(id, &hand).await?);
+            }
+            Ok(out)
+        })
+        .await
+    }
+
+    /// The place of an alarm in the list, for the page after it.
+    async fn place_in_list(&self, id: &str) -> Result<Option<(bool, Micros, i64)>, StoreError> {
+        let sql = "SELECT active, opened, n FROM alarms WHERE id = ?";
+        sqlx::query_as(sql).bind(id).fetch_optional(&self.readers).await.map_err(failed)
+    }
 }
 
-#[async_trait]
-impl Tables for Transaction<'_> {
-    async fn position(&mut self, partition: u32) -> Result<u64, StoreError> {
-        let sql = "SELECT next FROM positions WHERE partition_no = ?";
-        let next: Option<i64> = sqlx::query_scalar(sql)
-            .bind(i64::from(partition))
-            .fetch_optional(&mut *self.inner)
-            .await
-            .map_err(failed)?;
-        Ok(next.unwrap_or(0) as u64)
-    }
-
-    async fn set_position(&mut self, partition: u32, next: u64) -> Result<(), StoreError> {
-        let sql = "INSERT INTO positions VALUES (?, ?) ON CONFLICT DO UPDATE SET next = excluded.next";
-        let query = sqlx::query(sql).bind(i64::from(partition)).bind(next as i64);
-        query.execute(&mut *self.inner).await.map_err(failed).map(|_| ())
-    }
-
-    async fn remember(&mut self, id: &str, at: Micros) -> Result<bool, StoreError> {
-        let query = sqlx::query("INSERT OR IGNORE INTO transitions VALUES (?, ?)").bind(id).bind(at);
-        Ok(query.execute(&mut *self.inner).await.map_err(failed)?.rows_affected() > 0)
-    }
-
-    async fn forget(&mut self, before: Micros) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM transitions WHERE at < ?").bind(before);
-        query.execute(&mut *self.inner).await.map_err(failed).map(|_| ())
-    }
-
-    async fn active(&mut self, rule: &str, point_id: i64, class: Class) -> Result<Option<Row>, StoreError> {
-        let sql =
-            format!("SELECT {ROW} FROM alarms WHERE rule = ? AND point_id = ? AND class = ? AND active = 1");
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(rule).bind(point_id).bind(class as i64);
-        query.fetch_optional(&mut *self.inner).await.map_err(failed)?.as_ref().map(read_row).transpose()
-    }
-
-    async fn row(&mut self, id: &str) -> Result<Option<Row>, StoreError> {
-        let sql = format!("SELECT {ROW} FROM alarms WHERE id = ?");
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id);
-        query.fetch_optional(&mut *self.inner).await.map_err(failed)?.as_ref().map(read_row).transpose()
-    }
-
-    async fn held(&mut self, partition: u32) -> Result<Vec<Row>, StoreError> {
-        let sql =
-            format!("SELECT {ROW} FROM alarms WHERE held = 1 AND partition_no = ? ORDER BY changed, id");
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(i64::from(partition));
-        query.fetch_all(&mut *self.inner).await.map_err(failed)?.iter().map(read_row).collect()
-    }
-
-    async fn put(&mut self, row: &Row) -> Result<(), StoreError> {
-        let sql = "INSERT INTO alarms (id, class, rule, point_id, site, partition_no, active, opened, told, held, top, \
-                   last_transition, changed, levels, alarm) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-                   ON CONFLICT (id) DO UPDATE SET active = excluded.active, told = excluded.told, held = excluded.held, \
-                   top = excluded.top, last_transition = excluded.last_transition, changed = excluded.changed, \
-                   levels = excluded.levels, alarm = excluded.alarm";
-        let a = &row.alarm;
-        let query = sqlx::query(sql)
-            .bind(&a.id)
-            .bind(row.class as i64)
-            .bind(&a.rule)
-            .bind(row.point_id)
-            .bind(&a.site)
-            .bind(i64::from(row.partition))
-            .bind(a.state == model::AlarmState::Active)
-            .bind(a.opened)
-            .bind(row.told)
-            .bind(row.held)
-            .bind(text(&row.top))
-            .bind(&row.last_transition)
-            .bind(row.changed)
-            .bind(text(&row.levels))
-            .bind(text(a));
-        query.execute(&mut *self.inner).await.map_err(failed).map(|_| ())
-    }
-
-    async fn event(
-        &mut self,
-        row: &Row,
-        kind: EventKind,
-        at: Micros,
-        by: &str,
-        note: &str,
-    ) -> Result<i64, StoreError> {
-        let sql = "INSERT INTO events (alarm_id, event, at, by, note, alarm) VALUES (?, ?, ?, ?, ?, ?)";
-        let alarm = text(&row.alarm);
-        let query =
-            sqlx::query(sql).bind(&row.alarm.id).bind(kind.as_str()).bind(at).bind(by).bind(note).bind(alarm);
-        Ok(query.execute(&mut *self.inner).await.map_err(failed)?.last_insert_rowid())
-    }
-
-    async fn rose_after(&mut self, id: &str, seq: i64) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE alarm_id = ? AND seq > ? AND event IN ('raised', 'changed'))";
-        sqlx::query_scalar(sql).bind(id).bind(seq).fetch_one(&mut *self.inner).await.map_err(failed)
-    }
-
-    async fn send(&mut self, message: &OutboxRow) -> Result<(), StoreError> {
-        let sql = "INSERT OR IGNORE INTO outbox (key, receiver, body, state, attempts, created, next_at, error) \
-                   VALUES (?, ?, ?, 0, 0, ?, ?, '')";
-        let query = sqlx::query(sql)
-            .bind(&message.key)
-            .bind(&message.receiver)
-            .bind(&message.body)
-            .bind(message.created)
-            .bind(message.next_at);
-        query.execute(&mut *self.inner).await.map_err(failed).map(|_| ())
-    }
+fn not_ours(path: &str, e: &MigrateError) -> StoreError {
+    StoreError::Format(match e {
+        MigrateError::VersionMissing(version) => {
+            format!(
+                "{path} has format {version}, which this firedamp does not know: it was made by a newer one"
+            )
+        }
+        e => format!("{path}: {e}"),
+    })
 }
 
 #[async_trait]
 impl AlarmStore for SqliteStore {
     async fn position(&self, partition: u32) -> Result<u64, StoreError> {
         let sql = "SELECT next FROM positions WHERE partition_no = ?";
-        let next: Option<i64> = sqlx::query_scalar(sql)
-            .bind(i64::from(partition))
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(failed)?;
+        let next: Option<i64> =
+            sqlx::query_scalar(sql).bind(partition).fetch_optional(&self.readers).await.map_err(failed)?;
         Ok(next.unwrap_or(0) as u64)
     }
 
@@ -268,30 +177,66 @@ impl AlarmStore for SqliteStore {
         note: &str,
         now: Micros,
     ) -> Result<Vec<AckOutcome>, StoreError> {
-        self.transact(async |work| {
-            let mut out = Vec::new();
-            for id in ids {
-                out.push(work.clear(id, by, note, now).await?);
-            }
-            Ok(out)
-        })
-        .await
+        self.end(ids, Hand { by, note, now, orphans: false }).await
+    }
+
+    async fn withdraw(
+        &self,
+        ids: &[String],
+        by: &str,
+        note: &str,
+        now: Micros,
+    ) -> Result<Vec<AckOutcome>, StoreError> {
+        self.end(ids, Hand { by, note, now, orphans: true }).await
     }
 
     async fn list(&self, filter: &AlarmFilter) -> Result<Vec<Alarm>, StoreError> {
-        let mut wanted = Vec::new();
+        let mut wanted = vec!["1".to_owned()];
         if !filter.all {
-            wanted.push("active = 1");
+            wanted.push("active = 1".to_owned());
         }
         if filter.site.is_some() {
-            wanted.push("site = ?");
+            wanted.push("site = ?".to_owned());
         }
-        let wanted =
-            if wanted.is_empty() { String::new() } else { format!("WHERE {}", wanted.join(" AND ")) };
-        let sql = format!("SELECT alarm FROM alarms {wanted} ORDER BY active DESC, opened DESC LIMIT ?");
-        let mut query = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(sql));
+        // One index answers: that of the site, else of the region, else of the severity; a `+` keeps the planner from another.
+        let (of_site, of_region) = (filter.site.is_some(), filter.region.is_some());
+        if filter.severity.is_some() {
+            wanted.push(format!("{}severity = ?", if of_site || of_region { "+" } else { "" }));
+        }
+        if let Some(region) = &filter.region {
+            // The forms that have an index; a text of another length finds what begins with it.
+            let form = match region.len() {
+                6 => "region".to_owned(),
+                n => format!("substr(region, 1, {n})"),
+            };
+            wanted.push(format!("{}{form} = ?", if of_site { "+" } else { "" }));
+        }
+        let after = match &filter.after {
+            None => None,
+            Some(id) => match self.place_in_list(id).await? {
+                Some(place) => Some(place),
+                None => return Ok(Vec::new()),
+            },
+        };
+        if after.is_some() {
+            wanted.push("(active, opened, n) < (?, ?, ?)".to_owned());
+        }
+        let wanted = wanted.join(" AND ");
+        let sql = format!(
+            "SELECT alarm FROM alarms WHERE {wanted} ORDER BY active DESC, opened DESC, n DESC LIMIT ?"
+        );
+        let mut query = sqlx::query_scalar::<_, String>(AssertSqlSafe(sql));
         if let Some(site) = &filter.site {
             query = query.bind(site);
+        }
+        if let Some(severity) = filter.severity {
+            query = query.bind(severity as i64);
+        }
+        if let Some(region) = &filter.region {
+            query = query.bind(region);
+        }
+        if let Some((active, opened, n)) = after {
+            query = query.bind(active).bind(opened).bind(n);
         }
         let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
         let rows = query.bind(limit).fetch_all(&self.readers).await.map_err(failed)?;
@@ -315,8 +260,9 @@ impl AlarmStore for SqliteStore {
         let query = sqlx::query(sql).bind(seq).bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
         let event = |r: &SqliteRow| {
-            let event = json(&format!("\"{}\"", r.get::<&str, _>(1)))?;
-            Ok(AlarmEvent { seq: r.get(0), event, at: r.get(2), alarm: json(r.get(3))? })
+            let event = json(&format!("\"{}\"", r.try_get::<&str, _>(1).map_err(failed)?))?;
+            let (seq, at) = (r.try_get(0).map_err(failed)?, r.try_get(2).map_err(failed)?);
+            Ok(AlarmEvent { seq, event, at, alarm: json(r.try_get(3).map_err(failed)?)? })
         };
         rows.iter().map(event).collect()
     }
@@ -331,26 +277,17 @@ impl AlarmStore for SqliteStore {
         now: Micros,
         limit: usize,
     ) -> Result<Vec<OutboxRow>, StoreError> {
-        let sql = "SELECT key, receiver, body, attempts, created, next_at FROM outbox \
-                   WHERE receiver = ? AND state = 0 AND next_at <= ? ORDER BY created, key LIMIT ?";
-        let query = sqlx::query(sql).bind(receiver).bind(now).bind(limit as i64);
-        let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
-        let row = |r: &SqliteRow| OutboxRow {
-            key: r.get(0),
-            receiver: r.get(1),
-            body: r.get(2),
-            attempts: r.get::<i64, _>(3) as u32,
-            created: r.get(4),
-            next_at: r.get(5),
-        };
-        Ok(rows.iter().map(row).collect())
+        let columns = tables::OUTBOX;
+        let sql = format!(
+            "SELECT {columns} FROM outbox AS o WHERE receiver = ? AND state = 0 AND next_at <= ? AND NOT EXISTS (SELECT 1 FROM \
+             outbox AS e WHERE e.receiver = o.receiver AND e.alarm_id = o.alarm_id AND e.state = 0 AND e.n < o.n) ORDER BY n LIMIT ?"
+        );
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(receiver).bind(now).bind(limit as i64);
+        query.fetch_all(&self.readers).await.map_err(failed)?.iter().map(tables::read_outbox).collect()
     }
 
     async fn delivered(&self, key: &str, now: Micros) -> Result<(), StoreError> {
-        let sql =
-            "UPDATE outbox SET state = 1, attempts = attempts + 1, settled = ?, error = '' WHERE key = ?";
-        let mut writer = self.writer.lock().await;
-        sqlx::query(sql).bind(now).bind(key).execute(&mut *writer).await.map_err(failed).map(|_| ())
+        self.transact(async |work| work.delivered(key, now).await).await
     }
 
     async fn failed(
@@ -360,34 +297,57 @@ impl AlarmStore for SqliteStore {
         next_at: Option<Micros>,
         now: Micros,
     ) -> Result<(), StoreError> {
-        self.transact(async |work| {
-            let sql = "UPDATE outbox SET attempts = attempts + 1, error = ?, state = ?, next_at = coalesce(?, next_at), \
-                       settled = ? WHERE key = ? AND state = 0 RETURNING receiver";
-            let state = if next_at.is_some() { 0 } else { 2 };
-            let settled = next_at.is_none().then_some(now);
-            let query = sqlx::query_scalar(sql).bind(error).bind(state).bind(next_at).bind(settled).bind(key);
-            let receiver: Option<String> = query.fetch_optional(&mut *work.tables.inner).await.map_err(failed)?;
-            if let (Some(receiver), None) = (receiver, next_at) {
-                work.own(&dead_letter(&receiver, key, error), now).await?;
-            }
-            Ok(())
-        })
-        .await
+        self.transact(async |work| work.failed(key, error, next_at, now).await).await
+    }
+
+    async fn expire(&self, receiver: &str, created_before: Micros, now: Micros) -> Result<u64, StoreError> {
+        let sql =
+            "SELECT 1 FROM outbox WHERE receiver = ? AND state = 0 AND attempts > 0 AND created < ? LIMIT 1";
+        let query = sqlx::query(sql).bind(receiver).bind(created_before);
+        if query.fetch_optional(&self.readers).await.map_err(failed)?.is_none() {
+            return Ok(0);
+        }
+        self.transact(async |work| work.expire(receiver, created_before, now).await).await
+    }
+
+    async fn revive(&self, receiver: &str, now: Micros) -> Result<(), StoreError> {
+        let sql = "UPDATE outbox SET next_at = ? WHERE receiver = ? AND state = 0 AND next_at > ?";
+        let mut writer = self.writer.lock().await;
+        let query = sqlx::query(sql).bind(now).bind(receiver).bind(now);
+        query.execute(&mut *writer).await.map_err(failed)?;
+        self.changed.send_modify(|n| *n += 1);
+        Ok(())
+    }
+
+    async fn flush(&self, now: Micros) -> Result<(), StoreError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM digest WHERE due <= ?) OR EXISTS (SELECT 1 FROM transitions WHERE at < ?) \
+                   OR EXISTS (SELECT 1 FROM outbox WHERE state = 1 AND settled < ?)";
+        let query = sqlx::query_scalar(sql).bind(now).bind(now - REMEMBER).bind(now - KEEP_DELIVERED);
+        if !query.fetch_one(&self.readers).await.map_err(failed)? {
+            return Ok(());
+        }
+        self.transact(async |work| work.flush(now).await).await
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        let sql = "SELECT receiver, count(*), min(created) FROM outbox WHERE state = 0 GROUP BY receiver";
+        let rows: Vec<(String, i64, Micros)> =
+            sqlx::query_as(sql).fetch_all(&self.readers).await.map_err(failed)?;
+        let backlog = |(receiver, pending, oldest): (String, i64, Micros)| Backlog {
+            receiver,
+            pending: pending as u64,
+            oldest,
+        };
+        Ok(rows.into_iter().map(backlog).collect())
     }
 
     async fn counts(&self) -> Result<Counts, StoreError> {
-        let live = "class = 0 AND site <> 'firedamp'";
-        debug_assert!(live.contains(own::SITE));
-        Ok(Counts {
-            raised: self.count("SELECT count(*) FROM alarms WHERE class = 0 AND site <> 'firedamp'").await?,
-            cleared: self
-                .count("SELECT count(*) FROM alarms WHERE class = 0 AND site <> 'firedamp' AND active = 0")
-                .await?,
-            sent: self.count("SELECT count(*) FROM outbox").await?,
-            delivered: self.count("SELECT count(*) FROM outbox WHERE state = 1").await?,
-            pending: self.count("SELECT count(*) FROM outbox WHERE state = 0").await?,
-            dead: self.count("SELECT count(*) FROM outbox WHERE state = 2").await?,
-        })
+        let sql = "SELECT raised, cleared, withdrawn, sent, delivered, dead FROM totals";
+        let row = sqlx::query(sql).fetch_one(&self.readers).await.map_err(failed)?;
+        let n = |i: usize| row.try_get::<i64, _>(i).map(|n| n as u64).map_err(failed);
+        let (sent, delivered, dead) = (n(3)?, n(4)?, n(5)?);
+        let pending = sent.saturating_sub(delivered + dead);
+        Ok(Counts { raised: n(0)?, cleared: n(1)?, withdrawn: n(2)?, sent, delivered, pending, dead })
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

@@ -1,4 +1,8 @@
-//! Tests of alerts: both stores hold the same promises; what is committed survives a kill; receivers that misbehave.
+//! Tests of alerts: both stores hold the same promises; what is committed survives a kill; receivers that misbehave; settings.
 
+mod bureau;
+mod email;
+mod kill;
+mod settings;
 mod stores;
 mod telling;

@@ -1,40 +1,96 @@
-//! The conformance suite on both stores, and a file that is opened again.
+//! The conformance suite on both stores; a file that is opened again, by two at once, of a newer format, or that is none.
 
-use alerts::{AlarmFilter, AlarmStore, MemoryStore, SqliteStore, conformance};
-use model::To;
+use alerts::{AlarmFilter, AlarmStore, MemoryStore, SqliteStore, StoreError, TransitionBatch, conformance};
+use model::{To, Transition};
 use prometheus::Registry;
+use std::path::Path;
+use std::sync::Arc;
 
-async fn sqlite(dir: &tempfile::TempDir) -> SqliteStore {
-    let file = dir.path().join(format!("{}.db", rand::random::<u64>()));
-    SqliteStore::open(&format!("sqlite:{}", file.display()), conformance::receivers(), &Registry::new())
-        .await
-        .unwrap()
+async fn open(file: &Path) -> Result<SqliteStore, StoreError> {
+    let store =
+        SqliteStore::open(&format!("sqlite:{}", file.display()), conformance::receivers(), &Registry::new())
+            .await?;
+    Ok(store.with_places(conformance::places()))
+}
+
+fn batch(next: u64, transitions: Vec<Transition>) -> TransitionBatch {
+    TransitionBatch { partition: 0, next, transitions, now: next as i64, hold: false }
 }
 
 #[tokio::test]
 async fn memory_keeps_all_promises() {
-    conformance::suite(async || MemoryStore::new(conformance::receivers())).await;
+    conformance::suite(async || {
+        MemoryStore::new(conformance::receivers()).with_places(conformance::places())
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn sqlite_keeps_all_promises() {
     let dir = tempfile::tempdir().unwrap();
-    conformance::suite(|| sqlite(&dir)).await;
+    let mut n = 0;
+    let fresh = || {
+        n += 1;
+        let file = dir.path().join(format!("{n}.db"));
+        async move { open(&file).await.unwrap() }
+    };
+    conformance::suite(fresh).await;
 }
 
 #[tokio::test]
 async fn a_file_is_opened_again_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", dir.path().join("alarms.db").display());
-    let open =
-        || async { SqliteStore::open(&url, conformance::receivers(), &Registry::new()).await.unwrap() };
+    let file = dir.path().join("below").join("alarms.db");
     let on = conformance::transition(1, "alarm", To::On, 1.1);
-    let batch =
-        |next, transitions| alerts::TransitionBatch { partition: 0, next, transitions, now: 1, hold: false };
-    open().await.apply(batch(1, vec![on.clone()])).await.unwrap();
-    let store = open().await;
+    open(&file).await.unwrap().apply(batch(1, vec![on.clone()])).await.unwrap();
+    let store = open(&file).await.unwrap();
     assert_eq!(store.position(0).await.unwrap(), 1);
     assert!(store.apply(batch(2, vec![on])).await.unwrap().is_empty());
     assert_eq!(store.list(&AlarmFilter::default()).await.unwrap().len(), 1);
     assert_eq!(store.outbox_due("county", i64::MAX, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_may_write_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("alarms.db");
+    let (rules, operators) = (Arc::new(open(&file).await.unwrap()), Arc::new(open(&file).await.unwrap()));
+    let applying = tokio::spawn(async move {
+        for n in 1..=200 {
+            let to = if n % 2 == 1 { To::On } else { To::Off };
+            rules.apply(batch(n, vec![conformance::transition(n, "alarm", to, 1.1)])).await.unwrap();
+        }
+    });
+    let ids: Vec<String> =
+        (1..=200).map(|n| conformance::transition(n, "alarm", To::On, 1.1).id.to_string()).collect();
+    for chunk in ids.chunks(5) {
+        operators.acknowledge(chunk, "wang", "", None, 1).await.unwrap();
+    }
+    applying.await.unwrap();
+    operators.acknowledge(&ids, "li", "", None, 2).await.unwrap();
+    let all = operators.list(&AlarmFilter { all: true, ..AlarmFilter::default() }).await.unwrap();
+    assert_eq!((all.len(), all.iter().filter(|a| a.acked).count()), (100, 100));
+    let events = operators.events_after(0, 1000).await.unwrap();
+    assert!(events.iter().zip(1..).all(|(e, seq)| e.seq == seq), "numbers without a hole");
+    assert_eq!(events.len(), 300);
+}
+
+#[tokio::test]
+async fn a_newer_file_and_one_that_is_none_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("alarms.db");
+    drop(open(&file).await.unwrap());
+    let url = format!("sqlite:{}", file.display());
+    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (99, 'x', 1, x'00', 0)";
+    sqlx::query(newer).execute(&mut connection).await.unwrap();
+    let error = open(&file).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Format(e) if e.contains("made by a newer one") && e.contains("alarms.db")),
+        "{error}"
+    );
+    let none = dir.path().join("none.db");
+    std::fs::write(&none, "this is a text and no database, long enough to have a header".repeat(9)).unwrap();
+    let error = open(&none).await.unwrap_err().to_string();
+    assert!(error.contains("none.db") && error.contains("not a database"), "{error}");
 }

@@ -1,96 +1,161 @@
-//! Receivers that answer 500, hang, close, or take it: each message arrives, with one content a key, and no receiver delays another.
+//! Receivers that answer 500, hang, close, answer garbage, or never end: each message arrives, with one content a key, in the order
+//! of its alarm, and no receiver delays another.
 
-use alerts::notifiers::{Options, webhook::WebhookOptions};
-use alerts::{AlarmStore, Dispatcher, MemoryStore, Receiver, TransitionBatch, conformance};
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
-use model::secret::Secret;
-use model::{Clock, Severity, SystemClock, To};
+use crate::bureau::{Bureau, Manner, receiver, until, until_told};
+use alerts::{AlarmFilter, AlarmStore, Dispatcher, MemoryStore, Receiver, TransitionBatch, conformance};
+use axum::http::StatusCode;
+use model::{Clock, SystemClock, To};
 use prometheus::Registry;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-#[derive(Clone, Default)]
-struct Bureau {
-    bodies: Arc<Mutex<HashMap<String, Vec<Bytes>>>>,
-    refuse_first: bool,
+fn start(store: &MemoryStore, receivers: Vec<Receiver>) -> (CancellationToken, JoinHandle<()>) {
+    let stop = CancellationToken::new();
+    let clock = Arc::new(SystemClock);
+    let dispatcher = Dispatcher::new(Arc::new(store.clone()), receivers, clock, &Registry::new()).unwrap();
+    (stop.clone(), tokio::spawn(dispatcher.run(stop)))
 }
 
-async fn take(State(bureau): State<Bureau>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    let key = headers["idempotency-key"].to_str().unwrap().to_owned();
-    let signature = alerts::notifiers::webhook::signature(&Secret::new("s"), &body);
-    assert_eq!(headers["x-firedamp-signature"].to_str().unwrap(), signature);
-    let mut bodies = bureau.bodies.lock().unwrap();
-    let seen = bodies.entry(key).or_default();
-    seen.push(body);
-    if bureau.refuse_first && seen.len() == 1 { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }
+async fn apply(store: &MemoryStore, next: u64, steps: &[(u64, &str, To)]) {
+    let transitions =
+        steps.iter().map(|(n, level, to)| conformance::transition(*n, level, *to, 1.1)).collect();
+    store
+        .apply(TransitionBatch { partition: 0, next, transitions, now: SystemClock.now(), hold: false })
+        .await
+        .unwrap();
 }
 
-async fn serve(bureau: Bureau) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// Raised, changed, cleared.
+const EPISODE: [(u64, &str, To); 4] =
+    [(1, "alarm", To::On), (2, "cut", To::On), (3, "cut", To::Off), (4, "alarm", To::Off)];
+
+fn episode_id() -> String {
+    conformance::transition(1, "alarm", To::On, 1.1).id.to_string()
+}
+
+/// A server that does `act` with each connection.
+async fn raw<F: Future<Output = ()> + Send>(
+    act: impl Fn(tokio::net::TcpStream) -> F + Send + Sync + 'static,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let router = Router::new().route("/", post(take)).with_state(bureau);
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            act(socket).await;
+        }
+    });
     url
 }
 
-fn receiver(name: &str, url: String) -> Receiver {
-    let options = WebhookOptions { url, secret: Some(Secret::new("s")), timeout: Duration::from_secs(2) };
-    Receiver {
-        name: name.to_owned(),
-        drill: false,
-        severity: Severity::Blue,
-        sites: Vec::new(),
-        deadline: Duration::from_secs(60),
-        options: Options::Webhook(options),
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_misbehaves_delays_nobody_and_gets_all_in_order_later() {
+    let (good, good_url) = Bureau::start(Manner::Good).await;
+    let (flaky, flaky_url) = Bureau::start(Manner::RefusesFirst(StatusCode::INTERNAL_SERVER_ERROR)).await;
+    let (endless, endless_url) = Bureau::start(Manner::Endless).await;
+    // Accepts connections and never reads: the listener's own queue does that.
+    let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let garbage = raw(|mut socket| async move {
+        let mut some = [0; 64];
+        let _ = socket.read(&mut some).await;
+        let _ = socket.write_all(b"\x16\x03\x01 this is no HTTP\r\n\r\n").await;
+    });
+    let closing = raw(|socket| async move { drop(socket) });
+    let receivers = vec![
+        receiver("hangs", &format!("http://{}/", hanging.local_addr().unwrap())),
+        receiver("garbage", &garbage.await),
+        receiver("closes", &closing.await),
+        receiver("good", &good_url),
+        receiver("flaky", &flaky_url),
+        receiver("endless", &endless_url),
+    ];
+    let store = MemoryStore::new(receivers.clone());
+    let (stop, running) = start(&store, receivers);
+    apply(&store, 1, &EPISODE).await;
+    let id = episode_id();
+    for bureau in [&good, &flaky, &endless] {
+        until("all four arrived", async || bureau.events_of(&id).len() == 4).await;
+        assert_eq!(bureau.events_of(&id), ["raised", "changed", "changed", "cleared"]);
+        bureau.assert_one_content_a_key();
     }
+    assert!(flaky.bodies.lock().unwrap().values().all(|tries| tries.len() == 2));
+    until("12 are delivered", async || store.counts().await.unwrap().delivered == 12).await;
+    let waiting: Vec<_> =
+        store.backlog().await.unwrap().into_iter().map(|b| (b.receiver, b.pending)).collect();
+    assert_eq!(waiting, [("closes".to_owned(), 4), ("garbage".to_owned(), 4), ("hangs".to_owned(), 4)]);
+    stop.cancel();
+    running.await.unwrap();
 }
 
 #[tokio::test]
-async fn a_receiver_that_hangs_or_fails_delays_nobody_and_each_key_has_one_content() {
-    let (good, flaky) = (Bureau::default(), Bureau { refuse_first: true, ..Bureau::default() });
-    // Accepts connections and never answers.
-    let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let receivers = vec![
-        receiver("hangs", format!("http://{}/", hanging.local_addr().unwrap())),
-        receiver("good", serve(good.clone()).await),
-        receiver("flaky", serve(flaky.clone()).await),
-    ];
-    let store = Arc::new(MemoryStore::new(receivers.clone()));
-    let stop = CancellationToken::new();
-    let dispatcher =
-        Dispatcher::new(store.clone(), receivers, Arc::new(SystemClock), &Registry::new()).unwrap();
-    let running = tokio::spawn(dispatcher.run(stop.clone()));
-    let transitions = vec![
-        conformance::transition(1, "alarm", To::On, 1.1),
-        conformance::transition(2, "cut", To::On, 1.6),
-    ];
-    store
-        .apply(TransitionBatch { partition: 0, next: 1, transitions, now: SystemClock.now(), hold: false })
-        .await
-        .unwrap();
-    let arrived = async {
-        loop {
-            let all = |b: &Bureau, tries| {
-                b.bodies.lock().unwrap().values().filter(|v| v.len() >= tries).count() == 2
-            };
-            if all(&good, 1) && all(&flaky, 2) && store.counts().await.unwrap().delivered == 4 {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), arrived)
-        .await
-        .expect("both messages reach both receivers that answer");
-    for bodies in flaky.bodies.lock().unwrap().values() {
-        assert!(bodies.windows(2).all(|w| w[0] == w[1]));
-    }
+async fn a_refusal_for_good_is_a_dead_letter_told_by_another() {
+    let (strict, strict_url) = Bureau::start(Manner::Always(StatusCode::UNPROCESSABLE_ENTITY)).await;
+    let (other, other_url) = Bureau::start(Manner::Good).await;
+    let receivers = vec![receiver("strict", &strict_url), receiver("other", &other_url)];
+    let store = MemoryStore::new(receivers.clone());
+    let (stop, running) = start(&store, receivers);
+    apply(&store, 1, &EPISODE[..1]).await;
+    until_told(&store).await;
+    let own =
+        store.list(&AlarmFilter { site: Some("firedamp".into()), ..AlarmFilter::default() }).await.unwrap();
+    assert_eq!(own.len(), 1);
+    assert!(
+        own[0].reason.contains("`strict`") && own[0].reason.contains("422 Unprocessable Entity: no"),
+        "{}",
+        own[0].reason
+    );
+    assert_eq!(other.events_of(&own[0].id), ["raised"]);
+    assert_eq!(strict.bodies.lock().unwrap().len(), 1, "its own channel is not used to tell it");
+    let counts = store.counts().await.unwrap();
+    assert_eq!((counts.sent, counts.delivered, counts.dead), (3, 2, 1));
     stop.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_due_at_the_stop_still_goes_out_and_what_waits_stays() {
+    let (good, good_url) = Bureau::start(Manner::Good).await;
+    let (sick, sick_url) = Bureau::start(Manner::Always(StatusCode::SERVICE_UNAVAILABLE)).await;
+    let receivers = vec![receiver("good", &good_url), receiver("sick", &sick_url)];
+    let store = MemoryStore::new(receivers.clone());
+    let (stop, running) = start(&store, receivers.clone());
+    apply(&store, 1, &EPISODE).await;
+    stop.cancel();
+    running.await.unwrap();
+    assert_eq!(good.events_of(&episode_id()).len(), 4);
+    assert_eq!(store.counts().await.unwrap().pending, 4, "of the other nothing is lost");
+    sick.becomes(Manner::Good);
+    let (stop, running) = start(&store, receivers);
+    until_told(&store).await;
+    assert_eq!(sick.events_of(&episode_id()), ["raised", "changed", "changed", "cleared"]);
+    sick.assert_one_content_a_key();
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let (target, target_url) = Bureau::start(Manner::Good).await;
+    let redirect = raw(move |mut socket| {
+        let answer =
+            format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: {target_url}\r\ncontent-length: 0\r\n\r\n");
+        async move {
+            let mut some = [0; 4096];
+            let _ = socket.read(&mut some).await;
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    })
+    .await;
+    let webhook = receiver("moved", &redirect).settings.connect().unwrap();
+    let store = MemoryStore::new(vec![receiver("moved", &redirect)]);
+    apply(&store, 1, &EPISODE[..1]).await;
+    let message = store.outbox_due("moved", i64::MAX, 1).await.unwrap().remove(0);
+    let error = webhook.send(&message).await.unwrap_err();
+    assert!(
+        matches!(&error, alerts::SendError::Retry(e) if e.contains("not followed: write that address into `url`")),
+        "{error:?}"
+    );
+    assert!(target.bodies.lock().unwrap().is_empty());
 }

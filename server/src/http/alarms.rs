@@ -26,7 +26,12 @@ pub async fn list(
     Extension(who): Extension<Who>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Vec<Alarm>>, Failure> {
-    let filter = AlarmFilter { all: query.all, site: query.site, limit: query.limit.unwrap_or(LIMIT) };
+    let filter = AlarmFilter {
+        all: query.all,
+        site: query.site,
+        limit: query.limit.unwrap_or(LIMIT),
+        ..AlarmFilter::default()
+    };
     let mut alarms = app.alarms.list(&filter).await.map_err(Failure::internal)?;
     let catalog = app.sources.context().catalog();
     alarms.retain(|a| who.sees_code(&catalog, &a.site));

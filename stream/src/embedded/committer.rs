@@ -11,7 +11,7 @@ use super::entry::{Header, Slot, pack};
 use super::reader::region_id;
 use super::store::{Refusal, Store};
 use super::table::Start;
-use super::view::Region;
+use crate::view::Region;
 use crate::{Append, LogError};
 use model::{Clock, Entry, Micros, Offset, Origin};
 use raft_engine::LogBatch;

@@ -8,9 +8,9 @@
 
 use super::Engine;
 use super::entry::{HEADER_LEN, Slot, unpack};
-use super::view::Region;
 use crate::LogError;
 use crate::metrics::EmbeddedMetrics;
+use crate::view::Region;
 use bytes::Bytes;
 use model::{Entry, Offset, Origin};
 use std::sync::Arc;

@@ -2,5 +2,7 @@
 
 mod crash;
 mod embedded;
+mod forward;
 mod full;
+mod kafka;
 mod memory;

@@ -1,5 +1,5 @@
 //! What readers see of a region: its bounds, and its newest records in memory, so that who follows the end of the log
-//! reads no file.
+//! reads no file and asks no broker.
 
 use crate::tip::Tip;
 use model::Entry;
@@ -18,7 +18,8 @@ pub struct Region {
 struct View {
     first: u64,
     next: u64,
-    /// The records before `next`, as many as fit.
+    /// All records from here to `next` are in `newest`. Kafka's offsets may have holes.
+    cached_from: u64,
     newest: VecDeque<Entry>,
     bytes: usize,
 }
@@ -30,13 +31,13 @@ pub enum Read {
     Entries(Vec<Entry>),
     /// Not in the log; reading can go on at this offset.
     Gone(u64),
-    /// The records before this offset are in the files.
-    Files(u64),
+    /// The records before this offset are not in memory.
+    Older(u64),
 }
 
 impl Region {
     pub fn new(first: u64, next: u64, cache_max: usize) -> Self {
-        let view = View { first, next, newest: VecDeque::new(), bytes: 0 };
+        let view = View { first, next, cached_from: next, newest: VecDeque::new(), bytes: 0 };
         Self { view: Mutex::new(view), tip: Tip::at(next), cache_max }
     }
 
@@ -61,15 +62,25 @@ impl Region {
         while view.bytes > self.cache_max {
             let Some(oldest) = view.newest.pop_front() else { break };
             view.bytes -= weight(&oldest);
+            view.cached_from = oldest.offset.number + 1;
         }
         drop(view);
         self.tip.reached(next);
+    }
+
+    /// Begins anew: nothing is in memory.
+    pub fn reset(&self, first: u64, next: u64) {
+        let mut view = self.lock();
+        *view = View { first, next, cached_from: next, newest: VecDeque::new(), bytes: 0 };
+        drop(view);
+        self.tip.set(next);
     }
 
     /// What lies before `first` is gone.
     pub fn begins_at(&self, first: u64) {
         let mut view = self.lock();
         view.first = first;
+        view.cached_from = view.cached_from.max(first);
         while let Some(oldest) = view.newest.pop_front_if(|e| e.offset.number < first) {
             view.bytes -= weight(&oldest);
         }
@@ -78,19 +89,19 @@ impl Region {
     /// The records from `from` on, if they are in memory.
     pub fn read(&self, from: u64, max_bytes: usize) -> Read {
         let view = self.lock();
-        let cached = view.next - view.newest.len() as u64;
         if from < view.first {
             return Read::Gone(view.first);
         }
         if from > view.next {
             return Read::Gone(view.next);
         }
-        if from < cached {
-            return Read::Files(cached);
+        if from < view.cached_from {
+            return Read::Older(view.cached_from);
         }
+        let at = view.newest.partition_point(|e| e.offset.number < from);
         let mut bytes = 0;
         let mut entries = Vec::new();
-        for entry in view.newest.range((from - cached) as usize..) {
+        for entry in view.newest.range(at..) {
             bytes += entry.bytes.len();
             if bytes > max_bytes && !entries.is_empty() {
                 break;
@@ -127,7 +138,7 @@ mod tests {
         region.extend(entries(0..8));
         region.extend(entries(8..15));
         assert_eq!(region.bounds(), (0, 15));
-        assert!(matches!(region.read(4, 1000), Read::Files(5)));
+        assert!(matches!(region.read(4, 1000), Read::Older(5)));
         let Read::Entries(read) = region.read(5, 250) else { panic!() };
         assert_eq!(read.iter().map(|e| e.offset.number).collect::<Vec<_>>(), [5, 6]);
         let Read::Entries(read) = region.read(14, 1) else { panic!() };
