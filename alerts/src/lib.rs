@@ -11,6 +11,7 @@
 //! episode and told in a digest; what is simulated goes to drill receivers only. While the rules catch up nothing is told;
 //! then open alarms go out as they stand, and what rose and fell meanwhile as one digest.
 
+mod catch_up;
 mod dispatcher;
 pub mod life;
 mod metrics;
@@ -21,6 +22,7 @@ mod receiver;
 pub mod store;
 pub mod tell;
 
+pub use catch_up::CatchUp;
 pub use dispatcher::{Dispatcher, ReceiverError, Way};
 pub use notifiers::{Message, Notifier, SendError, Settings};
 pub use own::OwnAlarm;

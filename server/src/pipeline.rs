@@ -138,7 +138,8 @@ impl Pipeline {
             telling.tasks.spawn(dispatcher.run(telling.stop.clone()));
             for p in 0..partitions {
                 let (s, a) = (shared.clone(), parts.alarms.clone());
-                alarming.tasks.spawn(runners::alerts::run(s, a, p, alarming.stop.clone()));
+                let judged_here = parts.snapshots.is_some();
+                alarming.tasks.spawn(runners::alerts::run(s, a, p, judged_here, alarming.stop.clone()));
             }
         }
         let own_run =

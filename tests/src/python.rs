@@ -8,6 +8,8 @@ use std::process::Command;
 
 /// The set with pymodbus: Modbus devices of another make.
 pub const PYMODBUS: &[&str] = &["pymodbus==3.16.*"];
+/// The set with a mail server.
+pub const SMTP: &[&str] = &["aiosmtpd==1.4.*"];
 /// The set of an analyst: reads Parquet and Delta tables.
 pub const PANDAS: &[&str] = &["pandas==2.*", "pyarrow", "deltalake"];
 
@@ -50,7 +52,7 @@ mod tests {
     fn environments_are_named_as_the_install_script_names_them() {
         let script = "source <(sed -n '/^venv_name()/p' \"$1\"); shift; venv_name \"$@\"";
         let install = cache::here().join("install");
-        for packages in [PYMODBUS, PANDAS] {
+        for packages in [PYMODBUS, SMTP, PANDAS] {
             let mut command = Command::new("bash");
             command.args(["-c", script, "bash"]).arg(&install).args(packages);
             assert_eq!(crate::process::run("bash", &command).unwrap(), name(packages));
@@ -62,6 +64,6 @@ mod tests {
         let listed = std::fs::read_to_string(cache::here().join("components/python.txt")).unwrap();
         let listed: Vec<Vec<&str>> =
             listed.lines().filter(|l| !l.starts_with('#')).map(|l| l.split_whitespace().collect()).collect();
-        assert_eq!(listed, [PYMODBUS, PANDAS]);
+        assert_eq!(listed, [PYMODBUS, SMTP, PANDAS]);
     }
 }

@@ -38,8 +38,9 @@ pub async fn query(args: QueryArgs) -> Result<(), Stop> {
             }
         }
         None => {
-            let rows =
-                offline::table(&config).await?.query(&args.sql, config.storage.limits).await.map_err(stop)?;
+            // The table's own threads run the query: it lives until the last row is written.
+            let table = offline::table(&config).await?;
+            let rows = table.query(&args.sql, config.storage.limits).await.map_err(stop)?;
             output::write(rows, format, &mut bytes).await.map_err(|e| match e {
                 OutputError::Query(e) => stop(e),
                 OutputError::Write(e) => Stop::Could(anyhow::anyhow!(e)),

@@ -14,6 +14,8 @@ pub struct ListQuery {
     #[serde(default)]
     all: bool,
     site: Option<String>,
+    region: Option<String>,
+    after: Option<String>,
     limit: Option<usize>,
 }
 
@@ -29,6 +31,8 @@ pub async fn list(
     let filter = AlarmFilter {
         all: query.all,
         site: query.site,
+        region: query.region,
+        after: query.after,
         limit: query.limit.unwrap_or(LIMIT),
         ..AlarmFilter::default()
     };

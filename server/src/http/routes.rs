@@ -78,7 +78,13 @@ fn reading() -> Vec<Route> {
         get_json(
             "/api/v1/alarms",
             "Alarms, active first; no time filter hides an active one",
-            &[("all", "closed ones too"), ("site", "only this site"), ("limit", "most alarms, default 1000")],
+            &[
+                ("all", "closed ones too"),
+                ("site", "only this site"),
+                ("region", "a prefix"),
+                ("after", "id of the last alarm of the page before"),
+                ("limit", "most alarms, default 1000"),
+            ],
             || get(alarms::list),
         ),
         get_json("/api/v1/alarms/{id}", "One alarm with its events", &[], || get(alarms::one)),

@@ -4,7 +4,7 @@
 //! stands open, and sends what rose and fell meanwhile as one digest.
 
 use super::{Reader, Shared};
-use ::alerts::{AlarmStore, TransitionBatch};
+use ::alerts::{AlarmStore, CatchUp, TransitionBatch};
 use model::{Micros, Record, Stream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,23 +15,36 @@ const HOLD: Micros = 5 * model::time::SECOND;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Carries one partition until stopped and drained.
-pub async fn run(shared: Shared, store: Arc<dyn AlarmStore>, partition: u32, stop: CancellationToken) {
+///
+/// `judged_here`: the rules run in this process and say how far they are behind; else it is told from their transitions.
+pub async fn run(
+    shared: Shared,
+    store: Arc<dyn AlarmStore>,
+    partition: u32,
+    judged_here: bool,
+    stop: CancellationToken,
+) {
     let next = match store.position(partition).await {
         Ok(next) => next,
         Err(e) => return tracing::error!(partition, "the alarm store cannot be read: {e}"),
     };
     let mut reader = Reader::new(shared.clone(), "alerts", Stream::Transitions, partition, next);
-    let mut held = false;
+    // What was held before a restart is told as it stands as soon as the rules have caught up.
+    let mut held = true;
+    let mut catch_up = CatchUp::new(shared.clock.now());
     while let Some(entries) = reader.entries(PATIENCE, &stop).await {
-        let hold = shared.lag.of(partition) > HOLD && !stop.is_cancelled();
-        if entries.is_empty() && hold == held {
-            continue;
-        }
         let mut transitions = Vec::new();
         for entry in &entries {
             if let Some(Record::Transitions(more)) = reader.decode(entry) {
                 transitions.extend(more);
             }
+        }
+        let hold = match judged_here {
+            true => shared.lag.of(partition) > HOLD,
+            false => catch_up.hold(&transitions, shared.clock.now()),
+        };
+        if entries.is_empty() && hold == held {
+            continue;
         }
         held = hold;
         let batch =

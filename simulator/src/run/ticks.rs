@@ -35,7 +35,10 @@ pub(crate) struct Ticks {
 impl Ticks {
     /// Cycle 0 is due at `started` by the clock.
     pub fn new(started: Micros, period: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { started, period, clock, zero: Instant::now(), next: 0 }
+        // A cycle is due when the clock shows the time that its readings carry.
+        let since = Duration::from_micros((clock.now() - started).max(0) as u64);
+        let zero = Instant::now().checked_sub(since).unwrap_or_else(Instant::now);
+        Self { started, period, clock, zero, next: 0 }
     }
 
     /// Waits for the next cycle.
