@@ -9,11 +9,13 @@ use crate::mqtt::Broker;
 use crate::plan::Plan;
 use crate::world::{SimSite, World};
 use anyhow::bail;
+use model::time::SECOND;
 use model::{Clock, Micros};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -132,7 +134,10 @@ impl Stand {
     }
 
     fn ticks(&self) -> ticks::Ticks {
-        ticks::Ticks::new(self.started, self.place().period, self.clock.clone())
+        // A whole second for files: neither their names nor their fields know a smaller time.
+        let first = if self.place().files { (-self.started).rem_euclid(SECOND) } else { 0 };
+        let first = Duration::from_micros(first as u64);
+        ticks::Ticks::new(self.started, first, self.place().period, self.clock.clone())
     }
 
     /// Counts readings shown and cycles left out.
@@ -169,8 +174,8 @@ pub async fn start(plan: &Plan, options: StartOptions, stop: CancellationToken) 
         }
     };
     let stop = stop.child_token();
-    // National files and messages carry no more than milliseconds, file names no more than seconds.
-    let started = options.clock.now() / 1_000_000 * 1_000_000;
+    // Messages carry no more than milliseconds.
+    let started = options.clock.now() / 1000 * 1000;
     let mut running = Running {
         mqtt_url,
         modbus: Vec::new(),

@@ -11,8 +11,6 @@ use std::fmt::Write;
 const ONE: &str = r#"map = { site = "{1}", point = "{3}", value = "/v", time = "/t", status = "/q" }"#;
 const MANY: &str = "each = \"/readings\"\nmap = { site = \"{1}\", point = \"/p\", value = \"/v\", time = \"/t\", status = \"/q\" }";
 const PEOPLE: &str = r#"map = { site = "{1}", card = "/card", name = "/name", area = "/area", station = "/station", time = "/time", out = "/out" }"#;
-/// The broker in this process speaks 3.1.1, any other does too; it hangs up on who asks for its counters ($SYS).
-const BROKER: &str = "protocol = \"3.1.1\"\nwatch_broker = false\n";
 /// National status bits in a status word, lowest first.
 const BITS: [&str; 8] =
     ["alarm", "cut", "calibration", "over_range", "station_fault", "not_inspected", "paused", "sensor_fault"];
@@ -45,11 +43,14 @@ impl Running {
                 .zip(self.transports())
                 .any(|(s, t)| s.kind == kind && *t == Transport::Mqtt)
         };
+        // rumqttd hangs up on a subscription of $SYS.
+        let own = if self.broker_addr().is_some() { "watch_broker = false\n" } else { "" };
+        let broker = format!("protocol = \"3.1.1\"\n{own}");
         let mut section = |name: &str, topics: &str, rest: &str| {
             let _ = writeln!(
                 out,
                 "[[source]]\nname = \"sim-{name}\"\nkind = \"mqtt\"\nurl = {}\ntopics = [\"{topics}\"]\ntime = \
-                 \"device\"\n{BROKER}{rest}\n",
+                 \"device\"\n{broker}{rest}\n",
                 quoted(url)
             );
         };

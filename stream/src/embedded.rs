@@ -101,7 +101,7 @@ pub struct EmbeddedOptions {
     pub disk_reserve: u64,
     /// A commit takes what is queued until it has so many bytes.
     pub max_batch: usize,
-    /// Bytes of the newest records kept in memory, of all partitions together.
+    /// Bytes of the newest records of a stream kept in memory, of all partitions together.
     pub cache: usize,
     /// How the free space is found out; a test decides it.
     pub free_space: FreeSpace,

@@ -55,7 +55,7 @@ pub struct KafkaOptions {
     pub settings: BTreeMap<String, String>,
     /// How long an append, a position or a look at the topics is tried before it is [`LogError::Unavailable`].
     pub timeout: Duration,
-    /// Bytes of the newest records kept in memory, of all partitions together.
+    /// Bytes of the newest records of a stream kept in memory, of all partitions together.
     pub cache: usize,
 }
 

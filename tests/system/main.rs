@@ -1,6 +1,7 @@
 //! Whole-system tests: the built binary, real brokers, real devices, real kills.
 
 mod config;
+mod deploy;
 mod kafka;
 mod kill;
 mod longwall;

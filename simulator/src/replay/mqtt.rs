@@ -64,7 +64,7 @@ impl Shape {
     }
 }
 
-/// The section that reads what [`Shape`] makes.
+/// The section that reads what [`Shape`] makes. Nothing in it is beyond rumqttd, which knows no $SYS.
 pub(super) fn source_toml(name: &str, url: &str, topic: &str) -> anyhow::Result<String> {
     let part = |word: &str| topic.split('/').position(|p| p == word);
     let site = part("{site}")
@@ -81,6 +81,6 @@ pub(super) fn source_toml(name: &str, url: &str, topic: &str) -> anyhow::Result<
     };
     Ok(format!(
         "[[source]]\nname = \"{name}\"\nkind = \"mqtt\"\nurl = \"{url}\"\ntopics = [\"{filter}\"]\ntime = \
-         \"replay\"\nprotocol = \"3.1.1\"\n{map}\n"
+         \"replay\"\nprotocol = \"3.1.1\"\nwatch_broker = false\n{map}\n"
     ))
 }

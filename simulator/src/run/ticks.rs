@@ -26,6 +26,7 @@ pub(crate) struct Tick {
 #[derive(Debug)]
 pub(crate) struct Ticks {
     started: Micros,
+    first: Duration,
     period: Duration,
     clock: Arc<dyn Clock>,
     zero: Instant,
@@ -33,12 +34,9 @@ pub(crate) struct Ticks {
 }
 
 impl Ticks {
-    /// Cycle 0 is due at `started` by the clock.
-    pub fn new(started: Micros, period: Duration, clock: Arc<dyn Clock>) -> Self {
-        // A cycle is due when the clock shows the time that its readings carry.
-        let since = Duration::from_micros((clock.now() - started).max(0) as u64);
-        let zero = Instant::now().checked_sub(since).unwrap_or_else(Instant::now);
-        Self { started, period, clock, zero, next: 0 }
+    /// Cycle 0 is due `first` after `started`, which is now by the clock.
+    pub fn new(started: Micros, first: Duration, period: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self { started, first, period, clock, zero: Instant::now(), next: 0 }
     }
 
     /// Waits for the next cycle.
@@ -57,20 +55,18 @@ impl Ticks {
     }
 
     fn offset(&self, number: u64) -> Duration {
-        Duration::from_nanos((self.period.as_nanos() * u128::from(number)).min(u128::from(u64::MAX)) as u64)
+        let nanos = (self.period.as_nanos() * u128::from(number)).min(u128::from(u64::MAX / 2));
+        self.first + Duration::from_nanos(nanos as u64)
     }
 
     /// Whole cycles that the clock is ahead of the next one, once that is more than a device may be late.
     fn behind(&self) -> u64 {
         let due = self.started + self.offset(self.next).as_micros() as Micros;
         let late = (self.clock.now() - due).max(0) as u128;
-        let most = LATE_MAX.max(self.period * 2).as_micros() + u128::from(START_SLACK);
+        let most = LATE_MAX.max(self.period * 2).as_micros();
         if late <= most { 0 } else { (late / self.period.as_micros()) as u64 }
     }
 }
-
-/// The start is rounded down to a whole second, so a device may look late by up to one.
-const START_SLACK: u64 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -80,7 +76,8 @@ mod tests {
     #[tokio::test]
     async fn cycles_keep_their_lattice_and_leave_out_what_a_sleep_missed() {
         let clock = ManualClock::at(1_000_000);
-        let mut ticks = Ticks::new(1_000_000, Duration::from_millis(10), Arc::new(clock.clone()));
+        let mut ticks =
+            Ticks::new(1_000_000, Duration::ZERO, Duration::from_millis(10), Arc::new(clock.clone()));
         let began = Instant::now();
         for number in 0..4 {
             let tick = ticks.next().await;

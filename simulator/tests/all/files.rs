@@ -1,9 +1,11 @@
 //! National files as they lie on the disk, against the rules of MT/T 1201.1.
 
 use crate::support::{PATIENCE, mines, start, with_files};
-use simulator::{Plan, Scenario, Transport};
+use model::ManualClock;
+use simulator::{Plan, Running, Scenario, StartOptions, Transport};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +51,15 @@ fn parse(dir: &Path, name: &str) -> (Vec<String>, Vec<Vec<String>>) {
     (header, parts.collect())
 }
 
+/// The first whole second of a run: files know no smaller time.
+fn first(running: &Running) -> i64 {
+    running.started + (-running.started).rem_euclid(1_000_000)
+}
+
+fn since(running: &Running, t: i64) -> Duration {
+    Duration::from_micros((t - running.started).try_into().unwrap())
+}
+
 #[tokio::test]
 async fn files_are_whole_valid_and_say_what_the_world_says() {
     let dir = tempfile::tempdir().unwrap();
@@ -77,8 +88,8 @@ async fn files_are_whole_valid_and_say_what_the_world_says() {
         let (header, values) = parse(&inbox, name);
         assert_eq!((header.len(), values.len()), (3, site.points.len()));
         let t = model::time::parse_national(&header[2]).unwrap();
-        assert_eq!(t, running.started + k as i64 * 1_000_000, "one a second, from the start");
-        let now = running.world.site_at(0, Duration::from_secs(k as u64)).samples;
+        assert_eq!(t, first(&running) + k as i64 * 1_000_000, "one a second, from the start");
+        let now = running.world.site_at(0, since(&running, t)).samples;
         for ((v, p), s) in values.iter().zip(&site.points).zip(now) {
             assert_eq!((v.len(), &v[0], v[5].parse()), (7, &p.code, Ok(s.status)));
             assert_eq!(v[3].parse::<f64>().ok(), s.value);
@@ -93,7 +104,7 @@ async fn files_are_whole_valid_and_say_what_the_world_says() {
     assert!(areas.iter().all(|a| a.len() == 4 && a[1].len() == 16 && a[2].parse::<u32>().is_ok()));
     let (header, seen) = parse(&inbox, &files["RYSS"][0]);
     let t = model::time::parse_national(&header[2]).unwrap();
-    let now = running.world.site_at(0, Duration::ZERO).people;
+    let now = running.world.site_at(0, since(&running, t)).people;
     assert_eq!(seen.iter().filter(|s| s[2] == "1").count(), now.iter().filter(|p| p.below).count());
     for s in &seen {
         assert_eq!((s.len(), s[0].len(), s[7].len()), (15, 17, 22));
@@ -130,14 +141,16 @@ async fn a_failed_sensor_is_minus_9999_and_a_broken_link_holds_files_back() {
 
     let dir = tempfile::tempdir().unwrap();
     let plan = Plan { scenario: Scenario::LinkBreak, ..base };
-    let running = start(&plan, with_files(dir.path().to_owned())).await;
+    // A clock on a whole second, so that the first file is due at once.
+    let clock = Arc::new(ManualClock::at(1_790_000_000_000_000));
+    let running = start(&plan, StartOptions { clock, ..with_files(dir.path().to_owned()) }).await;
     // Down from 0.75 to 2.25 s: the files of seconds 1 and 2 come with that of second 3.
     let early = wait(dir.path(), &[("CDSS", 1)]).await;
     assert_eq!(early["CDSS"].len(), 1);
     let files = wait(dir.path(), &[("CDSS", 4)]).await;
     for (k, name) in files["CDSS"].iter().take(4).enumerate() {
         let (header, _) = parse(dir.path(), name);
-        assert_eq!(model::time::parse_national(&header[2]).unwrap(), running.started + k as i64 * 1_000_000);
+        assert_eq!(model::time::parse_national(&header[2]).unwrap(), first(&running) + k as i64 * 1_000_000);
     }
     running.stop().await;
 }

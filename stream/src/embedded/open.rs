@@ -308,10 +308,9 @@ fn tell_lost(store: &Store, region: usize, lost: u64) {
 
 /// Writes what the log is. A log that exists already opens on a full disk too: the next commit is tried then.
 fn write_identity(store: &mut Store, is_new: bool) -> Result<(), String> {
-    let mut batch = LogBatch::default();
-    store.put_identity(&mut batch)?;
+    store.table_news = true;
     let starts = store.starts.clone();
-    match store.write(&mut batch, &starts) {
+    match store.write(&mut LogBatch::default(), &starts) {
         Ok(()) => Ok(()),
         Err(super::store::Refusal::Full(why)) if !is_new => {
             tracing::warn!("the log's new collector number is not saved: {why}");

@@ -109,6 +109,8 @@ impl Store {
     /// Writes and syncs. `before`: where the regions stood before this batch.
     pub fn write(&mut self, batch: &mut LogBatch, before: &[Start]) -> Result<(), Refusal> {
         if self.table_news {
+            // The identity goes along, so that it lies in the newest files: losing an old one does not lose it.
+            self.put_identity(batch).map_err(Refusal::Broken)?;
             let put = batch.put(META, KEY_FILES.to_vec(), self.table.encode());
             put.map_err(|e| Refusal::Broken(e.to_string()))?;
         }
@@ -140,8 +142,7 @@ impl Store {
         batch.put(META, name, next.to_le_bytes().to_vec()).map_err(|e| e.to_string())
     }
 
-    /// Adds what the log is to a batch.
-    pub fn put_identity(&self, batch: &mut LogBatch) -> Result<(), String> {
+    fn put_identity(&self, batch: &mut LogBatch) -> Result<(), String> {
         let identity = Identity { partitions: self.options.partitions, collector: self.collector };
         batch.put(META, KEY_LOG.to_vec(), identity.encode()).map_err(|e| e.to_string())
     }
@@ -199,7 +200,6 @@ impl Store {
                 self.metrics.of(super::stream_of_region(at)).trimmed.inc_by(start.next - first);
             }
         }
-        self.put_identity(&mut batch).map_err(Refusal::Broken)?;
         for (key, next) in positions {
             self.put_position(&mut batch, key, *next).map_err(Refusal::Broken)?;
         }

@@ -90,7 +90,7 @@ impl Tail {
             let tail = self.clone();
             blocking(move || tail.0.begin(region)).await
         };
-        self.0.followed[region].get_or_try_init(follow).await.map(|()| ())
+        self.0.followed[region].get_or_try_init(follow).await.copied()
     }
 
     /// First and next offset of a region, as the broker tells. Blocks.

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use stream::conformance::{PARTITIONS, read_all, records};
-use stream::{Append, EmbeddedLog, Log};
+use stream::{Append, EmbeddedLog, Log, LogError};
 
 /// Names the folder to the child; without it the child's test does nothing.
 const CHILD: &str = "FIREDAMP_TEST_CRASH_DIR";
@@ -119,6 +119,41 @@ async fn what_was_acknowledged_outlives_kill_9() {
         let log = open(options(dir.path())).unwrap();
         check_dense(&log, &acknowledged).await;
     }
+}
+
+#[tokio::test]
+async fn a_file_that_got_no_header_does_not_hide_the_end_of_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    // Killed, so that the last file ends in what was allocated ahead.
+    let acknowledged = run_and_kill(dir.path(), 5, Duration::ZERO);
+    let newest = newest_file(dir.path());
+    let number: u64 = newest.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    std::fs::write(newest.with_file_name(format!("{:016}.raftlog", number + 1)), b"").unwrap();
+    let log = open(options(dir.path())).unwrap();
+    check_dense(&log, &acknowledged).await;
+    log.append(Stream::Readings, 0, records(&["on"])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_file_is_told_counted_and_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(options(dir.path())).unwrap();
+    for n in 0..80 {
+        let append = Append { bytes: vec![n; 100_000].into(), origin: None };
+        log.append(Stream::Readings, 0, vec![append]).await.unwrap();
+    }
+    drop(log);
+    let files = std::fs::read_dir(dir.path().join("log")).unwrap().map(|f| f.unwrap().path());
+    let oldest = files.filter(|f| f.extension().is_some_and(|e| e == "raftlog")).min().unwrap();
+    std::fs::remove_file(oldest).unwrap();
+    let registry = Registry::new();
+    let log = EmbeddedLog::open(options(dir.path()), Arc::new(SystemClock), &registry).unwrap();
+    let first = log.bounds(Stream::Readings, 0).await.unwrap().first;
+    assert!((10..=30).contains(&first), "{first}");
+    assert_eq!(counted(&registry, "firedamp_stream_lost_records_total"), first as f64);
+    let gone = log.read(Stream::Readings, 0, 0, 1000).await;
+    assert!(matches!(gone, Err(LogError::Gone { first: f, .. }) if f == first), "{gone:?}");
+    assert_eq!(read_all(&log, Stream::Readings, 0, first).await.len() as u64, 80 - first);
 }
 
 fn newest_file(dir: &Path) -> PathBuf {

@@ -6,3 +6,4 @@ mod forward;
 mod full;
 mod kafka;
 mod memory;
+mod model_check;
