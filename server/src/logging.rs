@@ -14,7 +14,7 @@ pub enum LogFormat {
 /// Starts logging; the first call counts.
 pub fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("info,raft_engine=warn,rumqttd=warn,rumqttc=warn,datafusion=warn,delta_kernel=warn,buoyant_kernel=warn")
+        EnvFilter::new("info,raft_engine=warn,rumqttd=off,rumqttc=warn,datafusion=warn,delta_kernel=warn,buoyant_kernel=warn")
     });
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 mod file_site;
@@ -115,6 +115,8 @@ pub struct Running {
     broker: Option<Broker>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Dropping it stops the devices too, without waiting for them.
+    guard: DropGuard,
 }
 
 /// What a device's task is handed.
@@ -186,6 +188,7 @@ pub async fn start(plan: &Plan, options: StartOptions, stop: CancellationToken) 
         counters: Arc::default(),
         broker,
         tasks: TaskTracker::new(),
+        guard: stop.clone().drop_guard(),
         stop,
     };
     if let Err(e) = running.spawn_all(&options.clock).await {
@@ -266,7 +269,7 @@ impl Running {
 
     /// Stops the devices, then the broker.
     pub async fn stop(self) {
-        self.stop.cancel();
+        drop(self.guard);
         self.tasks.close();
         self.tasks.wait().await;
         for device in self.modbus {

@@ -17,6 +17,13 @@ async fn through_mosquitto_into_kafka_while_one_of_three_brokers_dies() {
         "kind = \"kafka\"\npartitions = 2\nkafka = {{ brokers = [{}], topic = \"mine\" }}",
         brokers.join(", ")
     );
+    let made = stream::KafkaOptions {
+        brokers: kafka.bootstrap.clone(),
+        topic: "mine".to_owned(),
+        partitions: 2,
+        ..stream::KafkaOptions::default()
+    };
+    stream::create_topics(&made, &stream::TopicOptions::default()).await.unwrap();
     let mut firedamp = prepare(&config(&log, &source, &webhook));
     firedamp.start().await;
     let played =

@@ -130,7 +130,7 @@ fn write_config(
     let text = format!(
         "# Made by `firedamp demo`; `firedamp run` takes it too while the devices run.\n\
          [log]\npartitions = 4\n\n[catalog]\nsites = \"sites.csv\"\npoints = [\"points.csv\"]\n\n\
-         [rules]\npacks = [\"coal\", \"chemical\"]\n\n[storage]\nflush = \"10s\"\n\n\
+         [rules]\npacks = [\"coal\", \"chemical\"]\npaths = [\"rules.toml\"]\n\n[storage]\nflush = \"10s\"\n\n\
          [[receiver]]\nname = \"bureau\"\nkind = \"webhook\"\nurl = \"http://{receiver}/\"\nsecret = {{ file = \"receiver.secret\" }}\n\n\
          [server]\nlisten = \"{}\"\n\n{sources}",
         args.listen
@@ -138,6 +138,8 @@ fn write_config(
     for (path, content) in [
         (dir.join("sites.csv"), world.sites_csv()),
         (dir.join("points.csv"), world.points_csv()),
+        // Limits of the simulated tanks; the mines are covered by the pack.
+        (dir.join("rules.toml"), world.rules_toml().unwrap_or_default()),
         (secret, receiver::SECRET.to_owned()),
         (file.clone(), text),
     ] {

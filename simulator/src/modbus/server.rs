@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 /// Connections at a time.
@@ -133,7 +133,8 @@ pub struct ModbusServer {
     pub addr: SocketAddr,
     faults: watch::Sender<Faults>,
     requests: Arc<AtomicU64>,
-    stop: CancellationToken,
+    /// Dropping the server stops it too.
+    stop: DropGuard,
     task: JoinHandle<()>,
 }
 
@@ -158,6 +159,7 @@ impl ModbusServer {
         let listener =
             TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let addr = listener.local_addr()?;
+        let stop = stop.child_token();
         let (faults, watched) = watch::channel(Faults::default());
         let requests = Arc::new(AtomicU64::new(0));
         let shared = Arc::new(Shared {
@@ -168,7 +170,7 @@ impl ModbusServer {
             free: Semaphore::new(CONNECTIONS_MAX),
         });
         let task = tokio::spawn(accept(listener, shared));
-        Ok(Self { addr, faults, requests, stop, task })
+        Ok(Self { addr, faults, requests, stop: stop.drop_guard(), task })
     }
 
     /// Misbehaves from now on as told.
@@ -187,7 +189,7 @@ impl ModbusServer {
 
     /// Closes the port and all connections.
     pub async fn stop(self) {
-        self.stop.cancel();
+        drop(self.stop);
         if let Err(e) = self.task.await {
             tracing::error!(addr = %self.addr, "the Modbus server ended badly: {e}");
         }

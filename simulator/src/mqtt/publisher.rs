@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
 /// Messages that wait before the window.
@@ -74,7 +74,8 @@ pub struct Publisher {
     progress: watch::Receiver<Progress>,
     link: watch::Sender<bool>,
     sent: u64,
-    stop: CancellationToken,
+    /// Dropping the publisher stops it too.
+    stop: DropGuard,
     task: JoinHandle<()>,
 }
 
@@ -85,6 +86,7 @@ impl Publisher {
     /// When the address is none that can be connected to; a broker that is away is no error.
     pub fn start(options: PublisherOptions, stop: CancellationToken) -> anyhow::Result<Self> {
         let target = Target::parse(&options.url)?;
+        let stop = stop.child_token();
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (tell, progress) = watch::channel(Progress::default());
         let (link, linked) = watch::channel(true);
@@ -102,7 +104,7 @@ impl Publisher {
             stop: stop.clone(),
         };
         let task = tokio::spawn(session.run());
-        Ok(Self { queue, progress, link, sent: 0, stop, task })
+        Ok(Self { queue, progress, link, sent: 0, stop: stop.drop_guard(), task })
     }
 
     /// Queues a message; waits while the queue is full.
@@ -158,7 +160,7 @@ impl Publisher {
 
     /// Disconnects; what is not acknowledged is given up, and the progress says how much that is.
     pub async fn stop(self) -> Progress {
-        self.stop.cancel();
+        drop(self.stop);
         if let Err(e) = self.task.await {
             tracing::error!("an MQTT publisher ended badly: {e}");
         }
@@ -312,7 +314,7 @@ impl Session {
                     ping_at = Instant::now() + KEEP_ALIVE;
                 }
                 first = self.waiting.recv(), if self.under_way.len() < self.window => {
-                    // The sender is gone: nothing new comes, but acknowledgements still may.
+                    // The publisher was dropped, which stops this too.
                     let Some(first) = first else {
                         self.stop.cancelled().await;
                         continue;

@@ -110,6 +110,24 @@ fn a_surge_goes_over_alarm_and_cut_cuts_power_and_is_aired_within_thirty_seconds
     assert!(quiet[1].samples.iter().chain(&quiet[2].samples).all(|s| s.status == 0));
 }
 
+/// What docs/simulator.md says of the moments of a surge holds for any seed.
+#[test]
+fn the_moments_of_a_surge_hold_for_any_seed() {
+    for seed in 0..20 {
+        let world = World::new(&Plan { seed, scenario: Scenario::Surge, ..Plan::default() });
+        let (t1, t0) = (face(&world, "T1", 90), face(&world, "T0", 90));
+        let moments =
+            (reaches(&t1, 1.0), reaches(&t1, 1.5), falls_below(&t1, 1.0, 12.0), falls_below(&t0, 1.0, 20.0));
+        let (Some(alarm), Some(cut), Some(aired), Some(corner)) = moments else {
+            panic!("{seed}: {moments:?}")
+        };
+        assert!(
+            alarm <= 8.0 && cut <= 10.0 && aired <= 20.0 && (50.0..85.0).contains(&corner),
+            "{seed}: {moments:?}"
+        );
+    }
+}
+
 #[test]
 fn nobody_is_at_the_face_while_its_power_is_off() {
     let world = world(Scenario::Surge);
