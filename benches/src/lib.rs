@@ -24,7 +24,9 @@ pub fn machine() -> Value {
         .unwrap_or("")
         .to_owned();
     let memory = read("/proc/meminfo").lines().next().unwrap_or("").to_owned();
-    let git = std::process::Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    let git = std::process::Command::new("git")
+        .args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"])
+        .output();
     let commit = git.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     json!({ "cpu": cpu, "cores": cores, "memory": memory, "kernel": read("/proc/version").trim(), "commit": commit })
