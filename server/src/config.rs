@@ -218,7 +218,8 @@ pub const KEYS: &[(&str, &[KeyDoc])] = &[
 ];
 
 impl Config {
-    /// Reads the file. The configuration is there only when there is no error among the problems.
+    /// Reads the file. Where there are errors among the problems the configuration is what could be understood, so that the files
+    /// it points to can be checked too; nothing may be started with it.
     pub fn read(path: &Path) -> (Option<Self>, Problems) {
         let name = path.display().to_string();
         let text = match std::fs::read_to_string(path) {
@@ -233,12 +234,12 @@ impl Config {
         Self::parse(path, &text)
     }
 
-    /// Reads the text of a file at `path` (for relative paths).
+    /// [`Config::read`] of a text, with `path` for relative paths.
     pub fn parse(path: &Path, text: &str) -> (Option<Self>, Problems) {
         let file = TomlFile::parse(&path.display().to_string(), text);
         let config = read_root(path, &file.root());
         let problems = file.into_problems();
-        (if problems.errors() == 0 { config } else { None }, problems)
+        (config, problems)
     }
 
     /// A path of the configuration as an absolute one: relative ones are below the folder of the file.

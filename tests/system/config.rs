@@ -72,6 +72,7 @@ async fn twenty_mistakes_are_all_named_and_nothing_starts() {
         "70000",
         "`f23`",
         "unknown key `nonsense`",
+        "sites.csv:0:0: error: cannot be read",
         "nothing was started",
     ] {
         assert!(said.contains(expected), "missing `{expected}` in\n{said}");

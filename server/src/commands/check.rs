@@ -40,12 +40,13 @@ pub fn load(path: &Path) -> Result<(Config, Loaded), Stop> {
     let (config, mut problems) = Config::read(path);
     let mut loaded = None;
     if let Some(config) = &config {
+        // Mistakes in catalog and rules are told together with those of the configuration.
         let (found, more) = Loaded::read(config);
         loaded = found;
         problems.extend(more);
     }
     match (config, loaded) {
-        (Some(config), Some(loaded)) => {
+        (Some(config), Some(loaded)) if problems.errors() == 0 => {
             eprint!("{problems}");
             Ok((config, loaded))
         }
@@ -56,7 +57,7 @@ pub fn load(path: &Path) -> Result<(Config, Loaded), Stop> {
 /// The configuration alone, for commands that need neither catalog nor rules.
 pub fn config(path: &Path) -> Result<Config, Stop> {
     let (config, problems) = Config::read(path);
-    config.ok_or_else(|| Stop::Input(told(path, &problems)))
+    config.filter(|_| problems.errors() == 0).ok_or_else(|| Stop::Input(told(path, &problems)))
 }
 
 fn told(path: &Path, problems: &Problems) -> String {
