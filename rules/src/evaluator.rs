@@ -8,15 +8,13 @@
 //! Simulated readings run in a lane of their own with its own state: a drill can neither raise nor clear anything real.
 
 use crate::compile::{Program, Rule};
-use crate::kinds::Machine;
-use crate::kinds::limit::REPORTED;
-use crate::latch::{Change, Latch};
+use crate::emit::{Context, Who, transition};
+use crate::lane::{Lane, PointState};
 use crate::reading::{PERIOD, Reading, Verdict};
 use ahash::AHashMap;
 use model::record::run_flags;
 use model::time::{Micros, SECOND};
-use model::transition::Marks;
-use model::{Catalog, Offset, Origin, PointId, Readings, Run, Transition, TransitionId, status};
+use model::{Catalog, Offset, Origin, PointId, Readings, Run, Transition, status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -38,30 +36,6 @@ pub struct At {
     pub appended: Micros,
     /// Who made it durable first.
     pub origin: Origin,
-}
-
-/// What is known of a point.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct PointState {
-    /// Event time of the newest reading.
-    pub last: Micros,
-    /// The clock when it came; where armed before anything came.
-    pub heard: Micros,
-    /// Where it stands.
-    pub origin: Origin,
-    pub row: u32,
-    /// Number of the replay clock that judges it; 0 the partition's.
-    pub clock: u32,
-}
-
-/// State of all rules for one kind of reading: live, or simulated.
-pub(crate) struct Lane {
-    pub points: Vec<PointState>,
-    pub machines: Vec<Box<dyn Machine>>,
-    /// For each rule: levels × slots.
-    pub latches: Vec<Vec<Latch>>,
-    /// Latches with an on-delay running, as (rule, slot): what ticks must look at.
-    pub pending: std::collections::BTreeSet<(u32, u32)>,
 }
 
 /// One clock of a source marked replay.
@@ -94,20 +68,6 @@ struct Dense {
 
 /// Index of a point that is not in the catalog.
 const UNKNOWN: u32 = u32::MAX;
-
-impl Lane {
-    pub(crate) fn new(program: &Program, points: usize, armed: Micros) -> Self {
-        let origin = Origin { collector: 0, sequence: 0 };
-        let state = PointState { last: Micros::MIN, heard: armed, origin, row: 0, clock: 0 };
-        let rules = program.bound_rules();
-        Self {
-            points: vec![state; points],
-            machines: rules.iter().map(|r| r.bound.clone().machine(r.points.len())).collect(),
-            latches: rules.iter().map(|r| vec![Latch::IDLE; r.points.len() * r.levels.len()]).collect(),
-            pending: Default::default(),
-        }
-    }
-}
 
 impl Evaluator {
     /// An evaluator that has seen nothing. Silent rules are armed by the first entry.
@@ -446,51 +406,6 @@ impl Evaluator {
     }
 }
 
-impl Lane {
-    /// Takes state over from another version, by id of the point, name of the rule and name of the level.
-    pub(crate) fn take_over(
-        &mut self,
-        program: &Program,
-        catalog: &Catalog,
-        old: &Lane,
-        old_program: &Program,
-        old_catalog: &Catalog,
-    ) {
-        for (old_ix, id) in old_catalog.ids().iter().enumerate() {
-            if let Some(ix) = catalog.ix(*id) {
-                self.points[ix as usize] = old.points[old_ix];
-            }
-        }
-        for (rule_ix, rule) in program.bound_rules().iter().enumerate() {
-            let same = |r: &&Rule| r.name == rule.name && r.kind == rule.kind;
-            let Some(old_rule) = old_program.bound_rules().iter().find(same) else { continue };
-            let old_ix =
-                old_program.bound_rules().iter().position(|r| r.name == rule.name).unwrap_or_default();
-            for (slot, ix) in rule.points.iter().enumerate() {
-                let id = catalog.ids()[*ix as usize];
-                let old_point = old_catalog.ix(id);
-                let Some(old_slot) = old_point.and_then(|ix| old_rule.points.binary_search(&ix).ok()) else {
-                    continue;
-                };
-                let mut state = Vec::new();
-                old.machines[old_ix].save(old_slot, &mut state);
-                // State of another shape (a window that was changed) begins anew.
-                self.machines[rule_ix].load(slot, &state);
-                for (level, def) in rule.levels.iter().enumerate() {
-                    let Some(old_level) = old_rule.levels.iter().position(|l| l.name == def.name) else {
-                        continue;
-                    };
-                    let latch = old.latches[old_ix][old_slot * old_rule.levels.len() + old_level];
-                    self.latches[rule_ix][slot * rule.levels.len() + level] = latch;
-                    if latch.is_pending() {
-                        self.pending.insert((rule_ix as u32, slot as u32));
-                    }
-                }
-            }
-        }
-    }
-}
-
 pub(crate) fn shards_of(points: usize) -> usize {
     points.div_ceil(SHARD_POINTS).max(1)
 }
@@ -498,62 +413,4 @@ pub(crate) fn shards_of(points: usize) -> usize {
 /// Points of a shard.
 pub(crate) fn shard_range(shard: usize, points: usize) -> std::ops::Range<usize> {
     (shard * SHARD_POINTS).min(points)..((shard + 1) * SHARD_POINTS).min(points)
-}
-
-/// Whose level changed.
-struct Who<'a> {
-    rule: &'a Rule,
-    slot: u32,
-    level: usize,
-    ix: u32,
-    time: Micros,
-    value: f64,
-}
-
-/// Where and when.
-struct Context<'a> {
-    at: At,
-    clock: Micros,
-    catalog: &'a Catalog,
-    simulated: bool,
-    replay: bool,
-}
-
-/// Texts are built here, only when something changed.
-fn transition(c: &Context<'_>, w: &Who<'_>, machine: &dyn Machine, change: Change) -> Transition {
-    let (point, level) = (c.catalog.point(w.ix), &w.rule.levels[w.level]);
-    let point_id = c.catalog.ids()[w.ix as usize];
-    let (origin, row) = change.first_over;
-    let finite = |v: f64| v.is_finite().then_some(v);
-    let reason = match change.to {
-        model::To::Withdrawn => "the rule or the point is gone".to_owned(),
-        to => machine.reason(w.slot as usize, w.level, w.value, to == model::To::On),
-    };
-    // A late-found episode and a live one that begin with the same reading are two.
-    let name = if change.late { format!("{}#late", level.name) } else { level.name.clone() };
-    Transition {
-        id: TransitionId::of(&w.rule.name, point_id, &name, origin, row, change.step),
-        time: w.time,
-        decided: c.clock,
-        offset: c.at.offset,
-        site: point.site.clone(),
-        point: point.code.clone(),
-        point_id,
-        rule: w.rule.name.clone(),
-        version: w.rule.version.clone(),
-        level: level.name.clone(),
-        rank: if level.name == REPORTED { 0 } else { w.level as u32 + 1 },
-        to: change.to,
-        value: finite(w.value),
-        peak: finite(change.peak),
-        severity: level.severity,
-        reason,
-        marks: Marks {
-            calibrating: change.calibrating,
-            simulated: c.simulated,
-            late: change.late,
-            unconfirmed: level.name == REPORTED,
-            replay: c.replay,
-        },
-    }
 }

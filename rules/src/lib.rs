@@ -11,8 +11,10 @@
 mod compare;
 mod compile;
 mod def;
+mod emit;
 pub mod evaluator;
 pub mod kinds;
+mod lane;
 pub mod latch;
 mod legal;
 mod reading;

@@ -5,7 +5,8 @@
 //! has seen. Rules and levels are written by name, so that another order of the same rules reads them.
 
 use crate::compile::Program;
-use crate::evaluator::{Evaluator, Lane, PointState, ReplayClock, shard_range, shards_of};
+use crate::evaluator::{Evaluator, ReplayClock, shard_range, shards_of};
+use crate::lane::{Lane, PointState};
 use crate::latch::Latch;
 use model::{Catalog, Origin, PointId};
 use std::collections::BTreeMap;

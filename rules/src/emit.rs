@@ -1,0 +1,68 @@
+//! From a change of a latch to the transition the log carries. Texts are built here, only when something changed.
+
+use crate::compile::Rule;
+use crate::evaluator::At;
+use crate::kinds::Machine;
+use crate::kinds::limit::REPORTED;
+use crate::latch::Change;
+use model::time::Micros;
+use model::transition::Marks;
+use model::{Catalog, Transition, TransitionId};
+
+/// Whose level changed.
+pub(crate) struct Who<'a> {
+    pub rule: &'a Rule,
+    pub slot: u32,
+    pub level: usize,
+    pub ix: u32,
+    pub time: Micros,
+    pub value: f64,
+}
+
+/// Where and when.
+pub(crate) struct Context<'a> {
+    pub at: At,
+    pub clock: Micros,
+    pub catalog: &'a Catalog,
+    pub simulated: bool,
+    pub replay: bool,
+}
+
+/// The transition of a change.
+pub(crate) fn transition(c: &Context<'_>, w: &Who<'_>, machine: &dyn Machine, change: Change) -> Transition {
+    let (point, level) = (c.catalog.point(w.ix), &w.rule.levels[w.level]);
+    let point_id = c.catalog.ids()[w.ix as usize];
+    let (origin, row) = change.first_over;
+    let finite = |v: f64| v.is_finite().then_some(v);
+    let reason = match change.to {
+        model::To::Withdrawn => "the rule or the point is gone".to_owned(),
+        to => machine.reason(w.slot as usize, w.level, w.value, to == model::To::On),
+    };
+    // A late-found episode and a live one that begin with the same reading are two.
+    let name = if change.late { format!("{}#late", level.name) } else { level.name.clone() };
+    Transition {
+        id: TransitionId::of(&w.rule.name, point_id, &name, origin, row, change.step),
+        time: w.time,
+        decided: c.clock,
+        offset: c.at.offset,
+        site: point.site.clone(),
+        point: point.code.clone(),
+        point_id,
+        rule: w.rule.name.clone(),
+        version: w.rule.version.clone(),
+        level: level.name.clone(),
+        rank: if level.name == REPORTED { 0 } else { w.level as u32 + 1 },
+        to: change.to,
+        value: finite(w.value),
+        peak: finite(change.peak),
+        severity: level.severity,
+        reason,
+        marks: Marks {
+            calibrating: change.calibrating,
+            simulated: c.simulated,
+            late: change.late,
+            unconfirmed: level.name == REPORTED,
+            replay: c.replay,
+        },
+    }
+}

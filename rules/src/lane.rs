@@ -1,0 +1,90 @@
+//! State of all rules for one kind of reading: live, or simulated.
+
+use crate::compile::{Program, Rule};
+use crate::kinds::Machine;
+use crate::latch::Latch;
+use model::time::Micros;
+use model::{Catalog, Origin};
+
+/// What is known of a point.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct PointState {
+    /// Event time of the newest reading.
+    pub last: Micros,
+    /// The clock when it came; where armed before anything came.
+    pub heard: Micros,
+    /// Where it stands.
+    pub origin: Origin,
+    pub row: u32,
+    /// Number of the replay clock that judges it; 0 the partition's.
+    pub clock: u32,
+}
+
+/// State of all rules for one kind of reading: live, or simulated.
+pub(crate) struct Lane {
+    pub points: Vec<PointState>,
+    pub machines: Vec<Box<dyn Machine>>,
+    /// For each rule: levels × slots.
+    pub latches: Vec<Vec<Latch>>,
+    /// Latches with an on-delay running, as (rule, slot): what ticks must look at.
+    pub pending: std::collections::BTreeSet<(u32, u32)>,
+}
+
+impl Lane {
+    pub(crate) fn new(program: &Program, points: usize, armed: Micros) -> Self {
+        let origin = Origin { collector: 0, sequence: 0 };
+        let state = PointState { last: Micros::MIN, heard: armed, origin, row: 0, clock: 0 };
+        let rules = program.bound_rules();
+        Self {
+            points: vec![state; points],
+            machines: rules.iter().map(|r| r.bound.clone().machine(r.points.len())).collect(),
+            latches: rules.iter().map(|r| vec![Latch::IDLE; r.points.len() * r.levels.len()]).collect(),
+            pending: Default::default(),
+        }
+    }
+}
+
+impl Lane {
+    /// Takes state over from another version, by id of the point, name of the rule and name of the level.
+    pub(crate) fn take_over(
+        &mut self,
+        program: &Program,
+        catalog: &Catalog,
+        old: &Lane,
+        old_program: &Program,
+        old_catalog: &Catalog,
+    ) {
+        for (old_ix, id) in old_catalog.ids().iter().enumerate() {
+            if let Some(ix) = catalog.ix(*id) {
+                self.points[ix as usize] = old.points[old_ix];
+            }
+        }
+        for (rule_ix, rule) in program.bound_rules().iter().enumerate() {
+            let same = |r: &&Rule| r.name == rule.name && r.kind == rule.kind;
+            let Some(old_rule) = old_program.bound_rules().iter().find(same) else { continue };
+            let old_ix =
+                old_program.bound_rules().iter().position(|r| r.name == rule.name).unwrap_or_default();
+            for (slot, ix) in rule.points.iter().enumerate() {
+                let id = catalog.ids()[*ix as usize];
+                let old_point = old_catalog.ix(id);
+                let Some(old_slot) = old_point.and_then(|ix| old_rule.points.binary_search(&ix).ok()) else {
+                    continue;
+                };
+                let mut state = Vec::new();
+                old.machines[old_ix].save(old_slot, &mut state);
+                // State of another shape (a window that was changed) begins anew.
+                self.machines[rule_ix].load(slot, &state);
+                for (level, def) in rule.levels.iter().enumerate() {
+                    let Some(old_level) = old_rule.levels.iter().position(|l| l.name == def.name) else {
+                        continue;
+                    };
+                    let latch = old.latches[old_ix][old_slot * old_rule.levels.len() + old_level];
+                    self.latches[rule_ix][slot * rule.levels.len() + level] = latch;
+                    if latch.is_pending() {
+                        self.pending.insert((rule_ix as u32, slot as u32));
+                    }
+                }
+            }
+        }
+    }
+}
