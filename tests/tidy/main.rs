@@ -180,6 +180,10 @@ fn paths_in_documents_exist() {
         if !(file.starts_with("docs") || file.starts_with("deploy") || file == Path::new("README.md")) {
             continue;
         }
+        // Generated from the tables of keys, where a slash is a JSON pointer.
+        if file == Path::new("docs/configuration.md") {
+            continue;
+        }
         for path in named_paths(&read(file)) {
             if words.iter().any(|w| path.starts_with(w)) {
                 continue;
