@@ -29,6 +29,7 @@ async fn through_mosquitto_into_the_embedded_log() {
         .run(&["query", "SELECT count(*) AS n FROM readings WHERE point = 'MM116'", "--format", "csv"])
         .unwrap();
     assert_eq!(count.trim(), format!("n\n{ROWS}"));
+    analysts_example_works(&firedamp);
     let alarms = firedamp.run(&["alarms", "list", "--all", "--format", "json"]).unwrap();
     assert_eq!(of_rule(&serde_json::from_str(&alarms).unwrap(), "ch4").len(), 140);
 }
@@ -48,4 +49,15 @@ async fn through_modbus_a_row_a_poll() {
     assert_told(&webhook).await;
     firedamp.stop();
     device.stop().await;
+}
+
+/// The README's example for analysts, as it is printed there, on the table as it lies on disk.
+fn analysts_example_works(firedamp: &tests::firedamp::Firedamp) {
+    let readme = include_str!("../../README.md");
+    let example = readme.split("```python\n").nth(1).and_then(|rest| rest.split("```").next());
+    let example = example.expect("the README has an example in Python");
+    let program = format!("import os, sys\nos.chdir(sys.argv[1])\n{example}");
+    let folder = firedamp.folder().display().to_string();
+    let said = tests::python::run(tests::python::PANDAS, &program, &[&folder]);
+    assert!(said.contains("MM116") && said.contains("BA13"), "{said}");
 }
