@@ -90,6 +90,14 @@ pub struct Pipeline {
     logs: [Arc<dyn Log>; 2],
 }
 
+/// Carries the collector's log on; a pipeline whose forwarder ended is broken.
+async fn forward(forwarder: Forwarder, stop: CancellationToken, broken: CancellationToken) {
+    if let Err(e) = forwarder.run(stop).await {
+        tracing::error!("the forwarder ended: {e}");
+        broken.cancel();
+    }
+}
+
 /// How a shutdown went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Drained {
@@ -156,13 +164,7 @@ impl Pipeline {
             telling.tasks.spawn(dog);
         }
         if let Some(forwarder) = parts.forwarder {
-            let (stop, broken) = (forwarding.stop.clone(), broken.clone());
-            forwarding.tasks.spawn(async move {
-                if let Err(e) = forwarder.run(stop).await {
-                    tracing::error!("the forwarder ended: {e}");
-                    broken.cancel();
-                }
-            });
+            forwarding.tasks.spawn(forward(forwarder, forwarding.stop.clone(), broken.clone()));
         }
         let edge = Edge::start(&parts.edge_log, parts.edge, parts.catalog, edge_metrics);
         let logs = [parts.edge_log, parts.log];
