@@ -17,6 +17,7 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// What the committer's thread starts with, and what it lets go of last.
@@ -116,6 +117,26 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     format!("raft-engine panicked: {text}")
 }
 
+/// A child that is being started holds copies of all files for a moment, the lock of a log that was just closed among them.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+fn open_engine(options: &EmbeddedOptions, dir: &Path, seen: &Arc<Seen>) -> Result<Engine, String> {
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        let files = Arc::new(WatchedFiles(seen.clone()));
+        match Engine::open_with_file_system(config(options, dir)?, files) {
+            Ok(engine) => return Ok(engine),
+            Err(e) if e.to_string().contains("lock file") && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(e) => {
+                let mend = "Restore it from a backup, or move the folder away";
+                return Err(format!("the log cannot be opened: {e}. {mend}"));
+            }
+        }
+    }
+}
+
 fn prepare(
     options: EmbeddedOptions,
     clock: Arc<dyn Clock>,
@@ -126,10 +147,7 @@ fn prepare(
     std::fs::create_dir_all(&dir).map_err(|e| format!("the folder cannot be made: {e}"))?;
     let lock = lock(&options.dir)?;
     remove_unborn_file(&dir)?;
-    let engine = Engine::open_with_file_system(config(&options, &dir)?, Arc::new(WatchedFiles(seen.clone())))
-        .map_err(|e| {
-            format!("the log cannot be opened: {e}. Restore it from a backup, or move the folder away")
-        })?;
+    let engine = open_engine(&options, &dir, &seen)?;
     if seen.sync_failed() {
         return Err("an fsync failed while the log was opened".to_owned());
     }
@@ -186,7 +204,13 @@ fn lock(dir: &Path) -> Result<File, String> {
     let path = dir.join("lock");
     let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = file.map_err(|e| format!("the file `lock` in it cannot be opened: {e}"))?;
-    match file.try_lock() {
+    let until = Instant::now() + LOCK_PATIENCE;
+    let mut locked = file.try_lock();
+    while matches!(locked, Err(TryLockError::WouldBlock)) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
