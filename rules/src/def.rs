@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// Longest delay: a day.
 const DELAY_MAX: Micros = 86_400 * model::time::SECOND;
 
+/// Most levels of a rule, the added `reported` among them: the evaluator has room for as many.
+pub(crate) const LEVELS_MAX: usize = 16;
+
 /// What every level has, whatever the kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LevelDef {
@@ -72,6 +75,10 @@ fn read_rule(s: &Section<'_>) -> Option<RuleDef> {
     let select = Select::read(s);
     let kind = kinds::all().iter().find(|k| Some(k.name) == kind)?;
     let (levels, spec) = (kind.read)(s)?;
+    if levels.len() > LEVELS_MAX {
+        s.error(format!("a rule has at most {} levels", LEVELS_MAX - 1), "write two rules");
+        return None;
+    }
     let mut names = std::collections::BTreeSet::new();
     for level in &levels {
         if !names.insert(&level.name) {

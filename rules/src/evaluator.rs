@@ -3,18 +3,22 @@
 //! Clocks: the **partition clock** is the running maximum of append times and ticks; a jump of more than [`JUMP`] ahead counts only when
 //! a tick confirms it. A source marked replay brings its own: the newest event time of its readings; its points are judged by it.
 //!
-//! Order of transitions: by row of the record, then rule, then level; what a tick decides: by rule, then point, then level.
+//! Time passes with ticks, and where readings come all the time with them: when the clock leaves a second, or a replay source's clock
+//! leaves its time, what that time decides is decided once everything that came at it has been judged. So no cut into records matters.
+//!
+//! Order of transitions: what time decides by rule, then point, then level; then by row of the record, rule, level.
 //!
 //! Simulated readings run in a lane of their own with its own state: a drill can neither raise nor clear anything real.
 
 use crate::compile::{Program, Rule};
+use crate::def::LEVELS_MAX;
 use crate::emit::{Context, Who, transition};
 use crate::lane::{Lane, PointState};
 use crate::reading::{PERIOD, Reading, Verdict};
 use ahash::AHashMap;
 use model::record::run_flags;
 use model::time::{Micros, SECOND};
-use model::{Catalog, Offset, Origin, PointId, Readings, Run, Transition, status};
+use model::{Catalog, Offset, Origin, PointId, Readings, Run, To, Transition, status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -24,8 +28,6 @@ pub const JUMP: Micros = 60 * SECOND;
 pub const LATE_AFTER: Micros = 120 * SECOND;
 /// Points of one shard: copying a shard stops the evaluator for well under 5 ms.
 const SHARD_POINTS: usize = 4096;
-/// Most levels of one rule.
-const LEVELS_MAX: usize = 16;
 
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug)]
@@ -105,8 +107,13 @@ impl Evaluator {
 
     /// Judges a record of readings.
     pub fn readings(&mut self, at: At, runs: &[Run], readings: &Readings, out: &mut Vec<Transition>) {
+        let before = self.clock;
         if !self.begin(at, false) {
             return self.end(at);
+        }
+        if before != Micros::MIN && before.div_euclid(SECOND) < self.clock.div_euclid(SECOND) {
+            self.run_out(at, before, 0, out);
+            self.wait_out(at, before, out);
         }
         let mut from = 0;
         for run in runs {
@@ -114,13 +121,20 @@ impl Evaluator {
             let clock = self.replay_clock(run);
             let ix = self.dense(run, &readings.point.slice(from, rows));
             for (i, ix) in ix.iter().enumerate().filter(|(_, ix)| **ix != UNKNOWN) {
-                if at.offset.number >= self.shard_next[*ix as usize / SHARD_POINTS] {
-                    self.one(at, run, clock, *ix, from + i, readings, out);
+                if clock > 0 {
+                    // Every reading moves its source's clock, whichever shard its point is in.
+                    let (now, time) = (self.replay[clock as usize - 1].now, readings.time[from + i]);
+                    if time > now {
+                        if now != Micros::MIN {
+                            self.run_out(at, now, clock, out);
+                        }
+                        self.replay[clock as usize - 1].now = time;
+                    }
                 }
-            }
-            if clock > 0 {
-                let now = self.replay[clock as usize - 1].now;
-                self.run_out(at, now, clock, out);
+                if at.offset.number >= self.shard_next[*ix as usize / SHARD_POINTS] {
+                    let reading = self.place(at, run, clock, *ix, from + i, readings);
+                    self.one(at, clock, *ix, reading, out);
+                }
             }
             from += rows;
         }
@@ -131,7 +145,7 @@ impl Evaluator {
     pub fn tick(&mut self, at: At, out: &mut Vec<Transition>) {
         if self.begin(at, true) {
             self.run_out(at, self.clock, 0, out);
-            self.wait_out(at, out);
+            self.wait_out(at, self.clock, out);
         }
         self.end(at);
     }
@@ -215,48 +229,43 @@ impl Evaluator {
         ix
     }
 
-    #[allow(clippy::too_many_arguments)] // the parts of one row, taken apart once
-    fn one(
-        &mut self,
-        at: At,
-        run: &Run,
-        clock: u32,
-        ix: u32,
-        row: usize,
-        all: &Readings,
-        out: &mut Vec<Transition>,
-    ) {
+    /// A row as rules see it; what is known of its point moves with it.
+    fn place(&mut self, at: At, run: &Run, clock: u32, ix: u32, row: usize, all: &Readings) -> Reading {
         let (_, event, value, status) = all.row(row);
         let future = status & status::FUTURE != 0 && clock == 0;
         let time = if future { run.received } else { event };
         let heard = match clock {
-            0 => self.clock,
-            n => {
-                let replay = &mut self.replay[n as usize - 1];
-                replay.now = replay.now.max(time);
-                replay.now
-            }
+            // Ahead of the clock where a jump is not confirmed yet: it spoke then, not before.
+            0 => self.clock.max(at.appended),
+            n => self.replay[n as usize - 1].now,
         };
         let late = status & status::HISTORICAL != 0 || (clock == 0 && at.appended - time > LATE_AFTER);
-        let simulated = status & status::SIMULATED != 0;
-        let lane = if simulated {
-            let (program, clock) = (&self.program, self.clock);
-            let points = self.catalog.points().len();
-            self.drill.get_or_insert_with(|| Box::new(Lane::new(program, points, clock)))
-        } else {
-            &mut self.live
-        };
-        let state = &mut lane.points[ix as usize];
+        let (origin, row) = (at.origin, row as u32);
+        let state = &mut self.lane(status & status::SIMULATED != 0).points[ix as usize];
         let newer = !late && time > state.last;
         if newer {
-            *state = PointState { last: time, heard, origin: at.origin, row: row as u32, clock };
+            *state = PointState { last: time, heard, clock };
         }
-        let origin = at.origin;
-        let r =
-            Reading { time, heard, value, status, newer, late, replay: clock > 0, origin, row: row as u32 };
+        let calibrating = status & status::CALIBRATION != 0;
+        Reading { time, heard, value, status, newer, late, calibrating, replay: clock > 0, origin, row }
+    }
+
+    fn lane(&mut self, simulated: bool) -> &mut Lane {
+        if !simulated {
+            return &mut self.live;
+        }
+        let (program, clock, points) = (&self.program, self.clock, self.catalog.points().len());
+        self.drill.get_or_insert_with(|| Box::new(Lane::new(program, points, clock)))
+    }
+
+    fn one(&mut self, at: At, clock: u32, ix: u32, mut r: Reading, out: &mut Vec<Transition>) {
+        let (time, simulated, has_bit) = (r.time, r.status & status::SIMULATED != 0, r.calibrating);
+        let lane = if simulated { self.drill.as_deref_mut() } else { Some(&mut self.live) };
+        let Some(lane) = lane else { return };
         for &(rule_ix, slot) in self.program.of_point(ix) {
             let rule = &self.program.bound_rules()[rule_ix as usize];
             let width = rule.levels.len();
+            r.calibrating = has_bit && rule.bound.minds_calibration();
             let mut verdicts = [Verdict::Hold; LEVELS_MAX];
             let verdicts = &mut verdicts[..width];
             let number = lane.machines[rule_ix as usize].reading(slot as usize, &r, verdicts);
@@ -265,12 +274,23 @@ impl Evaluator {
                 if latch.is_idle() && *verdict != Verdict::Over {
                     continue;
                 }
+                let key = (rule_ix, slot, level as u32);
+                let again = *verdict == Verdict::Over && !r.newer;
+                if again && lane.known.get(&key).is_some_and(|k| k.covers(time)) {
+                    continue;
+                }
+                if again && r.late && latch.is_late() {
+                    lane.known.entry(key).or_default().extend(time);
+                }
                 let up = rule.bound.is_up(slot as usize, level);
                 let change = latch.reading(&rule.levels[level], *verdict, &r, number, up);
                 if latch.is_pending() {
                     lane.pending.insert((rule_ix, slot));
                 }
                 if let Some(change) = change {
+                    if change.late || change.to == To::Off {
+                        lane.known.entry(key).or_default().add(change.since, time);
+                    }
                     let who = Who { rule, slot, level, ix, time, value: number };
                     let context = Context {
                         at,
@@ -290,6 +310,9 @@ impl Evaluator {
         let lanes = [(Some(&mut self.live), false), (self.drill.as_deref_mut(), true)];
         for (lane, simulated) in lanes {
             let Some(lane) = lane else { continue };
+            if lane.pending.is_empty() {
+                continue;
+            }
             let pending: Vec<(u32, u32)> = lane.pending.iter().copied().collect();
             for (rule_ix, slot) in pending {
                 let rule = &self.program.bound_rules()[rule_ix as usize];
@@ -301,10 +324,7 @@ impl Evaluator {
                     let period = self.catalog.point(ix).period.unwrap_or(PERIOD);
                     let due = point.clock == clock
                         && at.offset.number >= self.shard_next[ix as usize / SHARD_POINTS];
-                    if due
-                        && let Some(change) =
-                            latch.tick(&rule.levels[level], point.last, point.heard, now, period)
-                    {
+                    if due && let Some(change) = latch.tick(&rule.levels[level], now, period) {
                         let value = change.peak;
                         let who = Who { rule, slot, level, ix, time: now, value };
                         let context = Context {
@@ -326,7 +346,7 @@ impl Evaluator {
     }
 
     /// Kinds that wait for what does not come; live points only: a drill is not silent.
-    fn wait_out(&mut self, at: At, out: &mut Vec<Transition>) {
+    fn wait_out(&mut self, at: At, clock: Micros, out: &mut Vec<Transition>) {
         let lane = &mut self.live;
         for (rule_ix, rule) in self.program.bound_rules().iter().enumerate() {
             if !lane.machines[rule_ix].ticks() {
@@ -339,15 +359,14 @@ impl Evaluator {
                     continue;
                 }
                 let now = match point.clock {
-                    0 => self.clock,
+                    0 => clock,
                     n => self.replay[n as usize - 1].now,
                 };
                 let mut verdicts = [Verdict::Hold; LEVELS_MAX];
                 lane.machines[rule_ix].tick(slot, now, point.heard, &mut verdicts[..width]);
                 for (level, _) in verdicts[..width].iter().enumerate().filter(|(_, v)| **v == Verdict::Over) {
                     let latch = &mut lane.latches[rule_ix][slot * width + level];
-                    let change =
-                        latch.tick_verdict(&rule.levels[level], Verdict::Over, point.origin, point.row, now);
+                    let change = latch.tick_verdict(&rule.levels[level], Verdict::Over, now);
                     if let Some(change) = change {
                         let who = Who { rule, slot: slot as u32, level, ix, time: now, value: f64::NAN };
                         let context = Context {

@@ -109,6 +109,11 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
         true
     }
 
+    /// Whether what is decided on a calibrating reading is marked; not where the rule is about calibration itself.
+    fn minds_calibration(&self) -> bool {
+        true
+    }
+
     /// The levels of a slot as a person reads them: name, limit, and where the limit comes from.
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)>;
 }

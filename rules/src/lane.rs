@@ -2,9 +2,10 @@
 
 use crate::compile::{Program, Rule};
 use crate::kinds::Machine;
+use crate::known::Known;
 use crate::latch::Latch;
+use model::Catalog;
 use model::time::Micros;
-use model::{Catalog, Origin};
 
 /// What is known of a point.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,9 +14,6 @@ pub(crate) struct PointState {
     pub last: Micros,
     /// The clock when it came; where armed before anything came.
     pub heard: Micros,
-    /// Where it stands.
-    pub origin: Origin,
-    pub row: u32,
     /// Number of the replay clock that judges it; 0 the partition's.
     pub clock: u32,
 }
@@ -28,18 +26,20 @@ pub(crate) struct Lane {
     pub latches: Vec<Vec<Latch>>,
     /// Latches with an on-delay running, as (rule, slot): what ticks must look at.
     pub pending: std::collections::BTreeSet<(u32, u32)>,
+    /// Decided episodes, by (rule, slot, level).
+    pub known: std::collections::BTreeMap<(u32, u32, u32), Known>,
 }
 
 impl Lane {
     pub(crate) fn new(program: &Program, points: usize, armed: Micros) -> Self {
-        let origin = Origin { collector: 0, sequence: 0 };
-        let state = PointState { last: Micros::MIN, heard: armed, origin, row: 0, clock: 0 };
+        let state = PointState { last: Micros::MIN, heard: armed, clock: 0 };
         let rules = program.bound_rules();
         Self {
             points: vec![state; points],
             machines: rules.iter().map(|r| r.bound.clone().machine(r.points.len())).collect(),
             latches: rules.iter().map(|r| vec![Latch::IDLE; r.points.len() * r.levels.len()]).collect(),
             pending: Default::default(),
+            known: Default::default(),
         }
     }
 }
@@ -80,6 +80,9 @@ impl Lane {
                     };
                     let latch = old.latches[old_ix][old_slot * old_rule.levels.len() + old_level];
                     self.latches[rule_ix][slot * rule.levels.len() + level] = latch;
+                    if let Some(known) = old.known.get(&(old_ix as u32, old_slot as u32, old_level as u32)) {
+                        self.known.insert((rule_ix as u32, slot as u32, level as u32), known.clone());
+                    }
                     if latch.is_pending() {
                         self.pending.insert((rule_ix as u32, slot as u32));
                     }

@@ -1,13 +1,14 @@
 //! What verdicts do to one level of one rule at one point: the same for every kind.
 //!
-//! - **On** when the condition has held for the on-delay: `(event time of the last reading - event time of the first over) + (clock now -
-//!   clock at the last reading)`. So neither a slow nor a fast device clock shortens it. It may run out at a tick while the last
-//!   reading is fresh, at most three of its periods old.
+//! - **On** when the condition has held for the on-delay: `(event time of the last reading over - event time of the first) + (clock now -
+//!   append time of the last over)`. So neither a slow nor a fast device clock shortens it. It may run out at a tick while that last
+//!   reading is fresh, at most three of its periods old: one that says nothing (bad, missing) keeps nothing fresh.
 //! - **Off** only at a reading that may clear, at least the off-delay after the first such reading below. No tick clears.
 //! - What neither raises nor clears (bad, missing, calibrating below) leaves both delays as they are.
 //! - A reading that is not newer than the last of its point may raise a level without delay, and never clears; it counts for no delay,
 //!   since what came after it is already known.
-//! - A late reading never touches the live state: over, it gives one late-found episode until a late reading is below.
+//! - A late reading never touches the live state: over, it gives one late-found episode until a late reading is below or a live one
+//!   is judged. What a source sends again is known: see [`Known`](crate::known::Known).
 //! - Decided while calibrating is marked; still over at the first reading that is not, it is real from then on, a step of its own.
 
 use crate::def::LevelDef;
@@ -28,8 +29,11 @@ pub struct Latch {
     origin: Origin,
     /// Event time of the first reading over.
     first: Micros,
-    /// Event time of the first reading below that may clear; `MIN` where there is none.
+    /// While on: event time of the first reading below that may clear, `MIN` where there is none. While an on-delay runs: event time
+    /// of the last reading over.
     below: Micros,
+    /// While an on-delay runs: the clock when the last reading over came.
+    seen: Micros,
     /// The value farthest over since then.
     peak: f64,
 }
@@ -54,6 +58,8 @@ pub struct Change {
     pub late: bool,
     /// The value farthest over.
     pub peak: f64,
+    /// Event time of the first reading over.
+    pub since: Micros,
 }
 
 impl Latch {
@@ -65,6 +71,7 @@ impl Latch {
         origin: Origin { collector: 0, sequence: 0 },
         first: 0,
         below: Micros::MIN,
+        seen: Micros::MIN,
         peak: f64::NAN,
     };
 
@@ -78,6 +85,11 @@ impl Latch {
         self.flags & ON != 0
     }
 
+    /// Whether a late-found episode goes on.
+    pub fn is_late(&self) -> bool {
+        self.flags & LATE != 0
+    }
+
     /// Whether an on-delay runs.
     pub fn is_pending(&self) -> bool {
         self.flags & PENDING != 0
@@ -86,7 +98,14 @@ impl Latch {
     fn begin(&mut self, r: &Reading, value: f64) {
         self.flags = (self.flags & LATE) | PENDING;
         (self.step, self.row, self.origin) = (0, r.row, r.origin);
-        (self.first, self.below, self.peak) = (r.time, Micros::MIN, value);
+        (self.first, self.peak) = (r.time, value);
+        self.stay_over(r);
+    }
+
+    /// An on-delay runs on at this reading.
+    fn stay_over(&mut self, r: &Reading) {
+        (self.below, self.seen) = (r.time, r.heard);
+        self.flags = (self.flags & !CALIBRATING) | if r.calibrating { CALIBRATING } else { 0 };
     }
 
     fn change(&mut self, to: To) -> Change {
@@ -99,11 +118,19 @@ impl Latch {
             calibrating: self.flags & CALIBRATING != 0,
             late: false,
             peak: self.peak,
+            since: self.first,
         }
     }
 
-    fn turn_on(&mut self, calibrating: bool) -> Change {
-        self.flags = (self.flags & LATE) | ON | if calibrating { CALIBRATING } else { 0 };
+    /// An on-delay that runs is over; what is on stays on.
+    fn end_pending(&mut self) {
+        if self.is_pending() {
+            self.flags &= !(PENDING | CALIBRATING);
+        }
+    }
+
+    fn turn_on(&mut self) -> Change {
+        self.flags = (self.flags & (LATE | CALIBRATING)) | ON;
         self.below = Micros::MIN;
         self.change(To::On)
     }
@@ -134,12 +161,16 @@ impl Latch {
         if r.late {
             return self.late(verdict, r, value);
         }
+        if r.newer && verdict != Verdict::Hold {
+            // What is judged live ends what was found late: the next back-fill has an episode of its own.
+            self.flags &= !LATE;
+        }
         match verdict {
             Verdict::Hold => None,
             Verdict::Over => self.over(level, r, value, up),
             Verdict::Band if r.newer => {
                 self.below = Micros::MIN;
-                self.flags &= !PENDING;
+                self.end_pending();
                 None
             }
             Verdict::Below if r.newer => self.below(level, r),
@@ -154,7 +185,7 @@ impl Latch {
                 self.below = Micros::MIN;
             }
             // Born in calibration, still over at the first normal reading: real from then on.
-            if self.flags & CALIBRATING != 0 && !r.is_calibrating() && r.newer {
+            if self.flags & CALIBRATING != 0 && !r.calibrating && r.newer {
                 self.flags &= !CALIBRATING;
                 return Some(self.change(To::On));
             }
@@ -165,18 +196,19 @@ impl Latch {
                 return None;
             }
             self.begin(r, value);
-            return Some(self.turn_on(r.is_calibrating()));
+            return Some(self.turn_on());
         }
         if self.is_pending() {
             self.extend(value, up);
+            self.stay_over(r);
         } else {
             self.begin(r, value);
         }
-        (r.time - self.first >= level.on_delay).then(|| self.turn_on(r.is_calibrating()))
+        (r.time - self.first >= level.on_delay).then(|| self.turn_on())
     }
 
     fn below(&mut self, level: &LevelDef, r: &Reading) -> Option<Change> {
-        self.flags &= !PENDING;
+        self.end_pending();
         if !self.is_on() {
             return None;
         }
@@ -192,14 +224,14 @@ impl Latch {
             Verdict::Over if self.is_on() && r.time >= self.first => None,
             Verdict::Over if self.flags & LATE == 0 => {
                 self.flags |= LATE;
-                let calibrating = r.is_calibrating();
                 Some(Change {
                     to: To::On,
                     first_over: (r.origin, r.row),
                     step: 0,
-                    calibrating,
+                    calibrating: r.calibrating,
                     late: true,
                     peak: value,
+                    since: r.time,
                 })
             }
             Verdict::Below => {
@@ -210,39 +242,29 @@ impl Latch {
         }
     }
 
-    /// Takes the time of a tick: an on-delay may run out. `last` and `heard` are the event time and clock of the point's last reading.
-    pub fn tick(
-        &mut self,
-        level: &LevelDef,
-        last: Micros,
-        heard: Micros,
-        now: Micros,
-        period: Micros,
-    ) -> Option<Change> {
-        if !self.is_pending() || now - heard > FRESH_PERIODS * period {
+    /// Takes the time of a tick: an on-delay may run out.
+    pub fn tick(&mut self, level: &LevelDef, now: Micros, period: Micros) -> Option<Change> {
+        // Below zero where the clock has not confirmed a jump yet: then no time has passed.
+        let age = now.saturating_sub(self.seen).max(0);
+        if !self.is_pending() || age > FRESH_PERIODS * period {
             return None;
         }
-        ((last - self.first) + (now - heard) >= level.on_delay).then(|| self.turn_on(false))
+        ((self.below - self.first) + age >= level.on_delay).then(|| self.turn_on())
     }
 
-    /// Takes a verdict that a tick brought, of a kind that waits for what does not come. `origin` and `row` are the point's last reading.
-    pub fn tick_verdict(
-        &mut self,
-        level: &LevelDef,
-        verdict: Verdict,
-        origin: Origin,
-        row: u32,
-        now: Micros,
-    ) -> Option<Change> {
+    /// Takes a verdict that a tick brought, of a kind that waits for what does not come. No reading begins such an episode: its id is
+    /// made from the clock that began it, so that one withdrawn and begun again has another.
+    pub fn tick_verdict(&mut self, level: &LevelDef, verdict: Verdict, now: Micros) -> Option<Change> {
         if verdict != Verdict::Over || self.is_on() {
             return None;
         }
         if !self.is_pending() {
             self.flags |= PENDING;
-            (self.step, self.row, self.origin, self.first) = (0, row, origin, now);
-            (self.below, self.peak) = (Micros::MIN, f64::NAN);
+            let origin = Origin { collector: 0, sequence: now as u64 };
+            (self.step, self.row, self.origin, self.first) = (0, 0, origin, now);
+            (self.below, self.seen, self.peak) = (now, now, f64::NAN);
         }
-        (now - self.first >= level.on_delay).then(|| self.turn_on(false))
+        (now - self.first >= level.on_delay).then(|| self.turn_on())
     }
 
     /// Ends it because its rule or point is gone.
@@ -259,11 +281,12 @@ impl Latch {
         out.extend_from_slice(&self.origin.sequence.to_le_bytes());
         out.extend_from_slice(&self.first.to_le_bytes());
         out.extend_from_slice(&self.below.to_le_bytes());
+        out.extend_from_slice(&self.seen.to_le_bytes());
         out.extend_from_slice(&self.peak.to_bits().to_le_bytes());
     }
 
     /// Length of [`Latch::save`].
-    pub const SAVED_LEN: usize = 1 + 4 + 4 + 8 * 5;
+    pub const SAVED_LEN: usize = 1 + 4 + 4 + 8 * 6;
 
     /// What [`Latch::save`] wrote.
     pub fn load(b: &[u8; Self::SAVED_LEN]) -> Self {
@@ -276,7 +299,8 @@ impl Latch {
             origin: Origin { collector: u64_at(9), sequence: u64_at(17) },
             first: u64_at(25) as Micros,
             below: u64_at(33) as Micros,
-            peak: f64::from_bits(u64_at(41)),
+            seen: u64_at(41) as Micros,
+            peak: f64::from_bits(u64_at(49)),
         }
     }
 }

@@ -14,6 +14,7 @@ mod def;
 mod emit;
 pub mod evaluator;
 pub mod kinds;
+mod known;
 mod lane;
 pub mod latch;
 mod legal;

@@ -46,6 +46,8 @@ pub struct Reading {
     pub newer: bool,
     /// Late or historical: corrects history only.
     pub late: bool,
+    /// What it decides is marked as calibrating: the bit is set, and the rule is not about the bit.
+    pub calibrating: bool,
     /// From a source marked replay.
     pub replay: bool,
     /// Record it stands in.
@@ -55,11 +57,6 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Whether the calibration bit is set.
-    pub fn is_calibrating(&self) -> bool {
-        self.status & status::CALIBRATION != 0
-    }
-
     /// The value by its quality. Over range: at or below the low end it counts as at most the low end, any other as at least
     /// the high end; without a value as infinitely high, so that every upper level rises.
     pub fn grade(&self, low: f64, high: f64) -> Grade {

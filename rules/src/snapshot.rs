@@ -6,14 +6,15 @@
 
 use crate::compile::Program;
 use crate::evaluator::{Evaluator, ReplayClock, shard_range, shards_of};
+use crate::known::Known;
 use crate::lane::{Lane, PointState};
 use crate::latch::Latch;
-use model::{Catalog, Origin, PointId};
+use model::{Catalog, PointId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Format of the bytes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 impl Evaluator {
     /// The bytes of one shard, as of the entries applied so far.
@@ -55,10 +56,8 @@ impl Evaluator {
         for ix in range {
             let p = lane.points[ix];
             out.u64(self.catalog.ids()[ix].0 as u64);
-            for n in [p.last as u64, p.heard as u64, p.origin.collector, p.origin.sequence] {
-                out.u64(n);
-            }
-            out.u32(p.row);
+            out.u64(p.last as u64);
+            out.u64(p.heard as u64);
             out.u32(p.clock);
             let mut slots = Out(Vec::new());
             let mut count = 0;
@@ -67,13 +66,23 @@ impl Evaluator {
                 let latches = &lane.latches[rule as usize][slot as usize * width..][..width];
                 let mut state = Vec::new();
                 lane.machines[rule as usize].save(slot as usize, &mut state);
-                if state.is_empty() && latches.iter().all(Latch::is_idle) {
+                let known =
+                    |level: usize| lane.known.get(&(rule, slot, level as u32)).map_or(&[][..], Known::spans);
+                let nothing_known = (0..width).all(|level| known(level).is_empty());
+                if state.is_empty() && latches.iter().all(Latch::is_idle) && nothing_known {
                     continue;
                 }
                 count += 1;
                 slots.u32(rule);
                 slots.bytes(&state);
-                latches.iter().for_each(|l| l.save(&mut slots.0));
+                for (level, latch) in latches.iter().enumerate() {
+                    latch.save(&mut slots.0);
+                    slots.u32(known(level).len() as u32);
+                    for (from, to) in known(level) {
+                        slots.u64(*from as u64);
+                        slots.u64(*to as u64);
+                    }
+                }
             }
             out.u32(count);
             out.0.extend_from_slice(&slots.0);
@@ -192,8 +201,7 @@ fn load_lane(
     for _ in 0..points {
         let ix = catalog.ix(PointId(all.u64()? as i64))?;
         let (last, heard) = (all.u64()? as i64, all.u64()? as i64);
-        let origin = Origin { collector: all.u64()?, sequence: all.u64()? };
-        lane.points[ix as usize] = PointState { last, heard, origin, row: all.u32()?, clock: all.u32()? };
+        lane.points[ix as usize] = PointState { last, heard, clock: all.u32()? };
         for _ in 0..all.u32()? {
             let saved = layout.get(all.u32()? as usize)?;
             let state = all.bytes()?;
@@ -208,9 +216,16 @@ fn load_lane(
             }
             for level in &saved.levels {
                 let latch = Latch::load(all.take(Latch::SAVED_LEN)?.try_into().ok()?);
+                let mut known = Known::default();
+                for _ in 0..all.u32()? {
+                    known.add(all.u64()? as i64, all.u64()? as i64);
+                }
                 let (Some((rule, slot)), Some(level)) = (slot, level) else { continue };
                 let width = program.bound_rules()[rule].levels.len();
                 lane.latches[rule][slot * width + level] = latch;
+                if !known.spans().is_empty() {
+                    lane.known.insert((rule as u32, slot as u32, *level as u32), known);
+                }
                 if latch.is_pending() {
                     lane.pending.insert((rule as u32, slot as u32));
                 }

@@ -1,4 +1,4 @@
-//! `status`: bits of the status word. `any = [..]`: one of them is set; `all = [..]`: all are.
+//! `status`: bits of the status word. `any = [..]`: one of them is set; `all = [..]`: all are. It ends at a good reading only.
 
 use super::{Binding, Bound, Machine, Read, Spec};
 use crate::def::{Name, read_level};
@@ -69,6 +69,10 @@ impl Bound for StatusBound {
         Box::new(StatusMachine { spec: self.0.clone(), last: vec![0; slots] })
     }
 
+    fn minds_calibration(&self) -> bool {
+        (self.0.any | self.0.all) & status::CALIBRATION == 0
+    }
+
     fn describe(&self, _: usize) -> Vec<(String, String, &'static str)> {
         let words = status::names(self.0.any | self.0.all).join(", ");
         vec![("status".to_owned(), words, "rule")]
@@ -86,7 +90,12 @@ impl Machine for StatusMachine {
         self.last[slot] = r.status;
         let StatusSpec { any, all } = self.spec;
         let holds = (any != 0 && r.status & any != 0) || (all != 0 && r.status & all == all);
-        verdicts[0] = if holds { Verdict::Over } else { Verdict::Below };
+        verdicts[0] = match holds {
+            true => Verdict::Over,
+            // One fault that gives way to another, to calibration or to no value at all is not normal yet.
+            false if status::is_good(r.status) => Verdict::Below,
+            false => Verdict::Hold,
+        };
         f64::NAN
     }
 

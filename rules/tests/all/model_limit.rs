@@ -34,6 +34,10 @@ enum Mistake {
     OffDelayIsStrict,
     BadClears,
     OrderIsIgnored,
+    TimeIsStrict,
+    TimeDecidesNothing,
+    FourPeriodsAreFresh,
+    SentAgainRaises,
 }
 
 /// (seconds, value, status) in the order they came; appended when measured, or later. Gives (seconds, on) of each change.
@@ -55,6 +59,25 @@ fn model(level: Level, series: &[(i64, f64, i32)], mistake: Mistake) -> Vec<(i64
     let mut out: Vec<(i64, bool)> = Vec::new();
     let mut since = 0; // the first index that belongs to the present state
     for i in 0..series.len() {
+        // Time passed before it came: an on-delay may have run out at the clock that everything before stands for.
+        let appended = |i: usize| series[..=i].iter().map(|r| r.0).max().unwrap_or_default();
+        if i > 0
+            && !out.last().is_some_and(|c| c.1)
+            && appended(i) > appended(i - 1)
+            && mistake != TimeDecidesNothing
+        {
+            let from = (since..i).rev().find(|j| newer(*j) && good(*j) && !over(*j)).map_or(since, |j| j + 1);
+            let stay: Vec<usize> = (from..i).filter(|j| newer(*j) && over(*j)).collect();
+            if let (Some(first), Some(last)) = (stay.first(), stay.last()) {
+                let age = appended(i - 1) - appended(*last);
+                let held = series[*last].0 - series[*first].0 + age;
+                let fresh = age <= if mistake == FourPeriodsAreFresh { 4 } else { 3 };
+                if fresh && level.on_delay > 0 && long(held, level.on_delay, mistake == TimeIsStrict) {
+                    out.push((appended(i - 1), true));
+                    since = i;
+                }
+            }
+        }
         let on = out.last().is_some_and(|c| c.1);
         // The stay that ends at i: back to the first reading that interrupts it, skipping what says nothing.
         let stay = |is: &dyn Fn(usize) -> bool, interrupts: &dyn Fn(usize) -> bool| {
@@ -71,7 +94,9 @@ fn model(level: Level, series: &[(i64, f64, i32)], mistake: Mistake) -> Vec<(i64
                 && stay(&over, &|j| good(j) && !over(j))
                     .is_some_and(|t| long(t, level.on_delay, mistake == OnDelayIsStrict))
         } else {
-            over(i) && level.on_delay == 0
+            let time = series[i].0;
+            let known = out.chunks_exact(2).any(|episode| (episode[0].0..=episode[1].0).contains(&time));
+            over(i) && level.on_delay == 0 && (!known || mistake == SentAgainRaises)
         };
         if change {
             out.push((series[i].0, !on));
@@ -160,8 +185,8 @@ proptest! {
             apply(&mut e, i as u64, event, &mut out);
         }
         prop_assert_eq!(&out, &whole);
-        // Several readings a record: the same decisions at the same times; ids name the record.
-        let (mut joined, mut rest) = (Vec::new(), single.as_slice());
+        // Several readings a record, or each its own with the same append time: the same decisions at the same times; ids name the record.
+        let (mut joined, mut apart, mut rest) = (Vec::new(), Vec::new(), single.as_slice());
         for cut in cuts.iter().cycle() {
             if rest.is_empty() { break; }
             let (head, tail) = rest.split_at((*cut).min(rest.len()));
@@ -170,10 +195,11 @@ proptest! {
             for event in head {
                 if let Event::Rows(at, _, more) = event { appended = *at; rows.extend(more.iter().copied()); }
             }
+            apart.extend(rows.iter().map(|row| Event::Rows(appended, 0, vec![*row])));
             joined.push(Event::Rows(appended, 0, rows));
             rest = tail;
         }
-        prop_assert_eq!(seconds(&judge(&text, &joined)), seconds(&whole));
+        prop_assert_eq!(seconds(&judge(&text, &joined)), seconds(&judge(&text, &apart)));
     }
 }
 
@@ -188,6 +214,10 @@ fn every_planted_mistake_is_noticed() {
         Mistake::OffDelayIsStrict,
         Mistake::BadClears,
         Mistake::OrderIsIgnored,
+        Mistake::TimeIsStrict,
+        Mistake::TimeDecidesNothing,
+        Mistake::FourPeriodsAreFresh,
+        Mistake::SentAgainRaises,
     ] {
         let mut runner = TestRunner::deterministic();
         let differs = (0..2000).any(|_| {
