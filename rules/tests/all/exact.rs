@@ -91,6 +91,34 @@ fn each_back_fill_has_its_late_found_episode() {
     check(FACE, &events, &["alarm on 100 late", "alarm on 700 late"]);
 }
 
+/// A back-fill that is sent again is one late-found episode, to its last reading.
+#[test]
+fn a_back_fill_sent_again_is_known_to_its_end() {
+    let fill =
+        |appended: f64| [100., 101., 102., 103.].map(|event| of("T1", appended, event, 1.2, HISTORICAL));
+    let live = |s: f64| [of("T1", s, s, 0.2, 0)];
+    let events = [&live(0.)[..], &fill(500.), &live(501.), &fill(502.), &live(503.)].concat();
+    check(FACE, &events, &["alarm on 100 late"]);
+}
+
+/// What was decided is known in the next version of the rules too.
+#[test]
+fn an_activation_forgets_no_decided_episode() {
+    let (mut e, mut out) = (evaluator(FACE), Vec::new());
+    apply(&mut e, 0, &at(0., 1.2, 0), &mut out);
+    apply(&mut e, 1, &at(1., 0.4, 0), &mut out);
+    let text = format!("{QUIET}{FACE}");
+    let (program, _) = Program::compile(&[RuleFile { name: "r".into(), text }], &catalog());
+    let place = At {
+        offset: Offset { partition: 0, number: 2 },
+        appended: START + 2 * SECOND,
+        origin: Origin { collector: 0, sequence: 0 },
+    };
+    e.activate(place, program, catalog(), &mut out);
+    apply(&mut e, 3, &of("T1", 3., 0., 1.2, 0), &mut out);
+    assert_eq!(shown(&out), ["alarm on 0", "alarm off 1"]);
+}
+
 /// Calibration is decided and marked, by a tick too.
 #[test]
 fn a_tick_that_decides_on_calibrating_readings_says_so() {
