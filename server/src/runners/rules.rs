@@ -9,6 +9,7 @@
 use super::{Reader, Shared};
 use crate::snapshots::{Generation, SnapshotStore};
 use crate::versions::Version;
+use ::rules::evaluator::JUMP;
 use ::rules::{At, Evaluator};
 use model::record::{Activated, Activation};
 use model::{Entry, Micros, Record, Stream, Transition};
@@ -181,6 +182,11 @@ impl RulesRunner {
         let newest = entries.last().map_or(0, |e| e.appended);
         let now = self.shared.clock.now();
         self.shared.lag.set(self.partition, (now - newest).max(0), now);
+        if newest.saturating_sub(self.evaluator.clock()) > JUMP {
+            // Traffic that resumes after an outage leaves no second without entries, and only a tick confirms so large a jump:
+            // without this one the partition clock would stand still.
+            self.tick().await;
+        }
         self.write(out, stop).await
     }
 
