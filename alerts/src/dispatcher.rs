@@ -130,6 +130,7 @@ async fn tend(
             tracing::error!("digests are not written, trying again: {e}");
         }
         tokio::select! {
+            biased; // a simulation's seed must replay
             _ = stop.cancelled() => {}
             _ = tokio::time::sleep(TEND) => {}
         }

@@ -8,11 +8,12 @@ use crate::reload::{self, Active};
 use crate::runners::{aside::Aside, rules::SNAPSHOT_EVERY};
 use crate::snapshots::{FolderSnapshots, SnapshotStore};
 use crate::sources::Sources;
+use crate::trim;
 use crate::versions::Version;
 use ::alerts::{AlarmStore, Dispatcher, SqliteStore};
 use ::storage::Storage;
 use anyhow::{Context, anyhow};
-use model::{Catalog, Clock, Stream, SystemClock};
+use model::{Catalog, Clock, SystemClock};
 use prometheus::Registry;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -144,7 +145,12 @@ impl App {
         };
         let serving = if has(ProcessRole::Server) { Some(http::serve(state).await?) } else { None };
         tokio::spawn(reload::watch(config.clone(), active, pipeline.own.clone(), stop.clone()));
-        tokio::spawn(log_trimmer(trimmed, config.clone(), clock.clone(), pipeline.own.clone(), stop.clone()));
+        let (retain, own) = (config.log.retain_age, pipeline.own.clone());
+        let consumers: &[&str] = match config.log.kind {
+            LogKind::Embedded => &["rules", "storage", "alerts"],
+            LogKind::Kafka => &[trim::FORWARDER],
+        };
+        tokio::spawn(trim::run(trimmed, consumers, retain, clock.clone(), own, stop.clone()));
         if has(ProcessRole::Ingest) {
             sources.start();
         }
@@ -240,9 +246,6 @@ async fn open_alarms(
     Ok(Arc::new(store.with_places(catalog.clone())))
 }
 
-/// Consumer of the collector's own log where Kafka is configured.
-const FORWARDER: &str = "forwarder";
-
 type Logs = (Arc<dyn Log>, Arc<dyn Log>, Option<Forwarder>);
 
 async fn open_logs(
@@ -283,39 +286,4 @@ async fn open_logs(
     let own = embedded()?;
     let forwarder = Forwarder::new(own.clone(), log.clone(), registry).context("metrics of the forwarder")?;
     Ok((own, log, Some(forwarder)))
-}
-
-/// Removes once a minute what retention allows and every consumer has read. Kafka's own retention asks nobody: there the
-/// collector's log is the one that is trimmed, behind the forwarder.
-async fn log_trimmer(
-    log: Arc<dyn Log>,
-    config: Arc<Config>,
-    clock: Arc<dyn Clock>,
-    own: crate::runners::own::OwnAlarms,
-    stop: CancellationToken,
-) {
-    let consumers: &[&str] = match config.log.kind {
-        LogKind::Embedded => &["rules", "storage", "alerts"],
-        LogKind::Kafka => &[FORWARDER],
-    };
-    for partition in 0..log.partitions() {
-        // A consumer that has saved nothing keeps everything: these never read the other stream.
-        for (consumer, of) in
-            [("rules", Stream::Transitions), ("alerts", Stream::Readings), (FORWARDER, Stream::Transitions)]
-        {
-            if let Err(e) = log.save_position(consumer, of, partition, stream::NOT_READ).await {
-                tracing::warn!(consumer, "position not saved: {e}");
-            }
-        }
-    }
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(std::time::Duration::from_secs(60)) => {}
-        }
-        match log.trim(consumers, clock.now() - config.log.retain_age).await {
-            Ok(()) => own.clear("log-trim", "log", "the log is trimmed again".to_owned()),
-            Err(e) => own.raise("log-trim", "log", format!("the log cannot be trimmed: {e}")),
-        }
-    }
 }

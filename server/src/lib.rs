@@ -18,5 +18,6 @@ pub mod restore;
 pub mod runners;
 pub mod snapshots;
 pub mod sources;
+pub mod trim;
 pub mod versions;
 pub mod watchdog;

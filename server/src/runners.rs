@@ -159,13 +159,14 @@ impl Reader {
                 Ok(_) if stop.is_cancelled() => return None,
                 Ok(_) => {
                     tokio::select! {
+                        biased; // a simulation's seed must replay
                         _ = stop.cancelled() => {}
-                        _ = tokio::time::sleep(patience) => return Some(Vec::new()),
                         waited = self.shared.log.wait(self.stream, self.partition, self.next) => {
                             if let Err(e) = waited && !self.after_error(e, stop).await {
                                 return None;
                             }
                         }
+                        _ = tokio::time::sleep(patience) => return Some(Vec::new()),
                     }
                 }
                 Err(e) => {
@@ -208,6 +209,7 @@ impl Reader {
                     return false;
                 }
                 tokio::select! {
+                    biased;
                     _ = stop.cancelled() => {}
                     _ = tokio::time::sleep(self.pause) => {}
                 }

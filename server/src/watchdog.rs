@@ -15,6 +15,7 @@ pub async fn run(shared: Shared, partitions: u32, stop: CancellationToken) {
     let mut silent = vec![false; partitions as usize];
     loop {
         tokio::select! {
+            biased;
             _ = stop.cancelled() => return,
             _ = tokio::time::sleep(Duration::from_secs(1)) => {}
         }

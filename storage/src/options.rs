@@ -40,7 +40,7 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     (
         "query.threads",
         "2",
-        "Threads that run queries and compaction, apart from those of the pipeline; 0: the pipeline's own.",
+        "Threads that run queries and compaction, apart from those of the pipeline; 0: the pipeline's own, for encoding too.",
     ),
     (
         "s3.endpoint",
@@ -172,7 +172,7 @@ pub struct Options {
     pub retain: Retain,
     /// Limits of a query that brings none of its own.
     pub limits: Limits,
-    /// Threads for queries and compaction; 0: the caller's runtime.
+    /// Threads for queries and compaction; 0: the caller's runtime, for encoding too.
     pub query_threads: usize,
     /// For an S3 URL.
     pub s3: S3,

@@ -168,9 +168,12 @@ impl Writer {
         };
         let rows = generation.clone();
         let encode = move || Table::ALL.map(|table| encode(table, &rows, &making));
-        let encoded = tokio::task::spawn_blocking(encode)
-            .await
-            .map_err(|e| StorageError::Unavailable(format!("writing files in memory failed: {e}")))?;
+        let encoded = match inner.options.query_threads {
+            0 => encode(), // everything on the caller's thread
+            _ => tokio::task::spawn_blocking(encode)
+                .await
+                .map_err(|e| StorageError::Unavailable(format!("writing files in memory failed: {e}")))?,
+        };
         let mut pending = Pending { changes: Vec::new(), put: Vec::new(), done: 0 };
         for (table, files) in Table::ALL.into_iter().zip(encoded) {
             let txns = self.txns(table, generation);

@@ -149,7 +149,8 @@ impl AlarmStore for MemoryStore {
     async fn apply(&self, batch: TransitionBatch) -> Result<Vec<AlarmEvent>, StoreError> {
         let events = self.transact(async |work| work.apply(&batch).await).await?;
         if self.lock().mistake == Some(Mistake::OutboxOutside) {
-            tokio::task::yield_now().await;
+            // Long enough that a process can die in between.
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
             self.late_outbox().await;
         }
         Ok(events)

@@ -102,10 +102,11 @@ pub async fn commits(
     let mut last_maintained = shared.clock.now();
     loop {
         let stopped = tokio::select! {
-            _ = tokio::time::sleep(every) => false,
-            _ = storage.flush_wanted() => false,
-            _ = stop.cancelled() => true,
+            biased;
             _ = broken.cancelled() => return,
+            _ = stop.cancelled() => true,
+            _ = storage.flush_wanted() => false,
+            _ = tokio::time::sleep(every) => false,
         };
         match storage.flush().await {
             Ok(flushed) => {

@@ -1,0 +1,264 @@
+//! What must be true at the end of every history, whatever died, failed or came twice in it.
+
+use super::devices::Sample;
+use super::life::{PARTITIONS, START, Stage};
+use super::log::History;
+use alerts::AlarmFilter;
+use arrow::util::display::array_value_to_string;
+use firedamp::versions::Version;
+use futures::TryStreamExt;
+use model::record::Activated;
+use model::{Alarm, Micros, Record, To, Transition};
+use prometheus::Registry;
+use rules::{At, Evaluator};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, RwLock};
+use storage::{Limits, Options, Storage};
+use stream::Log;
+
+/// Fails with a sentence where two things are not equal.
+macro_rules! equal {
+    ($left:expr, $right:expr, $what:expr) => {{
+        let (left, right) = ($left, $right);
+        if left != right {
+            return Err(format!("{}: {left:?} is not {right:?}", $what));
+        }
+    }};
+}
+
+/// A reading as the table shows it.
+type Row = (String, String, Micros, u64, i32);
+
+/// Alarms of a rule without their ids: rule, site, point, opened, closed, level.
+pub type Episodes = BTreeSet<(String, String, String, Micros, Option<Micros>, String)>;
+
+/// Judges a settled history; gives its alarms of rule `ch4`, which must be those of an undisturbed one.
+///
+/// # Errors
+/// What is not true.
+pub fn judge(stage: &Stage) -> Result<Episodes, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.map_err(|e| e.to_string())?;
+    runtime.block_on(async {
+        stage.world.begin(None);
+        let history = stage.log.history().await;
+        order_of_points(stage, &history)?;
+        let decided = transitions(stage, &history)?;
+        table(stage, &decided).await?;
+        let alarms = alarms(stage, &decided).await?;
+        told(stage, &alarms)?;
+        let ch4 = alarms.iter().filter(|a| a.rule == "ch4");
+        Ok(ch4
+            .map(|a| {
+                (a.rule.clone(), a.site.clone(), a.point.clone(), a.opened, a.closed, a.level.clone())
+            })
+            .collect())
+    })
+}
+
+/// Readings enter the log in the order in which the device sent them, repeats left out.
+fn order_of_points(stage: &Stage, history: &History) -> Result<(), String> {
+    let mut came: BTreeMap<i64, Vec<Micros>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for p in 0..PARTITIONS {
+        for entry in &history[&(false, p)] {
+            let record = entry.decode().map_err(|e| e.to_string())?;
+            let Record::Readings { readings, .. } = record else { continue };
+            for i in 0..readings.len() {
+                let (id, time, ..) = readings.row(i);
+                if seen.insert((id.0, time)) {
+                    came.entry(id.0).or_default().push(time);
+                }
+            }
+        }
+    }
+    let mut sent: BTreeMap<i64, Vec<Micros>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for sample in stage.devices.iter().flat_map(|d| &d.messages).flat_map(|m| &m.samples) {
+        let id = model::PointId::of(sample.site, sample.point).0;
+        if seen.insert((id, sample.time)) {
+            sent.entry(id).or_default().push(sample.time);
+        }
+    }
+    for (id, times) in &sent {
+        let came = came.get(id).cloned().unwrap_or_default();
+        equal!(came.len(), times.len(), format!("readings of point {id} in the log"));
+        equal!(came.iter().zip(times).position(|(a, b)| a != b), None, format!("order of point {id}"));
+    }
+    Ok(())
+}
+
+/// The stream of transitions is that of one judgement of the whole log; what stands in it twice is the same both times.
+fn transitions(stage: &Stage, history: &History) -> Result<Vec<Transition>, String> {
+    let mut all = Vec::new();
+    for p in 0..PARTITIONS {
+        let wanted = judged_once(stage, &history[&(false, p)], p)?;
+        let mut written: Vec<Transition> = Vec::new();
+        let mut at: HashMap<String, usize> = HashMap::new();
+        for entry in &history[&(true, p)] {
+            let Record::Transitions(more) = entry.decode().map_err(|e| e.to_string())? else {
+                return Err("a record of another kind among the transitions".to_owned());
+            };
+            for t in more {
+                match at.get(&t.id.to_string()) {
+                    Some(i) => equal!(&written[*i], &t, "a transition decided again"),
+                    None => {
+                        at.insert(t.id.to_string(), written.len());
+                        written.push(t);
+                    }
+                }
+            }
+        }
+        equal!(written.len(), wanted.len(), format!("transitions of partition {p}"));
+        for (written, wanted) in written.iter().zip(&wanted) {
+            equal!(written, wanted, format!("transitions of partition {p}"));
+        }
+        all.extend(written);
+    }
+    Ok(all)
+}
+
+fn judged_once(stage: &Stage, entries: &[model::Entry], partition: u32) -> Result<Vec<Transition>, String> {
+    let mut active = stage.first_version().of_partition(partition);
+    let mut evaluator = Evaluator::new(active.program.clone(), active.catalog.clone());
+    let mut out = Vec::new();
+    for entry in entries {
+        let at = At { offset: entry.offset, appended: entry.appended, origin: entry.origin };
+        match entry.decode().map_err(|e| e.to_string())? {
+            Record::Readings { runs, readings } => evaluator.readings(at, &runs, &readings, &mut out),
+            Record::Activation(a) => {
+                let text = a.text.ok_or("an activation without its text")?;
+                let version = match a.what {
+                    Activated::Rules => Version::from_texts(&text, &active.catalog_text),
+                    Activated::Catalog => Version::from_texts(&active.rules_text, &text),
+                };
+                active = Arc::new(version?);
+                evaluator.activate(at, active.program.clone(), active.catalog.clone(), &mut out);
+            }
+            _ => evaluator.tick(at, &mut out),
+        }
+    }
+    Ok(out)
+}
+
+/// Every reading is in the table once, the events too, and the balance is exact.
+async fn table(stage: &Stage, decided: &[Transition]) -> Result<(), String> {
+    let catalog = Arc::new(RwLock::new(stage.catalog.clone()));
+    let (lake, clock) = (Arc::new(stage.lake.clone()), Arc::new(stage.world.clone()));
+    let options = Options { query_threads: 0, ..Options::default() };
+    let storage = Storage::open_read_only(options, Some(lake), catalog, clock, &Registry::new()).await;
+    let storage = storage.map_err(|e| e.to_string())?;
+    let rows = query(&storage, "SELECT site, point, CAST(time AS BIGINT), value, status FROM readings").await?;
+    let mut stored: Vec<Row> = rows.iter().map(|r| row(r)).collect();
+    stored.sort();
+    let samples = stage.devices.iter().flat_map(|d| &d.messages).flat_map(|m| &m.samples);
+    let sent: BTreeSet<Row> = samples
+        .map(|s| (s.site.to_owned(), s.point.to_owned(), s.time, bits(Some(s.value)), status(s)))
+        .collect();
+    let distinct: BTreeSet<&Row> = stored.iter().collect();
+    equal!(stored.len(), distinct.len(), "readings in the table, and different ones");
+    if let Some(lost) = sent.iter().find(|row| !distinct.contains(row)) {
+        return Err(format!("not in the table: {lost:?}"));
+    }
+    equal!(stored.len(), sent.len(), "readings in the table, and sent");
+    let events = query(&storage, "SELECT id FROM events").await?;
+    let different: BTreeSet<&Vec<String>> = events.iter().collect();
+    equal!((events.len(), different.len()), (decided.len(), decided.len()), "events in the table");
+    let log: Arc<dyn Log> = Arc::new(stage.log.clone());
+    let balance = firedamp::balance::of(&storage, &log).await.map_err(|e| e.to_string())?.counts;
+    let unknown = stage.devices.iter().flat_map(|d| &d.messages).filter(|m| m.unknown).count() as i64;
+    let rubbish = stage.devices.iter().flat_map(|d| &d.messages).filter(|m| m.rubbish).count() as i64;
+    let holds = balance.is_balanced()
+        && balance.stored == sent.len() as i64
+        && balance.pending == 0
+        && balance.quarantined >= unknown
+        && balance.refused >= rubbish;
+    if holds { Ok(()) } else { Err(format!("the balance: {balance:?}")) }
+}
+
+/// As it is stored: a value that is no number is missing.
+fn status(sample: &Sample) -> i32 {
+    sample.status | if sample.value.is_finite() { 0 } else { model::status::MISSING }
+}
+
+fn bits(value: Option<f64>) -> u64 {
+    value.filter(|v| v.is_finite()).map_or(u64::MAX, f64::to_bits)
+}
+
+fn row(cells: &[String]) -> Row {
+    let (time, status) = (cells[2].parse().unwrap_or(0), cells[4].parse().unwrap_or(-1));
+    (cells[0].clone(), cells[1].clone(), time, bits(cells[3].parse().ok()), status)
+}
+
+async fn query(storage: &Storage, sql: &str) -> Result<Vec<Vec<String>>, String> {
+    let stream = storage.query(sql, Limits::default()).await.map_err(|e| e.to_string())?;
+    let batches: Vec<arrow::record_batch::RecordBatch> =
+        stream.try_collect().await.map_err(|e| format!("{sql}: {e}"))?;
+    let mut out = Vec::new();
+    for batch in batches {
+        for i in 0..batch.num_rows() {
+            let cells = batch.columns().iter().map(|c| array_value_to_string(c, i).unwrap_or_default());
+            out.push(cells.collect());
+        }
+    }
+    Ok(out)
+}
+
+/// The alarms are those that the transitions open and close, each once.
+async fn alarms(stage: &Stage, decided: &[Transition]) -> Result<Vec<Alarm>, String> {
+    use alerts::AlarmStore;
+    let filter = AlarmFilter { all: true, ..AlarmFilter::default() };
+    let alarms = stage.alarms.inner.list(&filter).await.map_err(|e| e.to_string())?;
+    let gone = alarms.iter().find(|a| a.rule == "firedamp/records-gone");
+    equal!(gone.map(|a| &a.reason), None, "records were trimmed before they were read");
+    let ruled: Vec<Alarm> =
+        alarms.into_iter().filter(|a| !a.rule.starts_with("firedamp/") && !a.marks.late).collect();
+    let mut on: HashMap<(&str, i64), BTreeSet<&str>> = HashMap::new();
+    let mut opened = BTreeSet::new();
+    let mut closed = 0;
+    for t in decided.iter().filter(|t| !t.marks.late) {
+        let levels = on.entry((&t.rule, t.point_id.0)).or_default();
+        let before = levels.len();
+        match t.to {
+            To::On => levels.insert(&t.level),
+            _ => levels.remove(t.level.as_str()),
+        };
+        match (before, levels.len()) {
+            (0, 1) => {
+                opened.insert(t.id.to_string());
+            }
+            (1, 0) => closed += 1,
+            _ => {}
+        }
+    }
+    let ids: BTreeSet<String> = ruled.iter().map(|a| a.id.clone()).collect();
+    equal!(ids.symmetric_difference(&opened).count(), 0, "alarms, and transitions that open one");
+    equal!(ruled.iter().filter(|a| a.closed.is_some()).count(), closed, "closed alarms");
+    Ok(ruled)
+}
+
+/// Every alarm is told as new once, as itself or in a digest, and a key never stands for two contents.
+fn told(stage: &Stage, alarms: &[Alarm]) -> Result<(), String> {
+    let mut contents: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for (at, key, body) in stage.bureau.told.lock().map_err(|e| e.to_string())?.iter() {
+        if *contents.entry(key.clone()).or_insert_with(|| body.clone()) != *body {
+            return Err(format!("key {key} has another content at {}", at - START));
+        }
+    }
+    let mut told: BTreeMap<String, u32> = BTreeMap::new();
+    for body in contents.values() {
+        let message: serde_json::Value = serde_json::from_slice(body).map_err(|e| e.to_string())?;
+        let new = match message["event"].as_str() {
+            Some("raised") => vec![message["alarm"].clone()],
+            Some("digest") => message["alarms"].as_array().cloned().unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        for alarm in new {
+            *told.entry(alarm["id"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+    }
+    match alarms.iter().find(|a| told.get(&a.id) != Some(&1)) {
+        None => Ok(()),
+        Some(a) => Err(format!("told {:?} times: {a:?}", told.get(&a.id).unwrap_or(&0))),
+    }
+}
