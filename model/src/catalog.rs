@@ -7,32 +7,47 @@ use crate::problem::{Problem, Problems, nearest};
 use crate::time::Micros;
 use ahash::AHashMap;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 mod csv_file;
 
 pub use csv_file::{points_from_csv, sites_from_csv};
+
+/// What is empty is left out of the JSON: most fields of most points are.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
 
 /// A mine or a plant.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Site {
     /// Code: 12 digits in coal, any text elsewhere.
+    #[serde(skip_serializing_if = "is_default")]
     pub code: String,
     /// Name for people.
+    #[serde(skip_serializing_if = "is_default")]
     pub name: String,
     /// `mine` or `plant`.
+    #[serde(skip_serializing_if = "is_default")]
     pub kind: String,
     /// GB/T 2260 code, six digits.
+    #[serde(skip_serializing_if = "is_default")]
     pub region: String,
     /// Longitude, degrees, CGCS2000.
+    #[serde(skip_serializing_if = "is_default")]
     pub lon: Option<f64>,
     /// Latitude, degrees, CGCS2000.
+    #[serde(skip_serializing_if = "is_default")]
     pub lat: Option<f64>,
     /// `operating`, `idle`, `maintenance` or `starting`.
+    #[serde(skip_serializing_if = "is_default")]
     pub state: String,
     /// `low`, `high` or `outburst`.
+    #[serde(skip_serializing_if = "is_default")]
     pub gas_class: String,
     /// Postal address.
+    #[serde(skip_serializing_if = "is_default")]
     pub address: String,
 }
 
@@ -41,20 +56,28 @@ pub struct Site {
 #[serde(default)]
 pub struct Limits {
     /// Upper alarm, on at or above.
+    #[serde(skip_serializing_if = "is_default")]
     pub alarm_on: Option<f64>,
     /// Upper alarm, off below.
+    #[serde(skip_serializing_if = "is_default")]
     pub alarm_off: Option<f64>,
     /// Upper cut.
+    #[serde(skip_serializing_if = "is_default")]
     pub cut_on: Option<f64>,
     /// Upper restore.
+    #[serde(skip_serializing_if = "is_default")]
     pub cut_off: Option<f64>,
     /// Lower alarm, on at or below.
+    #[serde(skip_serializing_if = "is_default")]
     pub low_alarm_on: Option<f64>,
     /// Lower alarm release.
+    #[serde(skip_serializing_if = "is_default")]
     pub low_alarm_off: Option<f64>,
     /// Lower cut.
+    #[serde(skip_serializing_if = "is_default")]
     pub low_cut_on: Option<f64>,
     /// Lower restore.
+    #[serde(skip_serializing_if = "is_default")]
     pub low_cut_off: Option<f64>,
 }
 
@@ -63,38 +86,55 @@ pub struct Limits {
 #[serde(default)]
 pub struct Point {
     /// Site code.
+    #[serde(skip_serializing_if = "is_default")]
     pub site: String,
     /// Point code: 28 characters in coal, any text elsewhere.
+    #[serde(skip_serializing_if = "is_default")]
     pub code: String,
     /// Location or name for people.
+    #[serde(skip_serializing_if = "is_default")]
     pub name: String,
     /// A word: `ch4 co o2 temperature wind level pressure fan feed ...`.
+    #[serde(skip_serializing_if = "is_default")]
     pub quantity: String,
     /// Unit of value and limits.
+    #[serde(skip_serializing_if = "is_default")]
     pub unit: String,
     /// Low end of the range.
+    #[serde(skip_serializing_if = "is_default")]
     pub low: Option<f64>,
     /// High end of the range.
+    #[serde(skip_serializing_if = "is_default")]
     pub high: Option<f64>,
     /// Place class `T0` ... `T8`, empty where none.
+    #[serde(skip_serializing_if = "is_default")]
     pub place: String,
     /// How often it is read, microseconds; `silent` rules count in it.
+    #[serde(skip_serializing_if = "is_default")]
     pub period: Option<Micros>,
     /// Region; empty: the site's.
+    #[serde(skip_serializing_if = "is_default")]
     pub region: String,
     /// Major hazard source level 1 to 4; empty where none.
+    #[serde(skip_serializing_if = "is_default")]
     pub hazard_level: String,
     /// Limits of its own.
+    #[serde(skip_serializing_if = "is_default")]
     pub limits: Limits,
     /// National relations as written (CDDY field 23).
+    #[serde(skip_serializing_if = "is_default")]
     pub relations: String,
     /// `key=value` pairs that rules select by.
+    #[serde(skip_serializing_if = "is_default")]
     pub labels: Vec<(String, String)>,
     /// National sensor type code of four digits; empty where none.
+    #[serde(skip_serializing_if = "is_default")]
     pub type_code: String,
     /// `MN`, `KG`, `LJ` or `DT`; empty where none.
+    #[serde(skip_serializing_if = "is_default")]
     pub value_type: String,
     /// Mends a collision of ids.
+    #[serde(skip_serializing_if = "is_default")]
     pub salt: String,
 }
 
@@ -109,7 +149,7 @@ impl Point {
 #[derive(Clone, Debug, Default)]
 pub struct Place {
     /// File as the user gave it.
-    pub file: String,
+    pub file: Arc<str>,
     /// Line, 1-based.
     pub line: usize,
 }
@@ -125,7 +165,8 @@ pub struct Catalog {
     partitions: u32,
     by_id: AHashMap<i64, u32>,
     by_site: AHashMap<String, u32>,
-    by_name: AHashMap<(u32, String), u32>,
+    /// Points with a salt, by site and code; the others are found by their id.
+    salted: AHashMap<(u32, String), u32>,
 }
 
 impl Catalog {
@@ -171,7 +212,7 @@ impl Catalog {
             let message = format!("point `{}`: site `{}` is not in the catalog", point.code, point.site);
             return problems.push(Problem::error(&place.file, place.line, 1, message).help(help));
         };
-        if self.by_name.contains_key(&(site, point.code.clone())) {
+        if self.find(&point.site, &point.code).is_some() {
             let message = format!("point `{}` of site `{}` stands twice", point.code, point.site);
             return problems
                 .push(Problem::error(&place.file, place.line, 1, message).help("keep one of the two rows"));
@@ -188,7 +229,9 @@ impl Catalog {
         }
         let ix = self.points.len() as u32;
         self.by_id.insert(id.0, ix);
-        self.by_name.insert((site, point.code.clone()), ix);
+        if !point.salt.is_empty() {
+            self.salted.insert((site, point.code.clone()), ix);
+        }
         self.ids.push(id);
         self.site_of.push(site);
         self.points.push(point);
@@ -251,9 +294,12 @@ impl Catalog {
 
     /// Dense index of a point by the codes of site and point.
     pub fn find(&self, site: &str, point: &str) -> Option<u32> {
-        let site = self.site_ix(site)?;
-        // A tuple of owned text as key costs one allocation here; sources keep what they found (see `ingest`).
-        self.by_name.get(&(site, point.to_owned())).copied()
+        let plain = self.ix(PointId::of(site, point));
+        let is_it = |ix: &u32| self.point(*ix).code == point && self.point(*ix).site == site;
+        plain.filter(is_it).or_else(|| {
+            let site = self.site_ix(site).filter(|_| !self.salted.is_empty())?;
+            self.salted.get(&(site, point.to_owned())).copied()
+        })
     }
 
     /// The region of a point: its own, else its site's.
@@ -275,7 +321,14 @@ impl Catalog {
             .filter(|ix| self.partition_of_point(*ix) == partition)
             .map(|ix| self.point(ix))
             .collect();
-        serde_json::json!({ "partitions": self.partitions, "sites": sites, "points": points }).to_string()
+        #[derive(Serialize)]
+        struct Json<'a> {
+            partitions: u32,
+            sites: Vec<&'a Site>,
+            points: Vec<&'a Point>,
+        }
+        let json = Json { partitions: self.partitions, sites, points };
+        serde_json::to_string(&json).expect("plain data can be written")
     }
 
     /// The catalog in the JSON of [`Catalog::to_json`].

@@ -2,8 +2,10 @@
 
 use crate::config::{Config, Loaded, LogKind};
 use crate::edge::EdgeOptions;
+use crate::heartbeat::Heartbeat;
 use crate::http;
 use crate::pipeline::{Drained, Parts, Pipeline};
+use crate::readiness::Readiness;
 use crate::reload::{self, Active};
 use crate::runners::{aside::Aside, rules::SNAPSHOT_EVERY};
 use crate::snapshots::{FolderSnapshots, SnapshotStore};
@@ -130,11 +132,21 @@ impl App {
         let config = Arc::new(config);
         let metrics = ingest::metrics::Metrics::register(&registry).context("metrics of the sources")?;
         let sources = Sources::new(&config, pipeline.edge.clone(), catalog, clock.clone(), metrics);
+        let readiness = Readiness {
+            log: log.clone(),
+            lag: pipeline.lag.clone(),
+            alarms: alarms.clone(),
+            broken: pipeline.broken.clone(),
+        };
+        if let Some(beat) = config.server.heartbeat.clone() {
+            let (readiness, own) = (readiness.clone(), pipeline.own.clone());
+            let beat = Heartbeat::new(beat, readiness, own, clock.clone(), &registry);
+            tokio::spawn(beat.map_err(|e| anyhow!("the heartbeat: {e}"))?.run(stop.clone()));
+        }
         let state = http::State {
             config: config.clone(),
             live: pipeline.live.clone(),
-            lag: pipeline.lag.clone(),
-            broken: pipeline.broken.clone(),
+            readiness,
             alarms: alarms.clone(),
             storage: storage.clone(),
             log: log.clone(),

@@ -1,8 +1,8 @@
 //! The edge: takes deliveries of all sources, splits them by partition, gathers them into records of about a thousand rows
 //! within the linger, and answers each source once its readings are durable.
 //!
-//! Promises: deliveries of one source enter each partition in the order they were handed over; what is answered with `Ok`
-//! is in the log, on disk; everything is counted, refusals too, as records in the log. At most [`ROWS_UNDER_WAY_MAX`] rows
+//! Promises: deliveries of one source enter each partition in the order they were handed over, also when some are refused (see
+//! [`Line`]); what is answered with `Ok` is in the log, on disk; everything is counted, refusals too, as records in the log. At most [`ROWS_UNDER_WAY_MAX`] rows
 //! are under way: beyond that `accept` waits, and that is the back-pressure of the sources.
 
 use ahash::AHashMap;
@@ -11,6 +11,7 @@ use ingest::{Delivery, Sink, SinkError, SourceInfo};
 use model::ids::partition_of;
 use model::record::{Quarantined, Refused, run_flags};
 use model::{Catalog, Micros, Readings, ReadingsBuilder, Run};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use stream::Log;
@@ -45,8 +46,35 @@ struct Part {
     run: Run,
     body: Body,
     done: oneshot::Sender<Result<(), SinkError>>,
+    ticket: Ticket,
     // Given back when the part is durable or failed.
     _rows: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// Keeps the order of a source where the log refuses one of several deliveries under way: those handed over before the source
+/// could know of it are refused too, else they would stand before the one that is sent again.
+type Line = Arc<AtomicU64>;
+
+/// A place in the line; void once one before it was refused.
+#[derive(Clone)]
+struct Ticket {
+    line: Line,
+    number: u64,
+}
+
+impl Ticket {
+    fn of(line: &Line) -> Self {
+        Self { line: line.clone(), number: line.load(Ordering::SeqCst) }
+    }
+
+    fn is_void(&self) -> bool {
+        self.line.load(Ordering::SeqCst) != self.number
+    }
+
+    fn refuse(&self) {
+        // Once a line: others of the same number are void with it.
+        let _ = self.line.compare_exchange(self.number, self.number + 1, Ordering::SeqCst, Ordering::SeqCst);
+    }
 }
 
 enum Body {
@@ -78,6 +106,7 @@ pub struct Edge {
     queues: Vec<mpsc::UnboundedSender<Part>>,
     under_way: Arc<Semaphore>,
     splits: Mutex<AHashMap<Arc<str>, Arc<Split>>>,
+    lines: Mutex<AHashMap<Arc<str>, Line>>,
     metrics: EdgeMetrics,
     // Dropping it ends the batchers.
     _batchers: JoinSet<()>,
@@ -107,6 +136,7 @@ impl Edge {
             queues,
             under_way,
             splits: Mutex::default(),
+            lines: Mutex::default(),
             metrics,
             _batchers: batchers,
         })
@@ -115,6 +145,11 @@ impl Edge {
     /// Takes nothing more; what was taken is written down and answered.
     pub fn close(&self) {
         self.under_way.close();
+    }
+
+    fn ticket(&self, source: &SourceInfo) -> Ticket {
+        let mut lines = self.lines.lock().expect("no holder of this lock panics");
+        Ticket::of(lines.entry(source.name.clone()).or_default())
     }
 
     fn split(&self, source: &SourceInfo, readings: &Readings) -> Arc<Split> {
@@ -237,6 +272,7 @@ fn take(readings: &Readings, rows: &[u32]) -> Readings {
 impl Sink for Edge {
     async fn accept(&self, source: &SourceInfo, delivery: Delivery) -> Result<(), SinkError> {
         let received = delivery.received;
+        let ticket = self.ticket(source);
         let bodies = self.bodies(source, delivery);
         let rows: usize = bodies.iter().map(|(_, _, rows)| (*rows as usize).max(1)).sum();
         // Fair: permits are given in the order asked for, so the parts of two deliveries never cross.
@@ -249,7 +285,7 @@ impl Sink for Edge {
             let run = Run { source: source.name.clone(), received, rows, flags: source.flags };
             let share =
                 permit.split((rows as usize).max(1).min(permit.num_permits())).expect("not more than it has");
-            let part = Part { run, body, done, _rows: share };
+            let part = Part { run, body, done, ticket: ticket.clone(), _rows: share };
             self.queues[partition as usize].send(part).map_err(|_| SinkError::Closed)?;
             answers.push(answer);
         }

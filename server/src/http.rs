@@ -7,8 +7,8 @@
 
 use crate::config::{Config, Role};
 use crate::live::Live;
+use crate::readiness::Readiness;
 use crate::reload::Active;
-use crate::runners::Lag;
 use crate::sources::Sources;
 use ::alerts::AlarmStore;
 use ::storage::Storage;
@@ -52,10 +52,8 @@ pub struct State {
     pub config: Arc<Config>,
     /// Last values and people.
     pub live: Arc<Live>,
-    /// How far the rules are behind.
-    pub lag: Lag,
-    /// Cancelled when a part is broken.
-    pub broken: CancellationToken,
+    /// Whether this process does its work.
+    pub readiness: Readiness,
     /// The alarm store.
     pub alarms: Arc<dyn AlarmStore>,
     /// The table, in the role storage.

@@ -154,10 +154,15 @@ impl Pipeline {
             runners::own::run(parts.alarms.clone(), parts.clock.clone(), own_queue, telling.stop.clone());
         telling.tasks.spawn(own_run);
         if let Some(snapshots) = &parts.snapshots {
+            // Side by side: with a million points each takes a good part of a second.
+            let mut restoring = Vec::new();
             for p in 0..partitions {
-                let (s, w) = (shared.clone(), parts.version.clone());
-                let every = parts.snapshot_every;
-                let rules = runners::rules::RulesRunner::restore(s, p, snapshots.clone(), w, every).await?;
+                let (s, w, every) = (shared.clone(), parts.version.clone(), parts.snapshot_every);
+                let snapshots = snapshots.clone();
+                restoring.push(tokio::spawn(runners::rules::RulesRunner::restore(s, p, snapshots, w, every)));
+            }
+            for rules in restoring {
+                let rules = rules.await.map_err(|e| e.to_string())??;
                 deciding.tasks.spawn(rules.run(deciding.stop.clone()));
             }
             let dog = watchdog::run(shared.clone(), partitions, deciding.stop.clone());

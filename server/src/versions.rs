@@ -30,14 +30,11 @@ impl Version {
     /// The version of all partitions: each has its own slice of the catalog.
     pub fn of_all(rules: &[RuleFile], catalog: &Catalog) -> Self {
         let rules_text = rules_text(rules);
-        let parts = (0..catalog.partitions().max(1))
-            .map(|p| {
-                let text = catalog.to_json(p);
-                Arc::new(
-                    Self::from_texts(&rules_text, &text).expect("texts made by this program are read by it"),
-                )
-            })
-            .collect();
+        let part = |p| {
+            let made = Self::from_texts(&rules_text, &catalog.to_json(p));
+            Arc::new(made.expect("texts made by this program are read by it"))
+        };
+        let parts = side_by_side(catalog.partitions().max(1), part);
         let mut all = Self::from_texts(&rules_text, "{\"partitions\":1,\"sites\":[],\"points\":[]}")
             .expect("an empty catalog is a catalog");
         all.parts = parts;
@@ -68,6 +65,19 @@ impl Version {
             parts: Vec::new(),
         })
     }
+}
+
+/// Does it for each partition, on all cores, in order.
+fn side_by_side<T: Send>(partitions: u32, work: impl Fn(u32) -> T + Sync) -> Vec<T> {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32).min(partitions);
+    let of_core = |core| (core..partitions).step_by(cores as usize).map(|p| (p, work(p))).collect::<Vec<_>>();
+    let mut all: Vec<(u32, T)> = std::thread::scope(|threads| {
+        let of_core = &of_core;
+        let started: Vec<_> = (0..cores).map(|core| threads.spawn(move || of_core(core))).collect();
+        started.into_iter().flat_map(|t| t.join().expect("the work of a partition does not panic")).collect()
+    });
+    all.sort_by_key(|(p, _)| *p);
+    all.into_iter().map(|(_, made)| made).collect()
 }
 
 fn rules_text(rules: &[RuleFile]) -> String {

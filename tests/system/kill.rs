@@ -1,8 +1,9 @@
-//! `kill -9` at twenty random moments while readings come: nothing acknowledged is lost, nothing is stored or raised twice, and the
-//! transitions are those of an undisturbed judgement of the same log.
+//! `kill -9` of the binary at twenty moments while readings come: nothing acknowledged is lost, nothing is stored or raised twice,
+//! and the transitions are those of an undisturbed judgement of the same log. The moments are drawn from a seed, which is printed;
+//! `FIREDAMP_SEED` gives another.
 
 use crate::stand::*;
-use rand::Rng;
+use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tests::webhook::Webhook;
@@ -18,11 +19,14 @@ async fn twenty_kills_lose_nothing_and_double_nothing() {
     let source = options.source_toml("longwall", &file, ([127, 0, 0, 1], 0).into(), Duration::ZERO).unwrap();
     let mut firedamp = prepare(&config("partitions = 2", &source, &webhook));
     firedamp.start().await;
+    let seed = crate::seed::number("FIREDAMP_SEED").unwrap_or_else(|| rand::rng().random());
+    println!("FIREDAMP_SEED={seed}");
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
     let played =
         tokio::spawn(async move { simulator::replay(&file, &options, CancellationToken::new()).await });
     for _ in 0..KILLS {
-        // The moments are random; how many readings lie between two of them does not matter.
-        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(50..900))).await;
+        // How many readings lie between two moments does not matter.
+        tokio::time::sleep(Duration::from_millis(random.random_range(50..900))).await;
         firedamp.kill9();
         firedamp.launch(&[]);
     }

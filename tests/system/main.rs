@@ -9,3 +9,4 @@ mod page;
 mod points;
 mod seed;
 mod stand;
+mod watch;

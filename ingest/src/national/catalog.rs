@@ -72,7 +72,7 @@ pub fn catalog_from_cddy(file: &str, text: &str, problems: &mut Problems) -> Row
         ..Site::default()
     };
     let points = points(file, text, &opened, problems);
-    (vec![(site, Place { file: file.to_owned(), line: 1 })], points)
+    (vec![(site, Place { file: file.into(), line: 1 })], points)
 }
 
 fn points(file: &str, text: &str, opened: &Text<'_>, problems: &mut Problems) -> Vec<(Point, Place)> {
@@ -90,7 +90,7 @@ fn points(file: &str, text: &str, opened: &Text<'_>, problems: &mut Problems) ->
                 continue;
             }
         };
-        let place = Place { file: file.to_owned(), line };
+        let place = Place { file: file.into(), line };
         let code = record.text.split(';').next().unwrap_or_default().trim();
         match seen.get(code) {
             Some(first) => {

@@ -4,6 +4,7 @@
 use super::{Limits, Place, Point, Site};
 use crate::problem::{Problem, Problems, nearest};
 use crate::time::parse_duration;
+use std::sync::Arc;
 
 const SITE_COLUMNS: [&str; 9] =
     ["site", "name", "kind", "region", "lon", "lat", "state", "gas_class", "address"];
@@ -121,16 +122,19 @@ fn rows<T>(
     if !check_header(file, &header, columns, fixed, problems) {
         return Vec::new();
     }
-    let mut out = Vec::new();
-    for record in reader.records() {
-        let record = match record {
-            Ok(record) => record,
+    let header: Vec<&str> = header.iter().collect();
+    let name: Arc<str> = file.into();
+    let (mut out, mut record) = (Vec::new(), csv::StringRecord::new());
+    loop {
+        match reader.read_record(&mut record) {
+            Ok(true) => {}
+            Ok(false) => break,
             Err(e) => {
                 let line = e.position().map_or(0, |p| p.line() as usize);
                 problems.push(Problem::error(file, line, 1, format!("not a CSV row in UTF-8: {e}")));
                 continue;
             }
-        };
+        }
         let line = record.position().map_or(0, |p| p.line() as usize);
         if record.len() != header.len() {
             let message = format!("the row has {} fields, the header {}", record.len(), header.len());
@@ -140,7 +144,7 @@ fn rows<T>(
         let before = problems.errors();
         let item = read(&mut Row { file, line, header: &header, record: &record, problems });
         if problems.errors() == before {
-            out.push((item, Place { file: file.to_owned(), line }));
+            out.push((item, Place { file: name.clone(), line }));
         }
     }
     out
@@ -174,14 +178,14 @@ fn check_header(
 struct Row<'a> {
     file: &'a str,
     line: usize,
-    header: &'a csv::StringRecord,
+    header: &'a [&'a str],
     record: &'a csv::StringRecord,
     problems: &'a mut Problems,
 }
 
 impl Row<'_> {
     fn index(&self, name: &str) -> Option<usize> {
-        self.header.iter().position(|h| h == name)
+        self.header.iter().position(|h| *h == name)
     }
 
     fn text(&self, name: &str) -> String {

@@ -1,6 +1,7 @@
 //! `[server]`: where the API listens, its TLS and its tokens. Without TLS and a token only loopback is bound.
 
 use super::Config;
+use crate::heartbeat::HeartbeatConfig;
 use model::keys::{KeyDoc, key};
 use model::secret::{Secret, read_secret};
 use model::toml_file::Section;
@@ -61,6 +62,8 @@ pub struct ServerConfig {
     pub tokens: Vec<TokenConfig>,
     /// How long a shutdown may drain.
     pub drain: Duration,
+    /// Where a watcher outside is told that this process works.
+    pub heartbeat: Option<HeartbeatConfig>,
 }
 
 /// Keys of `[server]`.
@@ -79,6 +82,13 @@ pub const KEYS: &[KeyDoc] = &[
     key("token.regions", "list of texts", "", "region prefixes it is limited to"),
     key("token.sites", "list of texts", "", "site codes it is limited to"),
     key("drain", "duration", "\"20s\"", "how long a shutdown may take to write down what is under way"),
+    key(
+        "heartbeat.url",
+        "text",
+        "",
+        "a watcher outside, which alarms when no POST comes any more; nothing is sent while this process is not ready",
+    ),
+    key("heartbeat.every", "duration", "\"30s\"", "how often it is told"),
 ];
 
 /// Reads the section; `None` when it has an error.
@@ -88,6 +98,7 @@ pub fn read(path: &Path, section: Option<Section<'_>>) -> Option<ServerConfig> {
         tls: None,
         tokens: Vec::new(),
         drain: Duration::from_secs(20),
+        heartbeat: None,
     };
     let Some(s) = section else { return Some(config) };
     let listen = s.str("listen");
@@ -112,6 +123,10 @@ pub fn read(path: &Path, section: Option<Section<'_>>) -> Option<ServerConfig> {
         config.tokens.extend(read_token(&token));
         token.finish();
     }
+    if let Some(heartbeat) = s.table("heartbeat") {
+        config.heartbeat = read_heartbeat(&heartbeat);
+        heartbeat.finish();
+    }
     config.drain = s.duration("drain").map_or(config.drain, |v| Duration::from_micros(v.value as u64));
     if !config.listen.ip().is_loopback() && (config.tls.is_none() || config.tokens.is_empty()) {
         let at = listen.map_or(s.at(), |l| l.at);
@@ -125,6 +140,25 @@ pub fn read(path: &Path, section: Option<Section<'_>>) -> Option<ServerConfig> {
     }
     s.finish();
     Some(config)
+}
+
+fn read_heartbeat(s: &Section<'_>) -> Option<HeartbeatConfig> {
+    let every = s.duration("every");
+    if let Some(every) = every.as_ref().filter(|e| e.value < model::time::SECOND) {
+        s.file().error_at(every.at, "`server.heartbeat.every` is shorter than one second", "");
+    }
+    let every = every.map_or(Duration::from_secs(30), |v| Duration::from_micros(v.value.unsigned_abs()));
+    let url = s.need_str("url", "\"https://watcher.example/beat\"")?;
+    match reqwest::Url::parse(url.value) {
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => {
+            Some(HeartbeatConfig { url: url.value.to_owned(), every })
+        }
+        _ => {
+            let message = "`server.heartbeat.url` is no address with http or https";
+            s.file().error_at(url.at, message, "write for example \"https://watcher.example/beat\"");
+            None
+        }
+    }
 }
 
 fn read_token(s: &Section<'_>) -> Option<TokenConfig> {

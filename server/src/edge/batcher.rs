@@ -3,7 +3,7 @@
 //! While one append is under way the next record fills; it is sent when it is full or its linger is over and the append
 //! before it has returned. So one append of a partition is under way at a time and its order is the order of the parts.
 
-use super::{Body, EdgeMetrics, Part, RECORD_ROWS_MAX};
+use super::{Body, EdgeMetrics, Part, RECORD_ROWS_MAX, Ticket};
 use bytes::Bytes;
 use ingest::SinkError;
 use model::record::Refused;
@@ -48,9 +48,21 @@ pub async fn run(
     }
 }
 
-type Answers = Vec<(oneshot::Sender<Result<(), SinkError>>, tokio::sync::OwnedSemaphorePermit)>;
+/// Who waits for an append.
+struct Answer {
+    done: oneshot::Sender<Result<(), SinkError>>,
+    ticket: Ticket,
+    _rows: tokio::sync::OwnedSemaphorePermit,
+}
 
-async fn append(log: Arc<dyn Log>, partition: u32, parts: Vec<Part>, metrics: EdgeMetrics) {
+async fn append(log: Arc<dyn Log>, partition: u32, mut parts: Vec<Part>, metrics: EdgeMetrics) {
+    for part in parts.extract_if(.., |part| part.ticket.is_void()) {
+        metrics.held_back();
+        let _ = part.done.send(Err(SinkError::Retry("one before it was not taken".to_owned())));
+    }
+    if parts.is_empty() {
+        return;
+    }
     let (records, answers, rows) = encode(parts);
     metrics.record(rows);
     let records = records.into_iter().map(|bytes| Append { bytes, origin: None }).collect();
@@ -65,18 +77,21 @@ async fn append(log: Arc<dyn Log>, partition: u32, parts: Vec<Part>, metrics: Ed
             Err(SinkError::Retry(e.to_string()))
         }
     };
-    for (answer, _rows) in answers {
-        let _ = answer.send(result.clone());
+    for answer in answers {
+        if result.is_err() {
+            answer.ticket.refuse();
+        }
+        let _ = answer.done.send(result.clone());
     }
 }
 
-fn encode(parts: Vec<Part>) -> (Vec<Bytes>, Answers, usize) {
-    let mut answers: Answers = Vec::with_capacity(parts.len());
+fn encode(parts: Vec<Part>) -> (Vec<Bytes>, Vec<Answer>, usize) {
+    let mut answers = Vec::with_capacity(parts.len());
     let mut runs: Vec<Run> = Vec::new();
     let mut readings: Vec<model::Readings> = Vec::new();
     let mut refused: Vec<Refused> = Vec::new();
     let mut records = Vec::new();
-    for Part { run, body, done, _rows } in parts {
+    for Part { run, body, done, ticket, _rows } in parts {
         match body {
             Body::Readings(rows) => {
                 readings.push(rows);
@@ -86,7 +101,7 @@ fn encode(parts: Vec<Part>) -> (Vec<Bytes>, Answers, usize) {
             Body::Positions(positions) => records.push(Record::Positions { run, positions }.encode()),
             Body::Refused(total) => merge_refused(&mut refused, total),
         }
-        answers.push((done, _rows));
+        answers.push(Answer { done, ticket, _rows });
     }
     let rows = readings.iter().map(model::Readings::len).sum();
     if !runs.is_empty() {

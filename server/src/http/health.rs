@@ -13,20 +13,9 @@ pub async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Rules farther behind than this are not ready: alarms would come late.
-const LAG_MAX: model::Micros = 10 * model::time::SECOND;
-
 /// `GET /health/ready`.
 pub async fn ready(Extract(app): Extract<App>) -> Response {
-    let lag = (0..app.log.partitions()).map(|p| app.lag.of(p)).max().unwrap_or(0);
-    let judged = app.log.partitions() > 0 && lag < LAG_MAX;
-    let log = app.log.bounds(model::Stream::Readings, 0).await.is_ok();
-    let alarms = app.alarms.position(0).await.is_ok();
-    let parts = json!({
-        "log": log, "rules": judged, "alarms": alarms, "storage": !app.broken.is_cancelled(),
-        "lag_s": if lag == i64::MAX { Value::Null } else { json!(lag as f64 / 1e6) },
-    });
-    let ready = log && judged && alarms && !app.broken.is_cancelled();
+    let (ready, parts) = app.readiness.look().await;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "parts": parts }))).into_response()
 }

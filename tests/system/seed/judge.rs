@@ -49,9 +49,7 @@ pub fn judge(stage: &Stage) -> Result<Episodes, String> {
         told(stage, &alarms)?;
         let ch4 = alarms.iter().filter(|a| a.rule == "ch4");
         Ok(ch4
-            .map(|a| {
-                (a.rule.clone(), a.site.clone(), a.point.clone(), a.opened, a.closed, a.level.clone())
-            })
+            .map(|a| (a.rule.clone(), a.site.clone(), a.point.clone(), a.opened, a.closed, a.level.clone()))
             .collect())
     })
 }
@@ -148,7 +146,8 @@ async fn table(stage: &Stage, decided: &[Transition]) -> Result<(), String> {
     let options = Options { query_threads: 0, ..Options::default() };
     let storage = Storage::open_read_only(options, Some(lake), catalog, clock, &Registry::new()).await;
     let storage = storage.map_err(|e| e.to_string())?;
-    let rows = query(&storage, "SELECT site, point, CAST(time AS BIGINT), value, status FROM readings").await?;
+    let rows =
+        query(&storage, "SELECT site, point, CAST(time AS BIGINT), value, status FROM readings").await?;
     let mut stored: Vec<Row> = rows.iter().map(|r| row(r)).collect();
     stored.sort();
     let samples = stage.devices.iter().flat_map(|d| &d.messages).flat_map(|m| &m.samples);

@@ -183,7 +183,8 @@ impl Stage {
 
     fn one_active_alarm(&self) -> Result<(), String> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| e.to_string())?;
-        let active = runtime.block_on(self.alarms.inner.list(&Default::default())).map_err(|e| e.to_string())?;
+        let active =
+            runtime.block_on(self.alarms.inner.list(&Default::default())).map_err(|e| e.to_string())?;
         let mut keys: Vec<(&str, &str, &str)> =
             active.iter().map(|a| (&*a.rule, &*a.site, &*a.point)).collect();
         keys.sort_unstable();

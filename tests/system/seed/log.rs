@@ -83,7 +83,13 @@ impl Log for SeedLog {
         Ok(first)
     }
 
-    async fn read(&self, stream: Stream, p: u32, from: u64, max_bytes: usize) -> Result<Vec<Entry>, LogError> {
+    async fn read(
+        &self,
+        stream: Stream,
+        p: u32,
+        from: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<Entry>, LogError> {
         self.inner.read(stream, p, from, max_bytes).await
     }
 
