@@ -9,10 +9,16 @@ use tests::webhook::Webhook;
 async fn a_watcher_hears_it_while_it_works() {
     let watcher = Webhook::start().await;
     let config = format!(
-        "[server.heartbeat]\nurl = \"{}\"\nevery = \"1s\"\n\n[log]\npartitions = 2\n\n[catalog]\nsites = \"sites.csv\"\npoints = [\"points.csv\"]\n",
+        "[server.heartbeat]\nurl = \"{}\"\nevery = \"1s\"\n\n[log]\npartitions = 2\n\n[catalog]\nsites = \"sites.csv\"\npoints = [\"points.csv\"]\n\n\
+         [rules]\npaths = [\"rules.toml\"]\n",
         watcher.url
     );
-    let files = [("firedamp.toml", config.as_str()), ("sites.csv", SITES), ("points.csv", POINTS)];
+    let files = [
+        ("firedamp.toml", config.as_str()),
+        ("sites.csv", SITES),
+        ("points.csv", POINTS),
+        ("rules.toml", RULES),
+    ];
     let mut firedamp = Firedamp::prepare(BINARY, &files);
     firedamp.start().await;
     let beats = || watcher.received().iter().filter(|m| m.json()["from"] == "firedamp").count();
