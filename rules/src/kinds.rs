@@ -1,6 +1,7 @@
 //! The kinds of rules, a line each. A kind reads its keys, binds itself to a point (units, range, the point's own limits), and then
 //! gives a verdict for each level at each reading, or at each tick for those that wait for what does not come.
 
+use crate::compare::Compare;
 use crate::def::LevelDef;
 use crate::reading::{Reading, Verdict};
 use model::time::Micros;
@@ -109,6 +110,17 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
         true
     }
 
+    /// Whether the level can go on at all at this point: not where its limit is gone or its site idle. One that is on when a new
+    /// version does not judge it any more is withdrawn: nothing could end it.
+    fn judges(&self, _slot: usize, _level: usize) -> bool {
+        true
+    }
+
+    /// On and off of a level that is a plain limit on the value, in the point's unit: what is compared with the law.
+    fn limit(&self, _slot: usize, _level: usize) -> Option<(Compare, Compare)> {
+        None
+    }
+
     /// Whether what is decided on a calibrating reading is marked; not where the rule is about calibration itself.
     fn minds_calibration(&self) -> bool {
         true
@@ -128,7 +140,8 @@ pub trait Machine: Send + Sync {
         false
     }
 
-    /// Verdicts at a tick; `heard` is the clock at the point's last reading, or where it was armed.
+    /// Verdicts at a tick; `heard` is the clock at the point's last reading, or where it was armed. `Over`: the condition holds;
+    /// `Band`: it does not, an on-delay that a tick began is over. No tick clears.
     fn tick(&mut self, _slot: usize, _now: Micros, _heard: Micros, _verdicts: &mut [Verdict]) {}
 
     /// Why a level is on, in words, for its transition.

@@ -6,15 +6,15 @@
 
 use crate::compile::Program;
 use crate::evaluator::{Evaluator, ReplayClock, shard_range, shards_of};
-use crate::known::Known;
 use crate::lane::{Lane, PointState};
 use crate::latch::Latch;
+use crate::past::Past;
 use model::{Catalog, PointId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Format of the bytes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 impl Evaluator {
     /// The bytes of one shard, as of the entries applied so far.
@@ -66,9 +66,8 @@ impl Evaluator {
                 let latches = &lane.latches[rule as usize][slot as usize * width..][..width];
                 let mut state = Vec::new();
                 lane.machines[rule as usize].save(slot as usize, &mut state);
-                let known =
-                    |level: usize| lane.known.get(&(rule, slot, level as u32)).map_or(&[][..], Known::spans);
-                let nothing_known = (0..width).all(|level| known(level).is_empty());
+                let past = |level: usize| lane.past.get(&(rule, slot, level as u32));
+                let nothing_known = (0..width).all(|level| past(level).is_none());
                 if state.is_empty() && latches.iter().all(Latch::is_idle) && nothing_known {
                     continue;
                 }
@@ -77,10 +76,9 @@ impl Evaluator {
                 slots.bytes(&state);
                 for (level, latch) in latches.iter().enumerate() {
                     latch.save(&mut slots.0);
-                    slots.u32(known(level).len() as u32);
-                    for (from, to) in known(level) {
-                        slots.u64(*from as u64);
-                        slots.u64(*to as u64);
+                    slots.0.push(u8::from(past(level).is_some()));
+                    if let Some(past) = past(level) {
+                        past.save(&mut slots.0);
                     }
                 }
             }
@@ -216,15 +214,12 @@ fn load_lane(
             }
             for level in &saved.levels {
                 let latch = Latch::load(all.take(Latch::SAVED_LEN)?.try_into().ok()?);
-                let mut known = Known::default();
-                for _ in 0..all.u32()? {
-                    known.add(all.u64()? as i64, all.u64()? as i64);
-                }
+                let past = if all.take(1)? == [0] { None } else { Some(Past::load(&mut all.0)?) };
                 let (Some((rule, slot)), Some(level)) = (slot, level) else { continue };
                 let width = program.bound_rules()[rule].levels.len();
                 lane.latches[rule][slot * width + level] = latch;
-                if !known.spans().is_empty() {
-                    lane.known.insert((rule as u32, slot as u32, *level as u32), known);
+                if let Some(past) = past {
+                    lane.past.insert((rule as u32, slot as u32, *level as u32), past);
                 }
                 if latch.is_pending() {
                     lane.pending.insert((rule as u32, slot as u32));

@@ -227,6 +227,14 @@ impl Bound for LimitBound {
         level == self.width || self.rungs[slot * self.width + level].0.is_none_or(|r| r.on.is_up())
     }
 
+    fn judges(&self, slot: usize, level: usize) -> bool {
+        level == self.width || self.limit(slot, level).is_some()
+    }
+
+    fn limit(&self, slot: usize, level: usize) -> Option<(Compare, Compare)> {
+        (level < self.width).then(|| self.rungs[slot * self.width + level].0.map(|r| (r.on, r.off))).flatten()
+    }
+
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
         let rungs = &self.rungs[slot * self.width..(slot + 1) * self.width];
         let shown = self.names.iter().zip(rungs).filter_map(|(name, (rung, from))| {
@@ -278,6 +286,7 @@ impl Machine for LimitMachine {
         }
         let unit = &bound.slots[slot].unit;
         match &bound.rungs[slot * bound.width + level] {
+            (Some(rung), _) if value.is_infinite() => format!("over range, {} {unit}", rung.on.show()),
             (Some(rung), _) => {
                 format!("{value} {} {unit}", if on { rung.on.show() } else { rung.off.show() })
             }

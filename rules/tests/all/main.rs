@@ -1,7 +1,9 @@
 //! Tests of rules: exact cases, a model simpler than the code, cuts and restarts, real readings.
 
 mod cases;
+mod changes;
 mod exact;
+mod legal;
 mod longwall;
 mod model_limit;
 mod stand;
