@@ -5,5 +5,5 @@ mod changes;
 mod exact;
 mod legal;
 mod longwall;
-mod model_limit;
+mod models;
 mod stand;

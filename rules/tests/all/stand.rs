@@ -4,7 +4,7 @@ use model::catalog::{Place, points_from_csv, sites_from_csv};
 use model::time::SECOND;
 use model::{Catalog, Micros, Offset, Origin, PointId, Problems, ReadingsBuilder, Run, To, Transition};
 use rules::{At, Evaluator, Program, RuleFile};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub const START: Micros = 1_700_000_000 * SECOND;
 
@@ -15,6 +15,8 @@ pub enum Event {
     Rows(Micros, u8, Vec<(&'static str, Micros, f64, i32)>),
     /// A tick at a time.
     Tick(Micros),
+    /// A record that was seen before (the first one of its collector), now over every limit.
+    Seen(Micros),
     /// A record of another kind.
     Other(Micros),
     /// A new version of rules and catalog.
@@ -22,10 +24,10 @@ pub enum Event {
 }
 
 pub fn catalog() -> Arc<Catalog> {
-    catalog_of(
-        "operating",
-        "M1,T1,face,ch4,%,0,4,T1,1s\nM1,T2,return,ch4,%,0,4,T2,1s\nM1,CO,belt,co,%,0,0.1,,1s\n",
-    )
+    const POINTS: &str =
+        "M1,T1,face,ch4,%,0,4,T1,1s\nM1,T2,return,ch4,%,0,4,T2,1s\nM1,CO,belt,co,%,0,0.1,,1s\n";
+    static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| catalog_of("operating", POINTS));
+    CATALOG.clone()
 }
 
 /// One mine in a state, with these points.
@@ -74,6 +76,13 @@ pub fn apply(e: &mut Evaluator, number: u64, event: &Event, out: &mut Vec<Transi
             assert_eq!(problems.errors(), 0, "{problems}");
             e.activate(at(*t, 0), program, catalog.clone(), out);
         }
+        Event::Seen(appended) => {
+            let mut b = ReadingsBuilder::default();
+            b.push(PointId::of("M1", "T1"), *appended, 99.0, 0);
+            let run = Run { source: "s".into(), received: *appended, rows: 1, flags: 0 };
+            let first = At { origin: Origin { collector: 7, sequence: 0 }, ..at(*appended, 7) };
+            e.readings(first, &[run], &b.finish(), out);
+        }
         Event::Rows(appended, flags, rows) => {
             let mut b = ReadingsBuilder::default();
             rows.iter().for_each(|(point, time, value, status)| {
@@ -86,7 +95,11 @@ pub fn apply(e: &mut Evaluator, number: u64, event: &Event, out: &mut Vec<Transi
 }
 
 pub fn judge(rules: &str, events: &[Event]) -> Vec<Transition> {
-    let (mut e, mut out) = (evaluator(rules), Vec::new());
+    judge_by(evaluator(rules), events)
+}
+
+pub fn judge_by(mut e: Evaluator, events: &[Event]) -> Vec<Transition> {
+    let mut out = Vec::new();
     for (i, event) in events.iter().enumerate() {
         apply(&mut e, i as u64, event, &mut out);
     }
