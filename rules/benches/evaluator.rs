@@ -18,8 +18,7 @@ const RATE: &str = "[[rule]]\nname = \"rate\"\nkind = \"rate\"\nselect = { quant
     blank = \"2s\"\nlevel = [{ name = \"warning\", on = \">= 5.0 /min\", off = \"< 1.0 /min\" }]\n";
 const SILENT: &str =
     "[[rule]]\nname = \"silent\"\nkind = \"silent\"\nselect = { quantity = \"ch4\" }\nafter = \"10min\"\n";
-const STATUS: &str =
-    "[[rule]]\nname = \"status\"\nkind = \"status\"\nselect = { quantity = \"ch4\" }\nany = [\"sensor_fault\"]\n";
+const STATUS: &str = "[[rule]]\nname = \"status\"\nkind = \"status\"\nselect = { quantity = \"ch4\" }\nany = [\"sensor_fault\"]\n";
 
 fn catalog(points: usize) -> Arc<Catalog> {
     let mut problems = Problems::default();
@@ -70,8 +69,12 @@ impl Bench {
             let appended = START + n * SECOND;
             let began = cpu_ns();
             for (site, rows) in &records {
-                let run =
-                    Run { source: site.as_str().into(), received: appended, rows: rows.len() as u32, flags: 0 };
+                let run = Run {
+                    source: site.as_str().into(),
+                    received: appended,
+                    rows: rows.len() as u32,
+                    flags: 0,
+                };
                 let offset = Offset { partition: 0, number: self.number };
                 let at = At { offset, appended, origin: Origin { collector: 1, sequence: self.number } };
                 self.evaluator.readings(at, &[run], rows, &mut out);
@@ -126,9 +129,14 @@ fn main() {
     let rounds = arguments.get(1).copied().unwrap_or(12) as i64;
     let catalog = catalog(points);
     let all = [LIMIT, RATE, SILENT, STATUS].concat();
-    for (name, text) in
-        [("none", ""), ("limit", LIMIT), ("rate", RATE), ("silent", SILENT), ("status", STATUS), ("four", &all)]
-    {
+    for (name, text) in [
+        ("none", ""),
+        ("limit", LIMIT),
+        ("rate", RATE),
+        ("silent", SILENT),
+        ("status", STATUS),
+        ("four", &all),
+    ] {
         let file = RuleFile { name: "rules.toml".to_owned(), text: text.to_owned() };
         let (program, problems) = Program::compile(&[file], &catalog);
         assert_eq!(problems.errors(), 0, "{problems}");

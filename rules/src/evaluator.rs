@@ -288,8 +288,12 @@ impl Evaluator {
             let mut verdicts = [Verdict::Hold; LEVELS_MAX];
             let verdicts = &mut verdicts[..width];
             let number = lane.machines[rule_ix as usize].reading(slot as usize, &r, verdicts);
-            let latches = &mut lane.latches[rule_ix as usize][slot as usize * width..][..width];
-            for (level, (latch, verdict)) in latches.iter_mut().zip(verdicts).enumerate() {
+            let latches = &mut lane.latches[rule_ix as usize];
+            if latches.is_idle(slot) && !verdicts.contains(&Verdict::Over) {
+                continue;
+            }
+            for (level, verdict) in verdicts.iter().enumerate() {
+                let mut latch = latches.get(slot, level);
                 if latch.is_idle() && *verdict != Verdict::Over {
                     continue;
                 }
@@ -303,7 +307,7 @@ impl Evaluator {
                 let (def, up) = (&rule.levels[level], rule.bound.is_up(slot as usize, level));
                 let change = if r.late {
                     let past = lane.past.entry(key).or_default();
-                    let change = past.late(def, *verdict, &r, number, up, latch);
+                    let change = past.late(def, *verdict, &r, number, up, &latch);
                     latch.set_late(past.has_late());
                     change
                 } else {
@@ -312,6 +316,7 @@ impl Evaluator {
                     }
                     latch.reading(def, *verdict, &r, number, up)
                 };
+                latches.set(slot, level, latch);
                 if latch.is_pending() {
                     lane.pending.insert((rule_ix, slot));
                 }
@@ -344,11 +349,12 @@ impl Evaluator {
             let pending: Vec<(u32, u32)> = lane.pending.iter().copied().collect();
             for (rule_ix, slot) in pending {
                 let rule = &self.program.bound_rules()[rule_ix as usize];
-                let (ix, width) = (rule.points[slot as usize], rule.levels.len());
+                let ix = rule.points[slot as usize];
                 let point = lane.points[ix as usize];
                 let mut still = false;
-                for level in 0..width {
-                    let latch = &mut lane.latches[rule_ix as usize][slot as usize * width + level];
+                let latches = &mut lane.latches[rule_ix as usize];
+                for level in latches.busy(slot) {
+                    let mut latch = latches.get(slot, level);
                     let period = self.catalog.point(ix).period.unwrap_or(PERIOD);
                     let due = point.clock == clock
                         && at.offset.number >= self.shard_next[ix as usize / SHARD_POINTS];
@@ -364,6 +370,7 @@ impl Evaluator {
                         };
                         out.push(transition(&context, &who, &*lane.machines[rule_ix as usize], change));
                     }
+                    latches.set(slot, level, latch);
                     still |= latch.is_pending();
                 }
                 if !still {
@@ -397,8 +404,9 @@ impl Evaluator {
                 let waits = !lane.pending.is_empty() && lane.pending.contains(&key);
                 let worth = |v: Verdict| v == Verdict::Over || (v == Verdict::Band && waits);
                 for (level, verdict) in verdicts[..width].iter().enumerate().filter(|(_, v)| worth(**v)) {
-                    let latch = &mut lane.latches[rule_ix][slot * width + level];
+                    let mut latch = lane.latches[rule_ix].get(slot as u32, level);
                     let change = latch.tick_verdict(&rule.levels[level], *verdict, now);
+                    lane.latches[rule_ix].set(slot as u32, level, latch);
                     if latch.is_pending() {
                         lane.pending.insert(key);
                     }
@@ -425,19 +433,22 @@ impl Evaluator {
         for (lane, simulated) in lanes {
             let Some(lane) = lane else { continue };
             for (rule_ix, rule) in self.program.bound_rules().iter().enumerate() {
-                let width = rule.levels.len();
-                for i in 0..lane.latches[rule_ix].len() {
-                    let (slot, level) = (i / width, i % width);
-                    let ix = rule.points[slot];
+                let latches = &mut lane.latches[rule_ix];
+                let busy = |slot| latches.busy(slot).map(move |level| (slot, level));
+                let busy: Vec<(u32, usize)> = (0..rule.points.len() as u32).flat_map(busy).collect();
+                for (slot, level) in busy {
+                    let ix = rule.points[slot as usize];
                     let is = kept.get(&(rule.kind, rule.name.as_str()));
                     let same = next.catalog.ix(self.catalog.ids()[ix as usize]);
                     let place = is.zip(same).and_then(|(r, ix)| r.judges(ix, &rule.levels[level].name));
                     if place.is_some() {
                         continue;
                     }
-                    if let Some(change) = lane.latches[rule_ix][i].withdraw() {
-                        let who =
-                            Who { rule, slot: slot as u32, level, ix, time: self.clock, value: f64::NAN };
+                    let mut latch = latches.get(slot, level);
+                    let change = latch.withdraw();
+                    latches.set(slot, level, latch);
+                    if let Some(change) = change {
+                        let who = Who { rule, slot, level, ix, time: self.clock, value: f64::NAN };
                         let context = Context {
                             at,
                             clock: self.clock,

@@ -94,6 +94,43 @@ pub fn usual_unit(quantity: &str) -> &'static str {
     }
 }
 
+/// What a kind knows of each slot, equal things once: most points of a mine have the same range and limits, and what a reading looks
+/// at then stays in the cache.
+#[derive(Debug)]
+pub(crate) struct Shapes<T> {
+    slots: Vec<u32>,
+    shapes: Vec<T>,
+}
+
+/// How far back an equal one is looked for: a catalog in which every point differs must not be compared with itself.
+const SHAPES_COMPARED: usize = 64;
+
+impl<T: PartialEq> FromIterator<T> for Shapes<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(all: I) -> Self {
+        let mut this = Self { slots: Vec::new(), shapes: Vec::new() };
+        for shape in all {
+            let from = this.shapes.len().saturating_sub(SHAPES_COMPARED);
+            let ix = this.shapes[from..].iter().position(|s| *s == shape).map_or_else(
+                || {
+                    this.shapes.push(shape);
+                    this.shapes.len() - 1
+                },
+                |i| from + i,
+            );
+            this.slots.push(ix as u32);
+        }
+        this
+    }
+}
+
+impl<T> std::ops::Index<usize> for Shapes<T> {
+    type Output = T;
+
+    fn index(&self, slot: usize) -> &T {
+        &self.shapes[self.slots[slot] as usize]
+    }
+}
+
 /// A rule of some kind, not yet bound to points.
 pub trait Spec: Send + Sync + std::fmt::Debug {
     /// The machine for these points, one slot each, in this order. Points it cannot be bound to keep a slot that always holds.

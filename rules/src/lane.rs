@@ -2,7 +2,7 @@
 
 use crate::compile::{Program, Rule};
 use crate::kinds::Machine;
-use crate::latch::Latch;
+use crate::latches::Latches;
 use crate::past::Past;
 use model::Catalog;
 use model::time::Micros;
@@ -23,8 +23,8 @@ pub(crate) struct PointState {
 pub(crate) struct Lane {
     pub points: Vec<PointState>,
     pub machines: Vec<Box<dyn Machine>>,
-    /// For each rule: levels × slots.
-    pub latches: Vec<Vec<Latch>>,
+    /// For each rule.
+    pub latches: Vec<Latches>,
     /// Latches with an on-delay running, as (rule, slot): what ticks must look at.
     pub pending: BTreeSet<(u32, u32)>,
     /// What is known of the past, by (rule, slot, level); only where something was over.
@@ -38,7 +38,7 @@ impl Lane {
         Self {
             points: vec![state; points],
             machines: rules.iter().map(|r| r.bound.clone().machine(r.points.len())).collect(),
-            latches: rules.iter().map(|r| vec![Latch::IDLE; r.points.len() * r.levels.len()]).collect(),
+            latches: rules.iter().map(|r| Latches::new(r.points.len())).collect(),
             pending: Default::default(),
             past: Default::default(),
         }
@@ -89,8 +89,8 @@ impl Lane {
                     let Some(old_level) = old_rule.levels.iter().position(|l| l.name == def.name) else {
                         continue;
                     };
-                    let latch = old.latches[old_ix][old_slot * old_rule.levels.len() + old_level];
-                    self.latches[rule_ix][slot * rule.levels.len() + level] = latch;
+                    let latch = old.latches[old_ix].get(old_slot as u32, old_level);
+                    self.latches[rule_ix].set(slot as u32, level, latch);
                     if let Some(past) = old.past.get(&(old_ix as u32, old_slot as u32, old_level as u32)) {
                         self.past.insert((rule_ix as u32, slot as u32, level as u32), past.clone());
                     }

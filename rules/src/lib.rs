@@ -16,6 +16,7 @@ pub mod evaluator;
 pub mod kinds;
 mod lane;
 pub mod latch;
+mod latches;
 mod legal;
 mod past;
 mod reading;

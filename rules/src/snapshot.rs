@@ -63,20 +63,23 @@ impl Evaluator {
             let mut count = 0;
             for &(rule, slot) in self.program.of_point(ix as u32) {
                 let width = self.program.bound_rules()[rule as usize].levels.len();
-                let latches = &lane.latches[rule as usize][slot as usize * width..][..width];
+                let latches = &lane.latches[rule as usize];
                 let mut state = Vec::new();
                 lane.machines[rule as usize].save(slot as usize, &mut state);
                 let past = |level: usize| lane.past.get(&(rule, slot, level as u32));
                 let nothing_known = (0..width).all(|level| past(level).is_none());
-                if state.is_empty() && latches.iter().all(Latch::is_idle) && nothing_known {
+                if state.is_empty() && latches.is_idle(slot) && nothing_known {
                     continue;
                 }
                 count += 1;
                 slots.u32(rule);
                 slots.bytes(&state);
-                for (level, latch) in latches.iter().enumerate() {
-                    latch.save(&mut slots.0);
-                    slots.0.push(u8::from(past(level).is_some()));
+                for level in 0..width {
+                    let latch = latches.get(slot, level);
+                    slots.0.push(u8::from(!latch.is_idle()) | (u8::from(past(level).is_some()) << 1));
+                    if !latch.is_idle() {
+                        latch.save(&mut slots.0);
+                    }
                     if let Some(past) = past(level) {
                         past.save(&mut slots.0);
                     }
@@ -213,11 +216,14 @@ fn load_lane(
                 return None;
             }
             for level in &saved.levels {
-                let latch = Latch::load(all.take(Latch::SAVED_LEN)?.try_into().ok()?);
-                let past = if all.take(1)? == [0] { None } else { Some(Past::load(&mut all.0)?) };
+                let there = all.take(1)?[0];
+                let latch = match there & 1 {
+                    0 => Latch::IDLE,
+                    _ => Latch::load(all.take(Latch::SAVED_LEN)?.try_into().ok()?),
+                };
+                let past = if there & 2 == 0 { None } else { Some(Past::load(&mut all.0)?) };
                 let (Some((rule, slot)), Some(level)) = (slot, level) else { continue };
-                let width = program.bound_rules()[rule].levels.len();
-                lane.latches[rule][slot * width + level] = latch;
+                lane.latches[rule].set(slot as u32, *level, latch);
                 if let Some(past) = past {
                     lane.past.insert((rule as u32, slot as u32, *level as u32), past);
                 }
