@@ -1,8 +1,9 @@
 //! `rate`: how fast a value rises or falls over a window, per minute or hour.
 //!
-//! The window is cut into at most 16 equal buckets that keep their first reading, their last where it is asked for, and how many; the slope is computed
-//! from these each time, never by running sums, so that a restart at any place gives equal bits. Nothing is said before there are
-//! enough readings over enough time, and after a gap, a bad or a calibrating reading the window begins anew after a blank.
+//! The window is cut into at most 16 equal buckets that keep their first reading, their last where least squares ask for it, and how
+//! many came; the slope is computed from these each time, never by running sums, so that a restart at any place gives equal bits.
+//! Nothing is said before there are enough readings over enough time, and after a gap, a bad or a calibrating reading the window begins
+//! anew after a blank.
 
 use super::{Binding, Bound, Machine, Read, Shapes, Spec};
 use crate::compare::{Compare, parse};
@@ -39,15 +40,16 @@ struct RateSpec {
 
 /// Reads window, guards and levels.
 pub fn read(s: &Section<'_>) -> Option<Read> {
-    let window = match s.duration("window") {
-        Some(w) if w.value >= SECOND => w.value,
+    // Read on after a mistake: what is not read would be told as unknown.
+    let (window, known) = match s.duration("window") {
+        Some(w) if w.value >= SECOND => (w.value, true),
         Some(w) => {
             s.file().error_at(w.at, "`window` is shorter than a second", "");
-            return None;
+            (MINUTE, false)
         }
         None => {
             s.missing("window", "\"5min\"");
-            return None;
+            (MINUTE, false)
         }
     };
     let buckets = s.int("buckets", 2, BUCKETS_MAX).map_or(BUCKETS_MAX, |b| b.value);
@@ -86,7 +88,7 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
         method,
         levels,
     };
-    (!defs.is_empty()).then(|| (defs, Arc::new(spec) as Arc<dyn Spec>))
+    (known && !defs.is_empty()).then(|| (defs, Arc::new(spec) as Arc<dyn Spec>))
 }
 
 fn read_limits(s: &Section<'_>) -> Option<(Compare, Compare, Micros)> {
@@ -342,7 +344,8 @@ impl Window<'_> {
         for i in inside.clone() {
             (first, readings) = (self.buckets[i].first, readings + self.buckets[i].n);
         }
-        if readings < spec.min_readings || now - first.0 < spec.min_covered.max(1) {
+        // Two readings at least, each newer than the one before: some time is covered.
+        if readings < spec.min_readings || now - first.0 < spec.min_covered {
             return None;
         }
         if spec.method == Method::Ends {

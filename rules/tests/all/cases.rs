@@ -56,6 +56,10 @@ fn bad_missing_and_calibrating_neither_clear_nor_count_as_normal() {
 fn a_bad_value_with_the_mines_own_alarm_bit_is_reported_unconfirmed() {
     let events = [at(0., 0.0, SENSOR_FAULT | ALARM), at(1., 0.0, SENSOR_FAULT), at(2., 0.3, 0)];
     check(FACE, &events, &["reported on 0 unconfirmed", "reported off 2 unconfirmed"]);
+    check(FACE, &[at(0., 0.0, PAUSED | CUT)], &["reported on 0 unconfirmed"]);
+    // It goes on in the next version of the rules.
+    let events = [at(0., 0.0, PAUSED | CUT), activate(1., FACE), at(2., 0.3, 0)];
+    check(FACE, &events, &["reported on 0 unconfirmed", "reported off 2 unconfirmed"]);
 }
 
 #[test]

@@ -228,3 +228,28 @@ fn over_range_without_a_high_end_raises_the_upper_ladder() {
     // At or below a low end that is known it is low.
     assert_eq!(with("0.3,"), [""; 0]);
 }
+
+/// A window goes on in the next version; one of another shape begins anew, after the blank.
+#[test]
+fn a_changed_window_begins_anew() {
+    let rules = |shape: &str| {
+        format!(
+            "[[rule]]\nname = \"rise\"\nkind = \"rate\"\nselect = {{ point = \"T1\" }}\n{shape}\nmin_readings = 6\nmin_covered = \"1s\"\n\
+             blank = \"0s\"\ngap = \"9s\"\nlevel = [{{ name = \"w\", on = \">= 0.6 /min\" }}]\n"
+        )
+    };
+    let shape = "window = \"40s\"\nbuckets = 4";
+    let rise = |from: i32, to: i32| (from..to).map(|s| at(f64::from(s), 0.2 + 0.02 * f64::from(s), 0));
+    let with = |next: &str| {
+        let events: Vec<Event> = rise(0, 4).chain([activate(3.5, &rules(next))]).chain(rise(4, 20)).collect();
+        shown(&judge(&rules(shape), &events))
+    };
+    assert_eq!(with(shape), ["w on 5"]);
+    for other in [
+        "window = \"44s\"\nbuckets = 4",
+        "window = \"80s\"\nbuckets = 8",
+        &format!("{shape}\nmethod = \"least_squares\""),
+    ] {
+        assert_eq!(with(other), ["w on 9"], "{other}");
+    }
+}

@@ -35,9 +35,11 @@ pub fn catalog_of(state: &str, points: &str) -> Arc<Catalog> {
     let mut problems = Problems::default();
     let sites = format!("site,name,kind,region,state\nM1,East,mine,140100,{state}\n");
     let sites: Vec<(model::Site, Place)> = sites_from_csv("s", &sites, &mut problems);
-    let mut text = "site,point,name,quantity,unit,low,high,place,period,alarm_on,alarm_off".to_owned();
+    let mut text =
+        "site,point,name,quantity,unit,low,high,place,period,alarm_on,alarm_off,low_alarm_on,low_alarm_off"
+            .to_owned();
     for row in points.lines() {
-        // Rows without limits of their own leave the last two columns out.
+        // Rows without limits of their own leave the last columns out.
         let missing =
             text.lines().next().map_or(0, |header| header.matches(',').count()) - row.matches(',').count();
         text += &format!("\n{row}{}", ",".repeat(missing));
