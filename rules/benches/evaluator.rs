@@ -1,5 +1,5 @@
-//! What a reading costs, by kind and by number of points: nanoseconds a reading, bytes of state a point, the longest copy of a shard, and
-//! how long restoring takes. `cargo bench -p rules [POINTS [ROUNDS]]`; prints one line of JSON a row, nothing is asserted.
+//! What a reading costs, by kind and by number of points: nanoseconds a reading, bytes of state a point, how long copying a shard stops
+//! the evaluator, and how long restoring takes. `cargo bench -p rules -- POINTS ROUNDS`; prints a line of JSON a row, asserts nothing.
 
 use model::catalog::{Place, Point, Site};
 use model::record::Run;
@@ -85,25 +85,20 @@ impl Bench {
                 readings += self.catalog.points().len();
             }
         }
-        assert!(out.is_empty(), "nothing is over");
         spent as f64 / readings as f64
     }
 
-    /// Longest copy of a shard, and of all, in milliseconds; and restoring.
+    /// Milliseconds to copy a shard in the mean (the clock is too coarse for one), to copy all, and to restore; and the bytes.
     fn snapshot(&self, program: &Arc<Program>) -> (f64, f64, f64, usize) {
-        let (mut longest, mut shards) = (0.0f64, Vec::new());
         let began = cpu_ns();
-        for shard in 0..self.evaluator.shards() {
-            let one = cpu_ns();
-            shards.push(self.evaluator.snapshot(shard));
-            longest = longest.max(ms_since(one));
-        }
+        let shards: Vec<Vec<u8>> =
+            (0..self.evaluator.shards()).map(|shard| self.evaluator.snapshot(shard)).collect();
         let all = ms_since(began);
         let bytes = shards.iter().map(Vec::len).sum();
         let began = cpu_ns();
         let restored = Evaluator::restore(program.clone(), self.catalog.clone(), &shards);
         assert!(restored.is_ok());
-        (longest, all, ms_since(began), bytes)
+        (all / shards.len() as f64, all, ms_since(began), bytes)
     }
 }
 
@@ -129,14 +124,18 @@ fn main() {
     let rounds = arguments.get(1).copied().unwrap_or(12) as i64;
     let catalog = catalog(points);
     let all = [LIMIT, RATE, SILENT, STATUS].concat();
-    for (name, text) in [
+    // Where it gains least: every point is over its alarm, all the time.
+    let on = LIMIT.replace("1.0", "0.1");
+    let rows = [
         ("none", ""),
         ("limit", LIMIT),
+        ("limit, all on", &on),
         ("rate", RATE),
         ("silent", SILENT),
         ("status", STATUS),
         ("four", &all),
-    ] {
+    ];
+    for (name, text) in rows {
         let file = RuleFile { name: "rules.toml".to_owned(), text: text.to_owned() };
         let (program, problems) = Program::compile(&[file], &catalog);
         assert_eq!(problems.errors(), 0, "{problems}");
@@ -145,10 +144,10 @@ fn main() {
         let mut bench = Bench { catalog: catalog.clone(), evaluator, number: 0 };
         let ns = bench.run(rounds);
         let state = (resident() - before) as f64 / points as f64;
-        let (longest, snapshot, restore, bytes) = bench.snapshot(&program);
+        let (shard, snapshot, restore, bytes) = bench.snapshot(&program);
         println!(
             "{{\"rules\":\"{name}\",\"points\":{points},\"ns_a_reading\":{ns:.1},\"state_bytes_a_point\":{state:.0},\
-             \"shard_ms_max\":{longest:.2},\"snapshot_ms\":{snapshot:.0},\"restore_ms\":{restore:.0},\
+             \"shard_ms\":{shard:.2},\"snapshot_ms\":{snapshot:.0},\"restore_ms\":{restore:.0},\
              \"snapshot_bytes_a_point\":{:.0}}}",
             bytes as f64 / points as f64
         );

@@ -434,7 +434,7 @@ impl Evaluator {
             let Some(lane) = lane else { continue };
             for (rule_ix, rule) in self.program.bound_rules().iter().enumerate() {
                 let latches = &mut lane.latches[rule_ix];
-                let busy = |slot| latches.busy(slot).map(move |level| (slot, level));
+                let busy = |slot| latches.busy(slot).into_iter().map(move |level| (slot, level));
                 let busy: Vec<(u32, usize)> = (0..rule.points.len() as u32).flat_map(busy).collect();
                 for (slot, level) in busy {
                     let ix = rule.points[slot as usize];

@@ -38,7 +38,7 @@ impl Lane {
         Self {
             points: vec![state; points],
             machines: rules.iter().map(|r| r.bound.clone().machine(r.points.len())).collect(),
-            latches: rules.iter().map(|r| Latches::new(r.points.len())).collect(),
+            latches: rules.iter().map(|r| Latches::new(r.points.len(), r.levels.len())).collect(),
             pending: Default::default(),
             past: Default::default(),
         }
