@@ -247,8 +247,8 @@ impl Latch {
 
     /// Takes the time of a tick: an on-delay may run out.
     pub fn tick(&mut self, level: &LevelDef, now: Micros, period: Micros) -> Option<Change> {
-        // Below zero where the clock has not confirmed a jump yet: then no time has passed.
-        let age = now.saturating_sub(self.seen).max(0);
+        // Below zero where the clock has not confirmed a jump yet: then the reading itself decided what there is to decide.
+        let age = now.saturating_sub(self.seen);
         if self.flags & PENDING == 0 || age > FRESH_PERIODS * period {
             return None;
         }

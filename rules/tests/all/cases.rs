@@ -38,7 +38,12 @@ fn legal_limits_are_inclusive_up_and_strict_down() {
 #[test]
 fn the_peak_is_carried_to_the_end() {
     let out = judge(FACE, &[at(0., 1.1, 0), at(1., 1.7, 0), at(2., 1.2, 0), at(3., 0.9, 0)]);
-    assert_eq!(out.last().unwrap().peak, Some(1.7));
+    let peaks: Vec<Option<f64>> = out.iter().map(|t| t.peak).collect();
+    assert_eq!(peaks, [Some(1.1), Some(1.7), Some(1.7), Some(1.7)], "alarm on, cut on, alarm off, cut off");
+    let falling =
+        FACE.replace(">=", "<=").replace("< ", "> ").replace("1.5", "0.5").replace("> 1.0", "> 1.2");
+    let fallen = judge(&falling, &[at(0., 0.9, 0), at(1., 0.7, 0), at(2., 0.8, 0), at(3., 1.3, 0)]);
+    assert_eq!(fallen.last().unwrap().peak, Some(0.7));
     assert_eq!(out[0].reason, "1.1 >= 1 %");
 }
 
@@ -153,6 +158,8 @@ fn out_of_order_may_raise_and_never_clears() {
         |appended: i64, event: i64, value: f64| Event::Rows(t(appended), 0, vec![("T1", t(event), value, 0)]);
     check(FACE, &[rows(5, 5, 0.3), rows(6, 4, 1.2), rows(7, 3, 0.2)], &["alarm on 4"]);
     check(FACE, &[rows(5, 5, 1.2), rows(6, 5, 0.2), rows(7, 7, 0.2)], &["alarm on 5", "alarm off 7"]);
+    // Where there is a delay, however short, it counts for none.
+    check(&DELAYED.replace("3s", "1us"), &[rows(5, 5, 0.3), rows(6, 4, 1.2), rows(7, 3, 1.2)], &[]);
 }
 
 #[test]
