@@ -106,6 +106,14 @@ mod tests {
         assert!(lt.holds(0.0099) && !lt.holds(0.01));
         assert_eq!(per, Some(60_000_000));
         assert!(ge.opposite().holds(0.999) && !ge.opposite().holds(1.0));
+        let at_limit = [(">= 2", "<"), ("> 2", "<="), ("<= 2", ">"), ("< 2", ">=")];
+        for (text, opposite) in at_limit {
+            let (compare, _) = parse(text).unwrap();
+            assert_eq!(compare.holds(2.0), text.contains('='), "{text}");
+            assert_eq!(compare.holds(2.1), text.starts_with('>'), "{text}");
+            assert_eq!(compare.holds(1.9), text.starts_with('<'), "{text}");
+            assert_eq!(compare.opposite().show(), format!("{opposite} 2"), "{text}");
+        }
         for wrong in ["1.0", ">= x", ">= NaN", ">= inf", ">= 1 /fortnight", ""] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -133,6 +133,13 @@ impl Program {
 }
 
 impl Rule {
+    /// Slot and place of a level where this version judges it at a point.
+    pub(crate) fn judges(&self, ix: u32, level: &str) -> Option<(usize, usize)> {
+        let slot = self.points.binary_search(&ix).ok()?;
+        let level = self.levels.iter().position(|l| l.name == level)?;
+        self.bound.judges(slot, level).then_some((slot, level))
+    }
+
     fn info(&self, slot: Option<usize>) -> RuleInfo {
         RuleInfo {
             name: self.name.clone(),

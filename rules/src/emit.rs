@@ -4,7 +4,7 @@ use crate::compile::Rule;
 use crate::evaluator::At;
 use crate::kinds::Machine;
 use crate::kinds::limit::REPORTED;
-use crate::latch::Change;
+use crate::latch::{Cause, Change};
 use model::time::Micros;
 use model::transition::Marks;
 use model::{Catalog, Transition, TransitionId};
@@ -34,9 +34,11 @@ pub(crate) fn transition(c: &Context<'_>, w: &Who<'_>, machine: &dyn Machine, ch
     let point_id = c.catalog.ids()[w.ix as usize];
     let (origin, row) = change.first_over;
     let finite = |v: f64| v.is_finite().then_some(v);
-    let reason = match change.to {
-        model::To::Withdrawn => "the rule or the point is gone".to_owned(),
-        to => machine.reason(w.slot as usize, w.level, w.value, to == model::To::On),
+    let reason = match (change.to, change.cause) {
+        (model::To::Withdrawn, _) => "the rule or the point is gone".to_owned(),
+        (_, Cause::CalibrationBegan) => "calibration: it stays active, shown as calibrating".to_owned(),
+        (_, Cause::CalibrationEnded) => "calibration is over, it is still active".to_owned(),
+        (to, Cause::Decided) => machine.reason(w.slot as usize, w.level, w.value, to == model::To::On),
     };
     // A late-found episode and a live one that begin with the same reading are two.
     let name = if change.late { format!("{}#late", level.name) } else { level.name.clone() };

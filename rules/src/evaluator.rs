@@ -1,10 +1,12 @@
 //! The rules of one partition at work: entries in, transitions out.
 //!
 //! Clocks: the **partition clock** is the running maximum of append times and ticks; a jump of more than [`JUMP`] ahead counts only when
-//! a tick confirms it. A source marked replay brings its own: the newest event time of its readings; its points are judged by it.
+//! a tick confirms it, and no other record does. A source marked replay brings its own: the newest event time of its readings; its
+//! points are judged by it.
 //!
-//! Time passes with ticks, and where readings come all the time with them: when the clock leaves a second, or a replay source's clock
-//! leaves its time, what that time decides is decided once everything that came at it has been judged. So no cut into records matters.
+//! Time passes with ticks, and where other records come all the time with them: when the clock leaves a second, or a replay source's
+//! clock leaves its time, what that time decides is decided once everything that came at it has been judged, by the version in force
+//! then. So no cut into records matters. A tick decides at its own time too.
 //!
 //! Order of transitions: what time decides by rule, then point, then level; then by row of the record, rule, level.
 //!
@@ -107,13 +109,8 @@ impl Evaluator {
 
     /// Judges a record of readings.
     pub fn readings(&mut self, at: At, runs: &[Run], readings: &Readings, out: &mut Vec<Transition>) {
-        let before = self.clock;
-        if !self.begin(at, false) {
+        if !self.begin(at, false, out) {
             return self.end(at);
-        }
-        if before != Micros::MIN && before.div_euclid(SECOND) < self.clock.div_euclid(SECOND) {
-            self.run_out(at, before, 0, out);
-            self.wait_out(at, before, out);
         }
         let mut from = 0;
         for run in runs {
@@ -141,13 +138,24 @@ impl Evaluator {
         self.end(at);
     }
 
-    /// Judges the passing of time: a tick record, or any record that is neither readings nor an activation.
+    /// Judges the passing of time. For tick records only: they confirm a jump of the clock.
     pub fn tick(&mut self, at: At, out: &mut Vec<Transition>) {
-        if self.begin(at, true) {
-            self.run_out(at, self.clock, 0, out);
-            self.wait_out(at, self.clock, out);
+        if self.begin(at, true, out) {
+            self.pass(at, self.clock, out);
         }
         self.end(at);
+    }
+
+    /// Takes notice of a record that is neither readings nor a tick nor an activation: time passes up to it.
+    pub fn other(&mut self, at: At, out: &mut Vec<Transition>) {
+        self.begin(at, false, out);
+        self.end(at);
+    }
+
+    /// Whether the clock stands still until a tick comes, the newest record being appended at `newest`. Traffic that resumes after an
+    /// outage leaves no second without records, so that nobody would write one: then the owner of the partition must.
+    pub fn needs_tick(&self, newest: Micros) -> bool {
+        self.clock != Micros::MIN && newest - self.clock > JUMP
     }
 
     /// Puts a new version in force. What is gone is withdrawn; state of what stays is kept, by rule name and level name.
@@ -158,13 +166,15 @@ impl Evaluator {
         catalog: Arc<Catalog>,
         out: &mut Vec<Transition>,
     ) {
-        self.begin(at, true);
+        self.begin(at, false, out);
+        // Where a jump is not confirmed yet, what is armed is armed at its far side.
+        let armed = self.clock.max(at.appended);
         let mut next = Self::new(program, catalog);
         (next.clock, next.next) = (self.clock, self.next);
         next.replay = std::mem::take(&mut self.replay);
         next.origins = std::mem::take(&mut self.origins);
         next.shard_next.fill(self.next);
-        next.live.points.iter_mut().for_each(|p| p.heard = self.clock);
+        next.live.points.iter_mut().for_each(|p| p.heard = armed);
         self.withdraw_gone(at, &next, out);
         next.live.take_over(&next.program, &next.catalog, &self.live, &self.program, &self.catalog);
         if let Some(old) = &self.drill {
@@ -176,8 +186,8 @@ impl Evaluator {
         self.end(at);
     }
 
-    /// Moves the clock; false when the whole record was seen before.
-    fn begin(&mut self, at: At, is_tick: bool) -> bool {
+    /// Moves the clock and decides what the time before it decides; false when the whole record was seen before.
+    fn begin(&mut self, at: At, is_tick: bool, out: &mut Vec<Transition>) -> bool {
         if at.offset.number < self.next {
             return false;
         }
@@ -187,16 +197,25 @@ impl Evaluator {
             }
             self.origins.insert(at.origin.collector, at.origin.sequence);
         }
-        let first = self.clock == Micros::MIN;
-        if first || is_tick || at.appended - self.clock <= JUMP {
-            self.clock = self.clock.max(at.appended);
+        let before = self.clock;
+        let first = before == Micros::MIN;
+        if first || is_tick || at.appended - before <= JUMP {
+            self.clock = before.max(at.appended);
         }
         if first {
             // Silent rules are armed now: what spoke never counts from here.
             let clock = self.clock;
             self.live.points.iter_mut().filter(|p| p.heard == Micros::MIN).for_each(|p| p.heard = clock);
+        } else if before.div_euclid(SECOND) < self.clock.div_euclid(SECOND) {
+            self.pass(at, before, out);
         }
         true
+    }
+
+    /// What the partition clock decides when it stands at `now`.
+    fn pass(&mut self, at: At, now: Micros, out: &mut Vec<Transition>) {
+        self.run_out(at, now, 0, out);
+        self.wait_out(at, now, out);
     }
 
     fn end(&mut self, at: At) {
@@ -269,27 +288,41 @@ impl Evaluator {
             let mut verdicts = [Verdict::Hold; LEVELS_MAX];
             let verdicts = &mut verdicts[..width];
             let number = lane.machines[rule_ix as usize].reading(slot as usize, &r, verdicts);
-            let latches = &mut lane.latches[rule_ix as usize][slot as usize * width..][..width];
-            for (level, (latch, verdict)) in latches.iter_mut().zip(verdicts).enumerate() {
+            let latches = &mut lane.latches[rule_ix as usize];
+            if latches.is_idle(slot) && !verdicts.contains(&Verdict::Over) {
+                continue;
+            }
+            for (level, verdict) in verdicts.iter().enumerate() {
+                let mut latch = latches.get(slot, level);
                 if latch.is_idle() && *verdict != Verdict::Over {
                     continue;
                 }
                 let key = (rule_ix, slot, level as u32);
-                let again = *verdict == Verdict::Over && !r.newer;
-                if again && lane.known.get(&key).is_some_and(|k| k.covers(time)) {
+                if *verdict == Verdict::Over
+                    && !r.newer
+                    && lane.past.get(&key).is_some_and(|p| p.covers(time))
+                {
                     continue;
                 }
-                if again && r.late && latch.is_late() {
-                    lane.known.entry(key).or_default().extend(time);
-                }
-                let up = rule.bound.is_up(slot as usize, level);
-                let change = latch.reading(&rule.levels[level], *verdict, &r, number, up);
+                let (def, up) = (&rule.levels[level], rule.bound.is_up(slot as usize, level));
+                let change = if r.late {
+                    let past = lane.past.entry(key).or_default();
+                    let change = past.late(def, *verdict, &r, number, up, &latch);
+                    latch.set_late(past.has_late());
+                    change
+                } else {
+                    if latch.is_late() && r.newer && *verdict != Verdict::Hold {
+                        lane.past.entry(key).or_default().judged_live(time);
+                    }
+                    latch.reading(def, *verdict, &r, number, up)
+                };
+                latches.set(slot, level, latch);
                 if latch.is_pending() {
                     lane.pending.insert((rule_ix, slot));
                 }
                 if let Some(change) = change {
-                    if change.late || change.to == To::Off {
-                        lane.known.entry(key).or_default().add(change.since, time);
+                    if change.to == To::Off {
+                        lane.past.entry(key).or_default().add(change.since, time);
                     }
                     let who = Who { rule, slot, level, ix, time, value: number };
                     let context = Context {
@@ -316,11 +349,12 @@ impl Evaluator {
             let pending: Vec<(u32, u32)> = lane.pending.iter().copied().collect();
             for (rule_ix, slot) in pending {
                 let rule = &self.program.bound_rules()[rule_ix as usize];
-                let (ix, width) = (rule.points[slot as usize], rule.levels.len());
+                let ix = rule.points[slot as usize];
                 let point = lane.points[ix as usize];
                 let mut still = false;
-                for level in 0..width {
-                    let latch = &mut lane.latches[rule_ix as usize][slot as usize * width + level];
+                let latches = &mut lane.latches[rule_ix as usize];
+                for level in latches.busy(slot) {
+                    let mut latch = latches.get(slot, level);
                     let period = self.catalog.point(ix).period.unwrap_or(PERIOD);
                     let due = point.clock == clock
                         && at.offset.number >= self.shard_next[ix as usize / SHARD_POINTS];
@@ -336,6 +370,7 @@ impl Evaluator {
                         };
                         out.push(transition(&context, &who, &*lane.machines[rule_ix as usize], change));
                     }
+                    latches.set(slot, level, latch);
                     still |= latch.is_pending();
                 }
                 if !still {
@@ -364,9 +399,17 @@ impl Evaluator {
                 };
                 let mut verdicts = [Verdict::Hold; LEVELS_MAX];
                 lane.machines[rule_ix].tick(slot, now, point.heard, &mut verdicts[..width]);
-                for (level, _) in verdicts[..width].iter().enumerate().filter(|(_, v)| **v == Verdict::Over) {
-                    let latch = &mut lane.latches[rule_ix][slot * width + level];
-                    let change = latch.tick_verdict(&rule.levels[level], Verdict::Over, now);
+                let key = (rule_ix as u32, slot as u32);
+                // Most points speak, and nothing waits at them: their latches are not touched.
+                let waits = !lane.pending.is_empty() && lane.pending.contains(&key);
+                let worth = |v: Verdict| v == Verdict::Over || (v == Verdict::Band && waits);
+                for (level, verdict) in verdicts[..width].iter().enumerate().filter(|(_, v)| worth(**v)) {
+                    let mut latch = lane.latches[rule_ix].get(slot as u32, level);
+                    let change = latch.tick_verdict(&rule.levels[level], *verdict, now);
+                    lane.latches[rule_ix].set(slot as u32, level, latch);
+                    if latch.is_pending() {
+                        lane.pending.insert(key);
+                    }
                     if let Some(change) = change {
                         let who = Who { rule, slot: slot as u32, level, ix, time: now, value: f64::NAN };
                         let context = Context {
@@ -390,22 +433,22 @@ impl Evaluator {
         for (lane, simulated) in lanes {
             let Some(lane) = lane else { continue };
             for (rule_ix, rule) in self.program.bound_rules().iter().enumerate() {
-                let width = rule.levels.len();
-                for i in 0..lane.latches[rule_ix].len() {
-                    let (slot, level) = (i / width, i % width);
-                    let ix = rule.points[slot];
+                let latches = &mut lane.latches[rule_ix];
+                let busy = |slot| latches.busy(slot).into_iter().map(move |level| (slot, level));
+                let busy: Vec<(u32, usize)> = (0..rule.points.len() as u32).flat_map(busy).collect();
+                for (slot, level) in busy {
+                    let ix = rule.points[slot as usize];
                     let is = kept.get(&(rule.kind, rule.name.as_str()));
-                    let stays = is.is_some_and(|r| {
-                        let same = next.catalog.ix(self.catalog.ids()[ix as usize]);
-                        let selected = same.is_some_and(|ix| r.points.binary_search(&ix).is_ok());
-                        selected && r.levels.iter().any(|l| l.name == rule.levels[level].name)
-                    });
-                    if stays {
+                    let same = next.catalog.ix(self.catalog.ids()[ix as usize]);
+                    let place = is.zip(same).and_then(|(r, ix)| r.judges(ix, &rule.levels[level].name));
+                    if place.is_some() {
                         continue;
                     }
-                    if let Some(change) = lane.latches[rule_ix][i].withdraw() {
-                        let who =
-                            Who { rule, slot: slot as u32, level, ix, time: self.clock, value: f64::NAN };
+                    let mut latch = latches.get(slot, level);
+                    let change = latch.withdraw();
+                    latches.set(slot, level, latch);
+                    if let Some(change) = change {
+                        let who = Who { rule, slot, level, ix, time: self.clock, value: f64::NAN };
                         let context = Context {
                             at,
                             clock: self.clock,

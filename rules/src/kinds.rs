@@ -1,6 +1,7 @@
 //! The kinds of rules, a line each. A kind reads its keys, binds itself to a point (units, range, the point's own limits), and then
 //! gives a verdict for each level at each reading, or at each tick for those that wait for what does not come.
 
+use crate::compare::Compare;
 use crate::def::LevelDef;
 use crate::reading::{Reading, Verdict};
 use model::time::Micros;
@@ -93,6 +94,43 @@ pub fn usual_unit(quantity: &str) -> &'static str {
     }
 }
 
+/// What a kind knows of each slot, equal things once: most points of a mine have the same range and limits, and what a reading looks
+/// at then stays in the cache.
+#[derive(Debug)]
+pub(crate) struct Shapes<T> {
+    slots: Vec<u32>,
+    shapes: Vec<T>,
+}
+
+/// How far back an equal one is looked for: a catalog in which every point differs must not be compared with itself.
+const SHAPES_COMPARED: usize = 64;
+
+impl<T: PartialEq> FromIterator<T> for Shapes<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(all: I) -> Self {
+        let mut this = Self { slots: Vec::new(), shapes: Vec::new() };
+        for shape in all {
+            let from = this.shapes.len().saturating_sub(SHAPES_COMPARED);
+            let ix = this.shapes[from..].iter().position(|s| *s == shape).map_or_else(
+                || {
+                    this.shapes.push(shape);
+                    this.shapes.len() - 1
+                },
+                |i| from + i,
+            );
+            this.slots.push(ix as u32);
+        }
+        this
+    }
+}
+
+impl<T> std::ops::Index<usize> for Shapes<T> {
+    type Output = T;
+
+    fn index(&self, slot: usize) -> &T {
+        &self.shapes[self.slots[slot] as usize]
+    }
+}
+
 /// A rule of some kind, not yet bound to points.
 pub trait Spec: Send + Sync + std::fmt::Debug {
     /// The machine for these points, one slot each, in this order. Points it cannot be bound to keep a slot that always holds.
@@ -107,6 +145,17 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
     /// Whether farther over means a greater number.
     fn is_up(&self, _slot: usize, _level: usize) -> bool {
         true
+    }
+
+    /// Whether the level can go on at all at this point: not where its limit is gone or its site idle. One that is on when a new
+    /// version does not judge it any more is withdrawn: nothing could end it.
+    fn judges(&self, _slot: usize, _level: usize) -> bool {
+        true
+    }
+
+    /// On and off of a level that is a plain limit on the value, in the point's unit: what is compared with the law.
+    fn limit(&self, _slot: usize, _level: usize) -> Option<(Compare, Compare)> {
+        None
     }
 
     /// Whether what is decided on a calibrating reading is marked; not where the rule is about calibration itself.
@@ -128,7 +177,8 @@ pub trait Machine: Send + Sync {
         false
     }
 
-    /// Verdicts at a tick; `heard` is the clock at the point's last reading, or where it was armed.
+    /// Verdicts at a tick; `heard` is the clock at the point's last reading, or where it was armed. `Over`: the condition holds;
+    /// `Band`: it does not, an on-delay that a tick began is over. No tick clears.
     fn tick(&mut self, _slot: usize, _now: Micros, _heard: Micros, _verdicts: &mut [Verdict]) {}
 
     /// Why a level is on, in words, for its transition.

@@ -2,10 +2,11 @@
 
 use crate::compile::{Program, Rule};
 use crate::kinds::Machine;
-use crate::known::Known;
-use crate::latch::Latch;
+use crate::latches::Latches;
+use crate::past::Past;
 use model::Catalog;
 use model::time::Micros;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a point.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,12 +23,12 @@ pub(crate) struct PointState {
 pub(crate) struct Lane {
     pub points: Vec<PointState>,
     pub machines: Vec<Box<dyn Machine>>,
-    /// For each rule: levels × slots.
-    pub latches: Vec<Vec<Latch>>,
+    /// For each rule.
+    pub latches: Vec<Latches>,
     /// Latches with an on-delay running, as (rule, slot): what ticks must look at.
-    pub pending: std::collections::BTreeSet<(u32, u32)>,
-    /// Decided episodes, by (rule, slot, level).
-    pub known: std::collections::BTreeMap<(u32, u32, u32), Known>,
+    pub pending: BTreeSet<(u32, u32)>,
+    /// What is known of the past, by (rule, slot, level); only where something was over.
+    pub past: BTreeMap<(u32, u32, u32), Past>,
 }
 
 impl Lane {
@@ -37,15 +38,16 @@ impl Lane {
         Self {
             points: vec![state; points],
             machines: rules.iter().map(|r| r.bound.clone().machine(r.points.len())).collect(),
-            latches: rules.iter().map(|r| vec![Latch::IDLE; r.points.len() * r.levels.len()]).collect(),
+            latches: rules.iter().map(|r| Latches::new(r.points.len(), r.levels.len())).collect(),
             pending: Default::default(),
-            known: Default::default(),
+            past: Default::default(),
         }
     }
 }
 
 impl Lane {
-    /// Takes state over from another version, by id of the point, name of the rule and name of the level.
+    /// Takes state over from another version, by id of the point, name of the rule and name of the level. A point that no rule has
+    /// waited for until now is armed now, whenever it spoke last.
     pub(crate) fn take_over(
         &mut self,
         program: &Program,
@@ -56,7 +58,14 @@ impl Lane {
     ) {
         for (old_ix, id) in old_catalog.ids().iter().enumerate() {
             if let Some(ix) = catalog.ix(*id) {
-                self.points[ix as usize] = old.points[old_ix];
+                let point = &mut self.points[ix as usize];
+                let armed = point.heard;
+                *point = old.points[old_ix];
+                if !waited_for(old_program, &old.machines, old_ix as u32)
+                    && waited_for(program, &self.machines, ix)
+                {
+                    point.heard = point.heard.max(armed);
+                }
             }
         }
         for (rule_ix, rule) in program.bound_rules().iter().enumerate() {
@@ -74,14 +83,16 @@ impl Lane {
                 old.machines[old_ix].save(old_slot, &mut state);
                 // State of another shape (a window that was changed) begins anew.
                 self.machines[rule_ix].load(slot, &state);
-                for (level, def) in rule.levels.iter().enumerate() {
+                for (level, def) in
+                    rule.levels.iter().enumerate().filter(|(l, _)| rule.bound.judges(slot, *l))
+                {
                     let Some(old_level) = old_rule.levels.iter().position(|l| l.name == def.name) else {
                         continue;
                     };
-                    let latch = old.latches[old_ix][old_slot * old_rule.levels.len() + old_level];
-                    self.latches[rule_ix][slot * rule.levels.len() + level] = latch;
-                    if let Some(known) = old.known.get(&(old_ix as u32, old_slot as u32, old_level as u32)) {
-                        self.known.insert((rule_ix as u32, slot as u32, level as u32), known.clone());
+                    let latch = old.latches[old_ix].get(old_slot as u32, old_level);
+                    self.latches[rule_ix].set(slot as u32, level, latch);
+                    if let Some(past) = old.past.get(&(old_ix as u32, old_slot as u32, old_level as u32)) {
+                        self.past.insert((rule_ix as u32, slot as u32, level as u32), past.clone());
                     }
                     if latch.is_pending() {
                         self.pending.insert((rule_ix as u32, slot as u32));
@@ -90,4 +101,12 @@ impl Lane {
             }
         }
     }
+}
+
+/// Whether a rule waits for a point to speak.
+fn waited_for(program: &Program, machines: &[Box<dyn Machine>], ix: u32) -> bool {
+    program.of_point(ix).iter().any(|(rule, slot)| {
+        let bound = &program.bound_rules()[*rule as usize].bound;
+        machines[*rule as usize].ticks() && bound.judges(*slot as usize, 0)
+    })
 }

@@ -7,9 +7,10 @@
 //! - What neither raises nor clears (bad, missing, calibrating below) leaves both delays as they are.
 //! - A reading that is not newer than the last of its point may raise a level without delay, and never clears; it counts for no delay,
 //!   since what came after it is already known.
-//! - A late reading never touches the live state: over, it gives one late-found episode until a late reading is below or a live one
-//!   is judged. What a source sends again is known: see [`Known`](crate::known::Known).
+//! - A late reading never touches the live state. It, and what a source sends again, is judged by what is known of the past
+//!   (module `past`).
 //! - Decided while calibrating is marked; still over at the first reading that is not, it is real from then on, a step of its own.
+//! - What is real and gets the bit stays on and real; a step marked calibrating says so, and one that is not marked when the bit goes.
 
 use crate::def::LevelDef;
 use crate::reading::{Reading, Verdict};
@@ -42,12 +43,29 @@ const ON: u8 = 1;
 const PENDING: u8 = 2;
 const CALIBRATING: u8 = 4;
 const LATE: u8 = 8;
+/// On and real, and its newest reading has the calibration bit.
+const SHOWN_CALIBRATING: u8 = 16;
+/// An on-delay runs that a tick began: what is missing still does not come.
+const WAITING: u8 = 32;
+
+/// What brought a step about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// The condition or its release, or the rule is gone.
+    Decided,
+    /// What is on and real got the calibration bit.
+    CalibrationBegan,
+    /// The bit is gone.
+    CalibrationEnded,
+}
 
 /// A step of a latch.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Change {
     /// What the level became.
     pub to: To,
+    /// Why there is a step.
+    pub cause: Cause,
     /// Origin and row of the first reading over.
     pub first_over: (Origin, u32),
     /// Number of the step within the episode.
@@ -85,14 +103,24 @@ impl Latch {
         self.flags & ON != 0
     }
 
-    /// Whether a late-found episode goes on.
+    /// Whether late readings are over.
     pub fn is_late(&self) -> bool {
         self.flags & LATE != 0
     }
 
+    /// Notes whether late readings are over.
+    pub fn set_late(&mut self, late: bool) {
+        self.flags = (self.flags & !LATE) | if late { LATE } else { 0 };
+    }
+
+    /// Whether the level is on and was over at `time` already.
+    pub fn began_by(&self, time: Micros) -> bool {
+        self.is_on() && time >= self.first
+    }
+
     /// Whether an on-delay runs.
     pub fn is_pending(&self) -> bool {
-        self.flags & PENDING != 0
+        self.flags & (PENDING | WAITING) != 0
     }
 
     fn begin(&mut self, r: &Reading, value: f64) {
@@ -113,6 +141,7 @@ impl Latch {
         self.step += 1;
         Change {
             to,
+            cause: Cause::Decided,
             first_over: (self.origin, self.row),
             step,
             calibrating: self.flags & CALIBRATING != 0,
@@ -125,7 +154,7 @@ impl Latch {
     /// An on-delay that runs is over; what is on stays on.
     fn end_pending(&mut self) {
         if self.is_pending() {
-            self.flags &= !(PENDING | CALIBRATING);
+            self.flags &= !(PENDING | WAITING | CALIBRATING);
         }
     }
 
@@ -142,14 +171,7 @@ impl Latch {
         change
     }
 
-    /// Farther over than before; `up` says which way.
-    fn extend(&mut self, value: f64, up: bool) {
-        if self.peak.is_nan() || (up && value > self.peak) || (!up && value < self.peak) {
-            self.peak = value;
-        }
-    }
-
-    /// Takes a verdict at a reading.
+    /// Takes a verdict at a reading that is not late.
     pub fn reading(
         &mut self,
         level: &LevelDef,
@@ -158,14 +180,7 @@ impl Latch {
         value: f64,
         up: bool,
     ) -> Option<Change> {
-        if r.late {
-            return self.late(verdict, r, value);
-        }
-        if r.newer && verdict != Verdict::Hold {
-            // What is judged live ends what was found late: the next back-fill has an episode of its own.
-            self.flags &= !LATE;
-        }
-        match verdict {
+        let change = match verdict {
             Verdict::Hold => None,
             Verdict::Over => self.over(level, r, value, up),
             Verdict::Band if r.newer => {
@@ -175,12 +190,24 @@ impl Latch {
             }
             Verdict::Below if r.newer => self.below(level, r),
             Verdict::Band | Verdict::Below => None,
+        };
+        change.or_else(|| self.show_calibrating(r))
+    }
+
+    /// What is on and real follows the bit of its newest reading.
+    fn show_calibrating(&mut self, r: &Reading) -> Option<Change> {
+        let is = self.flags & SHOWN_CALIBRATING != 0;
+        if !r.newer || !self.is_on() || self.flags & CALIBRATING != 0 || is == r.calibrating {
+            return None;
         }
+        self.flags ^= SHOWN_CALIBRATING;
+        let cause = if r.calibrating { Cause::CalibrationBegan } else { Cause::CalibrationEnded };
+        Some(Change { calibrating: r.calibrating, cause, ..self.change(To::On) })
     }
 
     fn over(&mut self, level: &LevelDef, r: &Reading, value: f64, up: bool) -> Option<Change> {
         if self.is_on() {
-            self.extend(value, up);
+            self.peak = farther(self.peak, value, up);
             if r.newer {
                 self.below = Micros::MIN;
             }
@@ -198,8 +225,8 @@ impl Latch {
             self.begin(r, value);
             return Some(self.turn_on());
         }
-        if self.is_pending() {
-            self.extend(value, up);
+        if self.flags & PENDING != 0 {
+            self.peak = farther(self.peak, value, up);
             self.stay_over(r);
         } else {
             self.begin(r, value);
@@ -218,48 +245,35 @@ impl Latch {
         (r.time - self.below >= level.off_delay).then(|| self.turn_off(To::Off))
     }
 
-    fn late(&mut self, verdict: Verdict, r: &Reading, value: f64) -> Option<Change> {
-        match verdict {
-            // Part of the episode that is known already.
-            Verdict::Over if self.is_on() && r.time >= self.first => None,
-            Verdict::Over if self.flags & LATE == 0 => {
-                self.flags |= LATE;
-                Some(Change {
-                    to: To::On,
-                    first_over: (r.origin, r.row),
-                    step: 0,
-                    calibrating: r.calibrating,
-                    late: true,
-                    peak: value,
-                    since: r.time,
-                })
-            }
-            Verdict::Below => {
-                self.flags &= !LATE;
-                None
-            }
-            _ => None,
-        }
-    }
-
     /// Takes the time of a tick: an on-delay may run out.
     pub fn tick(&mut self, level: &LevelDef, now: Micros, period: Micros) -> Option<Change> {
-        // Below zero where the clock has not confirmed a jump yet: then no time has passed.
-        let age = now.saturating_sub(self.seen).max(0);
-        if !self.is_pending() || age > FRESH_PERIODS * period {
+        // Below zero where the clock has not confirmed a jump yet: then the reading itself decided what there is to decide.
+        let age = now.saturating_sub(self.seen);
+        if self.flags & PENDING == 0 || age > FRESH_PERIODS * period {
             return None;
         }
         ((self.below - self.first) + age >= level.on_delay).then(|| self.turn_on())
     }
 
-    /// Takes a verdict that a tick brought, of a kind that waits for what does not come. No reading begins such an episode: its id is
-    /// made from the clock that began it, so that one withdrawn and begun again has another.
+    /// Takes a verdict that a tick brought, of a kind that waits for what does not come: over, or not (any more). No reading begins
+    /// such an episode: its id is made from the clock that began it, so that one withdrawn and begun again has another.
     pub fn tick_verdict(&mut self, level: &LevelDef, verdict: Verdict, now: Micros) -> Option<Change> {
-        if verdict != Verdict::Over || self.is_on() {
+        if verdict != Verdict::Over {
+            if self.flags & WAITING != 0 {
+                self.end_pending();
+            }
             return None;
         }
-        if !self.is_pending() {
-            self.flags |= PENDING;
+        if self.is_on() {
+            // A stay below that is interrupted begins anew.
+            self.below = Micros::MIN;
+            return None;
+        }
+        if self.flags & PENDING != 0 {
+            return None; // begun by a reading: it runs out by its own rule
+        }
+        if self.flags & WAITING == 0 {
+            self.flags |= WAITING;
             let origin = Origin { collector: 0, sequence: now as u64 };
             (self.step, self.row, self.origin, self.first) = (0, 0, origin, now);
             (self.below, self.seen, self.peak) = (now, now, f64::NAN);
@@ -303,4 +317,9 @@ impl Latch {
             peak: f64::from_bits(u64_at(49)),
         }
     }
+}
+
+/// Which of two values is farther over; `up` says which way. NaN where there is none yet.
+pub fn farther(peak: f64, value: f64, up: bool) -> f64 {
+    if peak.is_nan() || (up && value > peak) || (!up && value < peak) { value } else { peak }
 }

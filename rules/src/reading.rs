@@ -58,7 +58,8 @@ pub struct Reading {
 
 impl Reading {
     /// The value by its quality. Over range: at or below the low end it counts as at most the low end, any other as at least
-    /// the high end; without a value as infinitely high, so that every upper level rises.
+    /// the high end; without a value, or where the catalog knows no high end, as infinitely high: a limit lies within the range, so
+    /// every upper level rises.
     pub fn grade(&self, low: f64, high: f64) -> Grade {
         let s = self.status;
         if s & status::BAD != 0 {
@@ -80,7 +81,7 @@ impl Reading {
 
 /// The ends of a point's range; unlimited where the catalog has none.
 pub fn range(point: &Point) -> (f64, f64) {
-    (point.low.unwrap_or(f64::NEG_INFINITY), point.high.unwrap_or(f64::NEG_INFINITY))
+    (point.low.unwrap_or(f64::NEG_INFINITY), point.high.unwrap_or(f64::INFINITY))
 }
 
 /// Period assumed where the catalog has none: one inspection cycle of a mine.

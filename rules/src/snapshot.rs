@@ -6,15 +6,15 @@
 
 use crate::compile::Program;
 use crate::evaluator::{Evaluator, ReplayClock, shard_range, shards_of};
-use crate::known::Known;
 use crate::lane::{Lane, PointState};
 use crate::latch::Latch;
+use crate::past::Past;
 use model::{Catalog, PointId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Format of the bytes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 impl Evaluator {
     /// The bytes of one shard, as of the entries applied so far.
@@ -63,24 +63,25 @@ impl Evaluator {
             let mut count = 0;
             for &(rule, slot) in self.program.of_point(ix as u32) {
                 let width = self.program.bound_rules()[rule as usize].levels.len();
-                let latches = &lane.latches[rule as usize][slot as usize * width..][..width];
+                let latches = &lane.latches[rule as usize];
                 let mut state = Vec::new();
                 lane.machines[rule as usize].save(slot as usize, &mut state);
-                let known =
-                    |level: usize| lane.known.get(&(rule, slot, level as u32)).map_or(&[][..], Known::spans);
-                let nothing_known = (0..width).all(|level| known(level).is_empty());
-                if state.is_empty() && latches.iter().all(Latch::is_idle) && nothing_known {
+                let past = |level: usize| lane.past.get(&(rule, slot, level as u32));
+                let nothing_known = (0..width).all(|level| past(level).is_none());
+                if state.is_empty() && latches.is_idle(slot) && nothing_known {
                     continue;
                 }
                 count += 1;
                 slots.u32(rule);
                 slots.bytes(&state);
-                for (level, latch) in latches.iter().enumerate() {
-                    latch.save(&mut slots.0);
-                    slots.u32(known(level).len() as u32);
-                    for (from, to) in known(level) {
-                        slots.u64(*from as u64);
-                        slots.u64(*to as u64);
+                for level in 0..width {
+                    let latch = latches.get(slot, level);
+                    slots.0.push(u8::from(!latch.is_idle()) | (u8::from(past(level).is_some()) << 1));
+                    if !latch.is_idle() {
+                        latch.save(&mut slots.0);
+                    }
+                    if let Some(past) = past(level) {
+                        past.save(&mut slots.0);
                     }
                 }
             }
@@ -215,16 +216,16 @@ fn load_lane(
                 return None;
             }
             for level in &saved.levels {
-                let latch = Latch::load(all.take(Latch::SAVED_LEN)?.try_into().ok()?);
-                let mut known = Known::default();
-                for _ in 0..all.u32()? {
-                    known.add(all.u64()? as i64, all.u64()? as i64);
-                }
+                let there = all.take(1)?[0];
+                let latch = match there & 1 {
+                    0 => Latch::IDLE,
+                    _ => Latch::load(all.take(Latch::SAVED_LEN)?.try_into().ok()?),
+                };
+                let past = if there & 2 == 0 { None } else { Some(Past::load(&mut all.0)?) };
                 let (Some((rule, slot)), Some(level)) = (slot, level) else { continue };
-                let width = program.bound_rules()[rule].levels.len();
-                lane.latches[rule][slot * width + level] = latch;
-                if !known.spans().is_empty() {
-                    lane.known.insert((rule as u32, slot as u32, *level as u32), known);
+                lane.latches[rule].set(slot as u32, *level, latch);
+                if let Some(past) = past {
+                    lane.past.insert((rule as u32, slot as u32, *level as u32), past);
                 }
                 if latch.is_pending() {
                     lane.pending.insert((rule as u32, slot as u32));

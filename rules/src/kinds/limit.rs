@@ -4,7 +4,7 @@
 //! counts. A catalog limit outside (low range, high range], or with its release on the wrong side, is refused with a warning and the
 //! rule's stands. A level `reported` is added to every ladder: on when the mine's own alarm or cut bit comes with a bad value.
 
-use super::{Binding, Bound, Machine, Read, Spec};
+use super::{Binding, Bound, Machine, Read, Shapes, Spec};
 use crate::compare::{Compare, Op, parse};
 use crate::def::{LevelDef, Name, read_level};
 use crate::reading::{Grade, Reading, Verdict, range};
@@ -183,37 +183,34 @@ impl LimitSpec {
 
 impl Spec for LimitSpec {
     fn bind(&self, b: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound> {
-        let mut bound =
-            LimitBound { slots: Vec::new(), rungs: Vec::new(), names: Vec::new(), width: self.rungs.len() };
-        bound.names = b.levels.iter().map(|l| l.name.clone()).collect();
-        for &ix in points {
+        let names = b.levels.iter().map(|l| l.name.clone()).collect();
+        let slot = |&ix: &u32| {
             let convert = b.conversion(ix);
             let point = b.catalog.point(ix);
-            for i in 0..self.rungs.len() {
-                bound.rungs.push(match convert {
-                    Some(convert) => self.rung(i, convert, point, b),
-                    None => (None, "rule"),
-                });
-            }
+            let rungs = (0..self.rungs.len()).map(|i| match convert {
+                Some(convert) => self.rung(i, convert, point, b),
+                None => (None, "rule"),
+            });
+            let rungs = rungs.collect();
             let (low, high) = range(point);
-            bound.slots.push(Slot { low, high, unit: point.unit.clone() });
-        }
-        Box::new(bound)
+            Slot { low, high, unit: point.unit.clone(), rungs }
+        };
+        Box::new(LimitBound { slots: points.iter().map(slot).collect(), names, width: self.rungs.len() })
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Slot {
     low: f64,
     high: f64,
     unit: String,
+    /// One a level, and where it comes from.
+    rungs: Vec<(Option<Rung>, &'static str)>,
 }
 
 #[derive(Debug)]
 struct LimitBound {
-    slots: Vec<Slot>,
-    /// `width` a slot.
-    rungs: Vec<(Option<Rung>, &'static str)>,
+    slots: Shapes<Slot>,
     names: Vec<String>,
     width: usize,
 }
@@ -224,12 +221,19 @@ impl Bound for LimitBound {
     }
 
     fn is_up(&self, slot: usize, level: usize) -> bool {
-        level == self.width || self.rungs[slot * self.width + level].0.is_none_or(|r| r.on.is_up())
+        level == self.width || self.slots[slot].rungs[level].0.is_none_or(|r| r.on.is_up())
+    }
+
+    fn judges(&self, slot: usize, level: usize) -> bool {
+        level == self.width || self.limit(slot, level).is_some()
+    }
+
+    fn limit(&self, slot: usize, level: usize) -> Option<(Compare, Compare)> {
+        self.slots[slot].rungs.get(level)?.0.map(|r| (r.on, r.off))
     }
 
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
-        let rungs = &self.rungs[slot * self.width..(slot + 1) * self.width];
-        let shown = self.names.iter().zip(rungs).filter_map(|(name, (rung, from))| {
+        let shown = self.names.iter().zip(&self.slots[slot].rungs).filter_map(|(name, (rung, from))| {
             rung.map(|r| (name.clone(), format!("on {} off {}", r.on.show(), r.off.show()), *from))
         });
         shown.collect()
@@ -242,7 +246,6 @@ impl Machine for LimitMachine {
     fn reading(&mut self, slot: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
         let bound = &*self.0;
         let s = &bound.slots[slot];
-        let rungs = &bound.rungs[slot * bound.width..(slot + 1) * bound.width];
         let (verdicts, reported) = verdicts.split_at_mut(bound.width);
         let grade = r.grade(s.low, s.high);
         reported[0] = match grade {
@@ -258,7 +261,7 @@ impl Machine for LimitMachine {
                 return f64::NAN;
             }
         };
-        for (verdict, (rung, _)) in verdicts.iter_mut().zip(rungs) {
+        for (verdict, (rung, _)) in verdicts.iter_mut().zip(&s.rungs) {
             *verdict = match rung {
                 None => Verdict::Hold,
                 Some(rung) if rung.on.holds(value) => Verdict::Over,
@@ -277,7 +280,8 @@ impl Machine for LimitMachine {
             return what.to_owned();
         }
         let unit = &bound.slots[slot].unit;
-        match &bound.rungs[slot * bound.width + level] {
+        match &bound.slots[slot].rungs[level] {
+            (Some(rung), _) if value.is_infinite() => format!("over range, {} {unit}", rung.on.show()),
             (Some(rung), _) => {
                 format!("{value} {} {unit}", if on { rung.on.show() } else { rung.off.show() })
             }

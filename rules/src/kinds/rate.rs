@@ -1,10 +1,11 @@
 //! `rate`: how fast a value rises or falls over a window, per minute or hour.
 //!
-//! The window is cut into at most 16 equal buckets that keep their first and last reading and their number; the slope is computed
-//! from these each time, never by running sums, so that a restart at any place gives equal bits. Nothing is said before there are
-//! enough readings over enough time, and after a gap, a bad or a calibrating reading the window begins anew after a blank.
+//! The window is cut into at most 16 equal buckets that keep their first reading, their last where least squares ask for it, and how
+//! many came; the slope is computed from these each time, never by running sums, so that a restart at any place gives equal bits.
+//! Nothing is said before there are enough readings over enough time, and after a gap, a bad or a calibrating reading the window begins
+//! anew after a blank.
 
-use super::{Binding, Bound, Machine, Read, Spec};
+use super::{Binding, Bound, Machine, Read, Shapes, Spec};
 use crate::compare::{Compare, parse};
 use crate::def::{Name, read_level};
 use crate::reading::{Grade, PERIOD, Reading, Verdict, range};
@@ -39,15 +40,16 @@ struct RateSpec {
 
 /// Reads window, guards and levels.
 pub fn read(s: &Section<'_>) -> Option<Read> {
-    let window = match s.duration("window") {
-        Some(w) if w.value >= SECOND => w.value,
+    // Read on after a mistake: what is not read would be told as unknown.
+    let (window, known) = match s.duration("window") {
+        Some(w) if w.value >= SECOND => (w.value, true),
         Some(w) => {
             s.file().error_at(w.at, "`window` is shorter than a second", "");
-            return None;
+            (MINUTE, false)
         }
         None => {
             s.missing("window", "\"5min\"");
-            return None;
+            (MINUTE, false)
         }
     };
     let buckets = s.int("buckets", 2, BUCKETS_MAX).map_or(BUCKETS_MAX, |b| b.value);
@@ -86,7 +88,7 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
         method,
         levels,
     };
-    (!defs.is_empty()).then(|| (defs, Arc::new(spec) as Arc<dyn Spec>))
+    (known && !defs.is_empty()).then(|| (defs, Arc::new(spec) as Arc<dyn Spec>))
 }
 
 fn read_limits(s: &Section<'_>) -> Option<(Compare, Compare, Micros)> {
@@ -136,7 +138,7 @@ impl Spec for RateSpec {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Slot {
     /// Of a limit to the point's unit; NaN where they do not fit: then nothing ever holds.
     scale: f64,
@@ -149,14 +151,16 @@ struct Slot {
 #[derive(Debug)]
 struct RateBound {
     spec: RateSpec,
-    slots: Vec<Slot>,
+    slots: Shapes<Slot>,
 }
 
 impl Bound for RateBound {
     fn machine(self: Arc<Self>, slots: usize) -> Box<dyn Machine> {
         let buckets = vec![Bucket::EMPTY; slots * self.spec.buckets];
+        let lasts =
+            if self.spec.method == Method::LeastSquares { vec![(0, 0.0); buckets.len()] } else { Vec::new() };
         let state = vec![State { last: Micros::MIN, blank_until: Micros::MIN }; slots];
-        Box::new(RateMachine { bound: self, buckets, state })
+        Box::new(RateMachine { bound: self, buckets, lasts, state })
     }
 
     fn is_up(&self, _: usize, level: usize) -> bool {
@@ -170,34 +174,20 @@ impl Bound for RateBound {
     }
 }
 
-/// Readings of one part of the window.
+/// Readings of one part of the window. Parts are numbered by event time divided by their width; a place of the ring is taken by every
+/// number that leaves the same rest, so which one it holds is known from its first reading.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Bucket {
-    /// Event time divided by the width; which part of all time it is.
-    number: i64,
     first: (Micros, f64),
-    last: (Micros, f64),
     n: u32,
 }
 
 impl Bucket {
-    const EMPTY: Self = Self { number: i64::MIN, first: (0, 0.0), last: (0, 0.0), n: 0 };
-    const LEN: usize = 8 + 16 + 16 + 4;
+    const EMPTY: Self = Self { first: (0, 0.0), n: 0 };
 
-    fn save(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.number.to_le_bytes());
-        for (t, v) in [self.first, self.last] {
-            out.extend_from_slice(&t.to_le_bytes());
-            out.extend_from_slice(&v.to_bits().to_le_bytes());
-        }
-        out.extend_from_slice(&self.n.to_le_bytes());
-    }
-
-    fn load(bytes: &[u8]) -> Self {
-        let number = |at: usize| i64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        let float = |at: usize| f64::from_bits(number(at) as u64);
-        let n = u32::from_le_bytes(bytes[40..44].try_into().expect("four bytes"));
-        Self { number: number(0), first: (number(8), float(16)), last: (number(24), float(32)), n }
+    /// Whether it holds readings at or after `start`: those of the part that begins there, or older ones.
+    fn is_of(&self, start: Micros) -> bool {
+        self.n > 0 && self.first.0 >= start
     }
 }
 
@@ -211,7 +201,16 @@ struct RateMachine {
     bound: Arc<RateBound>,
     /// `buckets` a slot.
     buckets: Vec<Bucket>,
+    /// The last reading of each bucket, for least squares only.
+    lasts: Vec<(Micros, f64)>,
     state: Vec<State>,
+}
+
+/// What is known of one point.
+struct Window<'a> {
+    spec: &'a RateSpec,
+    buckets: &'a mut [Bucket],
+    lasts: &'a mut [(Micros, f64)],
 }
 
 impl Machine for RateMachine {
@@ -221,8 +220,7 @@ impl Machine for RateMachine {
         if !r.newer || r.late {
             return f64::NAN;
         }
-        let bound = self.bound.clone();
-        let (spec, s) = (&bound.spec, &bound.slots[slot]);
+        let (spec, s) = (&self.bound.spec, &self.bound.slots[slot]);
         let value = match r.grade(s.low, s.high) {
             Grade::Good(v) => v,
             // The first good reading after one that is not sees a blank.
@@ -234,7 +232,9 @@ impl Machine for RateMachine {
         let state = &mut self.state[slot];
         let gap = state.last == Micros::MIN || r.time - state.last > s.gap;
         state.last = r.time;
-        let buckets = &mut self.buckets[slot * spec.buckets..(slot + 1) * spec.buckets];
+        let here = slot * spec.buckets..(slot + 1) * spec.buckets;
+        let buckets = &mut self.buckets[here.clone()];
+        let lasts = if self.lasts.is_empty() { &mut [][..] } else { &mut self.lasts[here] };
         if gap {
             // Power that returns makes a sensor jump for about 20 s; the very first reading has nothing before it either.
             state.blank_until = r.time + spec.blank;
@@ -243,8 +243,7 @@ impl Machine for RateMachine {
         if r.time < state.blank_until {
             return f64::NAN;
         }
-        put(buckets, spec.width, r.time, value);
-        let Some(slope) = slope(spec, buckets, r.time) else { return f64::NAN };
+        let Some(slope) = (Window { spec, buckets, lasts }).slope(r.time, value) else { return f64::NAN };
         for (verdict, (on, off, per)) in verdicts.iter_mut().zip(&spec.levels) {
             let per_unit = slope * *per as f64 / s.scale;
             *verdict = if on.holds(per_unit) {
@@ -272,76 +271,107 @@ impl Machine for RateMachine {
     }
 
     fn save(&self, slot: usize, out: &mut Vec<u8>) {
-        let n = self.bound.spec.buckets;
-        out.extend_from_slice(&self.state[slot].last.to_le_bytes());
-        out.extend_from_slice(&self.state[slot].blank_until.to_le_bytes());
-        self.buckets[slot * n..(slot + 1) * n].iter().filter(|b| b.n > 0).for_each(|b| b.save(out));
-    }
-
-    fn load(&mut self, slot: usize, bytes: &[u8]) -> bool {
-        let n = self.bound.spec.buckets;
-        let (Some((last, rest)), width) = (bytes.split_first_chunk::<8>(), self.bound.spec.width) else {
-            return false;
-        };
-        let Some((blank, rest)) = rest.split_first_chunk::<8>() else { return false };
-        if rest.len() % Bucket::LEN != 0 {
-            return false;
+        let spec = &self.bound.spec;
+        for n in [self.state[slot].last, self.state[slot].blank_until, spec.width] {
+            out.extend_from_slice(&n.to_le_bytes());
         }
-        self.state[slot] = State { last: i64::from_le_bytes(*last), blank_until: i64::from_le_bytes(*blank) };
-        for bytes in rest.chunks_exact(Bucket::LEN) {
-            let bucket = Bucket::load(bytes);
-            // A window that was changed cannot use buckets of another width.
-            if bucket.first.0.div_euclid(width) == bucket.number {
-                self.buckets[slot * n + bucket.number.rem_euclid(n as i64) as usize] = bucket;
+        out.push(spec.buckets as u8);
+        out.push(spec.method as u8);
+        for i in slot * spec.buckets..(slot + 1) * spec.buckets {
+            let bucket = &self.buckets[i];
+            out.extend_from_slice(&bucket.n.to_le_bytes());
+            if bucket.n > 0 {
+                for (t, v) in [Some(&bucket.first), self.lasts.get(i)].into_iter().flatten() {
+                    out.extend_from_slice(&t.to_le_bytes());
+                    out.extend_from_slice(&v.to_bits().to_le_bytes());
+                }
             }
         }
-        true
     }
-}
 
-fn put(buckets: &mut [Bucket], width: Micros, time: Micros, value: f64) {
-    let number = time.div_euclid(width);
-    let bucket = &mut buckets[number.rem_euclid(buckets.len() as i64) as usize];
-    if bucket.number != number {
-        *bucket = Bucket { number, first: (time, value), last: (time, value), n: 0 };
-    }
-    bucket.last = (time, value);
-    bucket.n += 1;
-}
-
-/// Change of value a microsecond over the window that ends at `now`; `None` while too little is known.
-fn slope(spec: &RateSpec, buckets: &[Bucket], now: Micros) -> Option<f64> {
-    let newest = now.div_euclid(spec.width);
-    let n = buckets.len() as i64;
-    let inside = (newest - n + 1..=newest).map(|number| &buckets[number.rem_euclid(n) as usize]);
-    let inside: [Option<&Bucket>; BUCKETS_MAX as usize] = {
-        let mut all = [None; BUCKETS_MAX as usize];
-        for (place, (bucket, number)) in all.iter_mut().zip(inside.zip(newest - n + 1..)) {
-            *place = (bucket.number == number && bucket.n > 0).then_some(bucket);
+    fn load(&mut self, slot: usize, mut bytes: &[u8]) -> bool {
+        fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+            let (head, tail) = bytes.split_first_chunk::<N>()?;
+            *bytes = tail;
+            Some(*head)
         }
-        all
-    };
-    let inside = || inside.iter().flatten();
-    let (first, last) = (inside().next()?.first, inside().last()?.last);
-    let readings: u32 = inside().map(|b| b.n).sum();
-    if readings < spec.min_readings || last.0 - first.0 < spec.min_covered.max(1) {
-        return None;
+        let spec = self.bound.spec.clone();
+        let mut read = || {
+            let number = |b: &mut &[u8]| take(b).map(i64::from_le_bytes);
+            let pair = |b: &mut &[u8]| Some((number(b)?, f64::from_bits(number(b)? as u64)));
+            let b = &mut bytes;
+            let state = State { last: number(b)?, blank_until: number(b)? };
+            // A window that was changed cannot use buckets of another shape: it begins anew.
+            if number(b)? != spec.width || take(b)? != [spec.buckets as u8, spec.method as u8] {
+                return None;
+            }
+            self.state[slot] = state;
+            for i in slot * spec.buckets..(slot + 1) * spec.buckets {
+                let n = u32::from_le_bytes(take(b)?);
+                if n > 0 {
+                    self.buckets[i] = Bucket { first: pair(b)?, n };
+                    if let Some(last) = self.lasts.get_mut(i) {
+                        *last = pair(b)?;
+                    }
+                }
+            }
+            b.is_empty().then_some(())
+        };
+        read().is_some()
     }
-    if spec.method == Method::Ends {
-        return Some((last.1 - first.1) / (last.0 - first.0) as f64);
+}
+
+impl Window<'_> {
+    /// Takes a reading; the change of value a microsecond over the window it ends, `None` while too little is known.
+    fn slope(&mut self, now: Micros, value: f64) -> Option<f64> {
+        let (spec, n) = (self.spec, self.buckets.len());
+        let number = now.div_euclid(spec.width);
+        let (place, start) = (number.rem_euclid(n as i64) as usize, number * spec.width);
+        let bucket = &mut self.buckets[place];
+        if !bucket.is_of(start) {
+            *bucket = Bucket { first: (now, value), n: 0 };
+        }
+        bucket.n += 1;
+        if let Some(last) = self.lasts.get_mut(place) {
+            *last = (now, value);
+        }
+        // Places of the window's parts, the newest first.
+        let inside = (0..n).filter_map(|back| {
+            let i = if back <= place { place - back } else { place + n - back };
+            self.buckets[i].is_of(start - back as i64 * spec.width).then_some(i)
+        });
+        let (mut first, mut readings) = ((now, value), 0u32);
+        for i in inside.clone() {
+            (first, readings) = (self.buckets[i].first, readings + self.buckets[i].n);
+        }
+        // Two readings at least, each newer than the one before: some time is covered.
+        if readings < spec.min_readings || now - first.0 < spec.min_covered {
+            return None;
+        }
+        if spec.method == Method::Ends {
+            return Some((value - first.1) / (now - first.0) as f64);
+        }
+        let mut oldest_first: Vec<usize> = inside.collect();
+        oldest_first.reverse();
+        // A bucket with one reading counts it once.
+        let both =
+            |i: &usize| [Some(self.buckets[*i].first), (self.buckets[*i].n > 1).then_some(self.lasts[*i])];
+        least_squares(first.0, || oldest_first.iter().flat_map(both).flatten())
     }
-    // A bucket with one reading counts it once.
-    let points = || inside().flat_map(|b| [Some(b.first), (b.n > 1).then_some(b.last)]).flatten();
+}
+
+/// The slope of the straight line through points with the least squared distances; `None` where it stands upright.
+fn least_squares<I: Iterator<Item = (Micros, f64)>>(start: Micros, points: impl Fn() -> I) -> Option<f64> {
     let (mut count, mut sum_t, mut sum_v) = (0.0, 0.0, 0.0);
     for (t, v) in points() {
         count += 1.0;
-        sum_t += (t - first.0) as f64;
+        sum_t += (t - start) as f64;
         sum_v += v;
     }
     let (mean_t, mean_v) = (sum_t / count, sum_v / count);
     let (mut above, mut below) = (0.0, 0.0);
     for (t, v) in points() {
-        let dt = (t - first.0) as f64 - mean_t;
+        let dt = (t - start) as f64 - mean_t;
         above += dt * (v - mean_v);
         below += dt * dt;
     }

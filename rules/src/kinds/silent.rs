@@ -1,10 +1,12 @@
 //! `silent`: a point that should speak and does not. Armed from the catalog, so a point that never spoke is silent too, counting from
-//! the activation; disarmed where the site is idle or in maintenance. Any reading that is not late ends it, a bad one too: a sensor
-//! that reports its fault is not silent.
+//! the activation; disarmed where the site is idle or in maintenance: what is on then is withdrawn. Any reading that is newer breaks the
+//! silence and its on-delay, a bad one too; what is on ends at a good reading only, as every level does: a row that says `not inspected`
+//! or carries no value is no sign of the sensor.
 
 use super::{Binding, Bound, Machine, Read, Spec};
 use crate::def::{Name, read_level};
 use crate::reading::{PERIOD, Reading, Verdict};
+use model::status;
 use model::time::{Micros, show_duration};
 use model::toml_file::Section;
 use std::sync::Arc;
@@ -83,6 +85,10 @@ impl Bound for SilentBound {
         Box::new(SilentMachine(self))
     }
 
+    fn judges(&self, slot: usize, level: usize) -> bool {
+        self.after[slot * self.width + level] != Micros::MAX
+    }
+
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
         let after = &self.after[slot * self.width..(slot + 1) * self.width];
         let shown = |a: &Micros| {
@@ -95,8 +101,8 @@ impl Bound for SilentBound {
 struct SilentMachine(Arc<SilentBound>);
 
 impl Machine for SilentMachine {
-    fn reading(&mut self, _: usize, _: &Reading, verdicts: &mut [Verdict]) -> f64 {
-        verdicts.fill(Verdict::Below);
+    fn reading(&mut self, _: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
+        verdicts.fill(if status::is_good(r.status) { Verdict::Below } else { Verdict::Hold });
         f64::NAN
     }
 
@@ -107,8 +113,7 @@ impl Machine for SilentMachine {
     fn tick(&mut self, slot: usize, now: Micros, heard: Micros, verdicts: &mut [Verdict]) {
         let after = &self.0.after[slot * self.0.width..(slot + 1) * self.0.width];
         for (verdict, after) in verdicts.iter_mut().zip(after) {
-            // A point of a site that became idle while it was silent is not silent any more, but nothing good came either.
-            *verdict = if now.saturating_sub(heard) > *after { Verdict::Over } else { Verdict::Hold };
+            *verdict = if now.saturating_sub(heard) > *after { Verdict::Over } else { Verdict::Band };
         }
     }
 
@@ -117,7 +122,7 @@ impl Machine for SilentMachine {
         if on {
             format!("no reading for more than {}", show_duration(after))
         } else {
-            "a reading came".to_owned()
+            "a good reading came".to_owned()
         }
     }
 }

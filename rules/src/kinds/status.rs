@@ -109,12 +109,18 @@ impl Machine for StatusMachine {
     }
 
     fn save(&self, slot: usize, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.last[slot].to_le_bytes());
+        // Normal is what a point is that nothing is said of.
+        if self.last[slot] != 0 {
+            out.extend_from_slice(&self.last[slot].to_le_bytes());
+        }
     }
 
     fn load(&mut self, slot: usize, bytes: &[u8]) -> bool {
-        let Ok(bytes) = bytes.try_into() else { return false };
-        self.last[slot] = i32::from_le_bytes(bytes);
+        self.last[slot] = match bytes.try_into() {
+            Ok(bytes) => i32::from_le_bytes(bytes),
+            Err(_) if bytes.is_empty() => 0,
+            Err(_) => return false,
+        };
         true
     }
 }

@@ -143,13 +143,15 @@ fn a_rule_about_calibration_is_told() {
 /// A clear happens only at a good reading; unknown clears nothing.
 #[test]
 fn a_status_ends_only_at_a_good_reading() {
-    for status in [MISSING, CALIBRATION, PAUSED, OVER_RANGE] {
+    for status in [MISSING, PAUSED, OVER_RANGE] {
         check(
             FAULT,
             &[at(0., 0.3, SENSOR_FAULT), at(1., 0.3, status), at(2., 0.3, 0)],
             &["status on 0", "status off 2"],
         );
     }
+    let calibrating = [at(0., 0.3, SENSOR_FAULT), at(1., 0.3, CALIBRATION), at(2., 0.3, 0)];
+    check(FAULT, &calibrating, &["status on 0", "status on 1 calibrating", "status off 2"]);
 }
 
 /// A rule that is taken out and put back while a point is silent raises it anew, under another id.

@@ -1,7 +1,10 @@
 //! Tests of rules: exact cases, a model simpler than the code, cuts and restarts, real readings.
 
+mod bound;
 mod cases;
+mod changes;
 mod exact;
+mod legal;
 mod longwall;
-mod model_limit;
+mod models;
 mod stand;

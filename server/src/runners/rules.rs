@@ -9,7 +9,6 @@
 use super::{Reader, Shared};
 use crate::snapshots::{Generation, SnapshotStore};
 use crate::versions::Version;
-use ::rules::evaluator::JUMP;
 use ::rules::{At, Evaluator};
 use model::record::{Activated, Activation};
 use model::{Entry, Micros, Record, Stream, Transition};
@@ -175,16 +174,15 @@ impl RulesRunner {
                     self.evaluator.readings(at, &runs, &readings, &mut out)
                 }
                 Some(Record::Activation(activation)) => self.activate(at, activation, &mut out),
-                // Whatever else came moves the partition's clock.
-                _ => self.evaluator.tick(at, &mut out),
+                Some(Record::Tick) => self.evaluator.tick(at, &mut out),
+                // Whatever else came lets time pass; only a tick confirms a jump of the clock.
+                _ => self.evaluator.other(at, &mut out),
             }
         }
         let newest = entries.last().map_or(0, |e| e.appended);
         let now = self.shared.clock.now();
         self.shared.lag.set(self.partition, (now - newest).max(0), now);
-        if newest.saturating_sub(self.evaluator.clock()) > JUMP {
-            // Traffic that resumes after an outage leaves no second without entries, and only a tick confirms so large a jump:
-            // without this one the partition clock would stand still.
+        if self.evaluator.needs_tick(newest) {
             self.tick().await;
         }
         self.write(out, stop).await
@@ -193,7 +191,7 @@ impl RulesRunner {
     fn activate(&mut self, at: At, activation: Activation, out: &mut Vec<Transition>) {
         let Some(text) = activation.text else {
             tracing::error!(hash = activation.hash, "an activation without its text is ignored");
-            return self.evaluator.tick(at, out);
+            return self.evaluator.other(at, out);
         };
         let version = match activation.what {
             Activated::Rules => Version::from_texts(&text, &self.active.catalog_text),
@@ -209,7 +207,7 @@ impl RulesRunner {
             }
             Err(e) => {
                 tracing::error!(hash = activation.hash, "an activation cannot be read and is ignored: {e}");
-                self.evaluator.tick(at, out);
+                self.evaluator.other(at, out);
             }
         }
     }
