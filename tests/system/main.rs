@@ -7,4 +7,5 @@ mod kill;
 mod longwall;
 mod page;
 mod points;
+mod s3;
 mod stand;

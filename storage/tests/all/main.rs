@@ -3,6 +3,7 @@
 mod accounts;
 mod basics;
 mod exactly_once;
+mod minio;
 mod queries;
 mod rig;
 mod upkeep;
