@@ -6,4 +6,5 @@ mod exactly_once;
 mod minio;
 mod queries;
 mod rig;
+mod row_numbers;
 mod upkeep;
