@@ -66,6 +66,8 @@ pub struct Row<'a> {
     pub partition: u32,
     /// Offset of its record.
     pub offset: u64,
+    /// Its number in the record.
+    pub number: u32,
 }
 
 /// Columns of `readings`, by their place in its schema.
@@ -77,7 +79,8 @@ const STATUS: usize = 4;
 const SOURCE: usize = 5;
 const PARTITION: usize = 6;
 const OFFSET: usize = 7;
-const COLUMNS: usize = 8;
+const NUMBER: usize = 8;
+const COLUMNS: usize = 9;
 
 /// See the module.
 pub struct Columns {
@@ -91,6 +94,7 @@ pub struct Columns {
     source: Texts,
     partition: Vec<i32>,
     offset: Vec<i64>,
+    number: Vec<i32>,
 }
 
 impl Columns {
@@ -112,6 +116,7 @@ impl Columns {
             source: Texts::default(),
             partition: Vec::new(),
             offset: Vec::new(),
+            number: Vec::new(),
         }
     }
 
@@ -152,6 +157,9 @@ impl Columns {
         if self.wanted[OFFSET] {
             self.offset.push(row.offset as i64);
         }
+        if self.wanted[NUMBER] {
+            self.number.push(row.number as i32);
+        }
     }
 
     /// The rows as a batch of these columns of `readings`; it is empty afterwards.
@@ -183,6 +191,7 @@ impl Columns {
             SOURCE => self.source.finish(),
             PARTITION => Arc::new(Int32Array::new(take(&mut self.partition).into(), None)),
             OFFSET => Arc::new(Int64Array::new(take(&mut self.offset).into(), None)),
+            NUMBER => Arc::new(Int32Array::new(take(&mut self.number).into(), None)),
             other => unreachable!("`readings` has {COLUMNS} columns, no {other}"),
         }
     }
@@ -196,7 +205,10 @@ mod tests {
     fn places_are_those_of_the_schema() {
         let schema = Table::Readings.file_schema();
         let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-        assert_eq!(names, ["site", "point", "time", "value", "status", "source", "partition", "offset"]);
+        assert_eq!(
+            names,
+            ["site", "point", "time", "value", "status", "source", "partition", "offset", "row"]
+        );
         assert_eq!(Columns::all().finish().schema(), schema);
     }
 }

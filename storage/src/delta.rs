@@ -108,7 +108,8 @@ pub struct DeltaLog {
 }
 
 impl DeltaLog {
-    /// Opens the table in its folder of the lake; makes it when `create` and it is not there.
+    /// Opens the table in its folder of the lake; with `create` it is made when it is not there, and a table of an earlier
+    /// version gets the columns that it lacks.
     ///
     /// # Errors
     /// When the store does not answer, or what lies there is not this table.
@@ -129,8 +130,14 @@ impl DeltaLog {
             }
             make(table, &kernel).await.map_err(wrong)?;
         }
-        let state = DeltaTableState::try_new(&kernel, None).await.map_err(wrong)?;
-        check_columns(table, &state)?;
+        let mut state = DeltaTableState::try_new(&kernel, None).await.map_err(wrong)?;
+        let new = check_columns(table, &state)?;
+        if create && !new.is_empty() {
+            let mut opened = DeltaTable::new(kernel.clone());
+            opened.load().await.map_err(wrong)?;
+            opened.add_columns().with_fields(new).await.map_err(wrong)?;
+            state = DeltaTableState::try_new(&kernel, None).await.map_err(wrong)?;
+        }
         let version = state.version();
         let mut files = BTreeMap::new();
         for view in state.log_data().iter() {
@@ -341,13 +348,17 @@ fn delta_type(arrow: &ArrowType) -> DataType {
     }
 }
 
-/// Refuses a table that lacks a column or has it with another type.
-fn check_columns(table: Table, state: &DeltaTableState) -> Result<(), StorageError> {
+/// Columns that came to the table after it was made: they may be empty, and rows stored before have nothing in them.
+/// Refuses a table that lacks another column or has one with another type.
+fn check_columns(table: Table, state: &DeltaTableState) -> Result<Vec<StructField>, StorageError> {
     let found = state.schema();
+    let mut new = Vec::new();
     for field in table.file_schema().fields() {
         let expected = delta_type(field.data_type());
-        let same = found.field(field.name()).is_some_and(|f| *f.data_type() == expected);
-        if !same {
+        let there = found.field(field.name());
+        if there.is_none() && field.is_nullable() {
+            new.push(StructField::new(field.name(), expected, true));
+        } else if there.is_none_or(|f| *f.data_type() != expected) {
             let message = format!(
                 "column `{}` of type {expected} is missing or of another type; this folder was not made by this \
                  version of firedamp, give another `storage.url`",
@@ -356,7 +367,7 @@ fn check_columns(table: Table, state: &DeltaTableState) -> Result<(), StorageErr
             return Err(StorageError::Table { table: table.name().into(), message });
         }
     }
-    Ok(())
+    Ok(new)
 }
 
 fn has_deletion_vectors(table: Table) -> StorageError {

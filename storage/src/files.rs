@@ -1,5 +1,6 @@
-//! Writes the Parquet files of a table: one local day a file, sorted, statistics beside. Encodings by measurement: time and
-//! offset DELTA_BINARY_PACKED, everything else dictionary where it pays, zstd; row groups of a million rows with statistics
+//! Writes the Parquet files of a table: one local day a file, sorted, statistics beside. Encodings by measurement: time,
+//! offset and row DELTA_BINARY_PACKED (where the runs of a record come in random order, row takes 0.8 bytes a reading; as
+//! dictionary 1.3, byte-stream-split 1.2, plain 1.5), everything else dictionary where it pays, zstd; row groups of a million rows with statistics
 //! of each page of the columns that one asks by.
 
 use crate::columns::{Columns, Row};
@@ -66,7 +67,7 @@ fn properties(table: Table, level: i32) -> WriterProperties {
     }
     for field in table.file_schema().fields() {
         let packed = matches!(field.data_type(), arrow::datatypes::DataType::Timestamp(..))
-            || field.name() == "offset";
+            || matches!(field.name().as_str(), "offset" | "row");
         if packed {
             let path = ColumnPath::from(field.name().as_str());
             builder = builder
@@ -311,5 +312,6 @@ fn row<'a>(chunk: &'a Chunk, place: Place, names: &'a crate::names::Names) -> Ro
         source: &origin.source,
         partition: origin.partition,
         offset: origin.offset,
+        number: chunk.number(row, origin),
     }
 }

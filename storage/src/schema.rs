@@ -166,6 +166,10 @@ fn columns(table: Table) -> SchemaRef {
     if table != Table::Events {
         fields.extend(place());
     }
+    if table == Table::Readings {
+        // Of rows that were stored before the column was there, it is not known.
+        fields.push(may("row", Int32));
+    }
     Arc::new(Schema::new(fields))
 }
 

@@ -8,7 +8,9 @@ use crate::error::StorageError;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::schema::Table;
-use crate::tail::{Arrival, ArrivalKind, Event, Generation, PositionRow, QuarantineRow, Segment, Suspect};
+use crate::tail::{
+    Arrival, ArrivalKind, Event, Generation, Numbers, PositionRow, QuarantineRow, Segment, Suspect,
+};
 use crate::view::{Pinned, Tail, View};
 use lookup::Lookup;
 use model::record::{Quarantined, run_flags};
@@ -178,8 +180,8 @@ impl State {
                 let mut from = 0;
                 for (number, run) in runs.iter().enumerate() {
                     let rows = readings.slice(from, run.rows as usize);
+                    self.push_run(entry, number as u32, run, rows, from as u32);
                     from += run.rows as usize;
-                    self.push_run(entry, number as u32, run, rows);
                 }
             }
             Record::Positions { run, positions } => {
@@ -243,14 +245,15 @@ impl State {
         });
     }
 
-    fn push_run(&mut self, entry: &Entry, number: u32, run: &Run, rows: Readings) {
+    /// `first` is the number in the record of the run's first row.
+    fn push_run(&mut self, entry: &Entry, number: u32, run: &Run, rows: Readings, first: u32) {
         let released = run.flags & run_flags::RELEASED != 0;
         let kind = if released { ArrivalKind::Released } else { ArrivalKind::Readings };
         let mut arrival = arrival(entry, number, run, kind);
         arrival.rows = rows.len() as u64;
-        let (rows, dense) = match self.lookup.find(&self.names, &rows.point) {
-            Ok(dense) => (rows, dense),
-            Err(found) => self.set_unknown_aside(entry, &mut arrival, &rows, &found),
+        let (rows, dense, numbers) = match self.lookup.find(&self.names, &rows.point) {
+            Ok(dense) => (rows, dense, Numbers::From(first)),
+            Err(found) => self.set_unknown_aside(entry, &mut arrival, &rows, first, &found),
         };
         if released {
             self.note_released(entry, &arrival, &rows, &dense);
@@ -270,6 +273,7 @@ impl State {
                     time,
                     value,
                     arrival: at,
+                    number: numbers.at(row),
                     committed,
                 });
             }
@@ -281,12 +285,8 @@ impl State {
         if committed {
             return; // rows without a device time are in the table, the others are suspects now
         }
-        let segment = if kept.len() == rows.len() {
-            Segment { dense, rows, source, partition, offset }
-        } else {
-            let (dense, rows) = pick(&dense, &rows, &kept);
-            Segment { dense, rows, source, partition, offset }
-        };
+        let all = Segment { dense, rows, numbers, source, partition, offset };
+        let segment = if kept.len() == all.rows.len() { all } else { pick(&all, &kept) };
         self.current.push(segment);
     }
 
@@ -296,14 +296,17 @@ impl State {
         entry: &Entry,
         arrival: &mut Arrival,
         rows: &Readings,
+        first: u32,
         found: &[Option<u32>],
-    ) -> (Readings, Arc<[u32]>) {
+    ) -> (Readings, Arc<[u32]>, Numbers) {
         let mut dense = Vec::with_capacity(rows.len());
+        let mut numbers = Vec::with_capacity(rows.len());
         let mut known = ReadingsBuilder::with_capacity(rows.len());
         for (row, found) in found.iter().enumerate() {
             let (point, time, value, status) = rows.row(row);
             if let Some(d) = found {
                 dense.push(*d);
+                numbers.push(first + row as u32);
                 known.push(point, time, value, status);
                 continue;
             }
@@ -316,7 +319,7 @@ impl State {
             let row = Quarantined { site: String::new(), point, time, value, status, reason };
             self.quarantine(entry, arrival, row, false);
         }
-        (known.finish(), dense.into())
+        (known.finish(), dense.into(), Numbers::Each(numbers.into()))
     }
 
     fn note_released(&mut self, entry: &Entry, arrival: &Arrival, rows: &Readings, dense: &[u32]) {
@@ -417,11 +420,16 @@ fn arrival(entry: &Entry, number: u32, run: &Run, kind: ArrivalKind) -> Arrival 
     }
 }
 
-fn pick(dense: &[u32], rows: &Readings, kept: &[u32]) -> (Arc<[u32]>, Readings) {
+fn pick(all: &Segment, kept: &[u32]) -> Segment {
     let mut picked = ReadingsBuilder::with_capacity(kept.len());
     for row in kept {
-        let (point, time, value, status): (PointId, _, _, _) = rows.row(*row as usize);
+        let (point, time, value, status): (PointId, _, _, _) = all.rows.row(*row as usize);
         picked.push(point, time, value, status);
     }
-    (kept.iter().map(|row| dense[*row as usize]).collect(), picked.finish())
+    Segment {
+        dense: kept.iter().map(|row| all.dense[*row as usize]).collect(),
+        rows: picked.finish(),
+        numbers: Numbers::Each(kept.iter().map(|row| all.numbers.at(*row as usize)).collect()),
+        ..all.clone()
+    }
 }

@@ -13,12 +13,15 @@ use crate::options::S3;
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{ClientOptions, ObjectStore};
+use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Requests to S3 are given up after this long and tried again by the store's own back-off.
 const S3_TIMEOUT: Duration = Duration::from_secs(30);
+/// The back-off gives up after so many tries or this long. Whoever asked tries again by itself, and until then nobody is
+/// told that the store is away; so it is short: three to ten seconds where nothing answers.
+const S3_RETRY: (usize, Duration) = (5, Duration::from_secs(30));
 
 /// Opens the store at `url`.
 ///
@@ -58,8 +61,10 @@ fn open_s3(url: &str, rest: &str, s3: &S3) -> Result<Arc<dyn ObjectStore>, Stora
     if let Some(secret) = &s3.secret_key {
         builder = builder.with_secret_access_key(secret.expose());
     }
+    let (max_retries, retry_timeout) = S3_RETRY;
     let store = builder
         .with_client_options(client)
+        .with_retry(RetryConfig { max_retries, retry_timeout, ..RetryConfig::default() })
         .build()
         .map_err(|e| StorageError::Settings(format!("url `{url}`: {e}")))?;
     let prefix = Path::parse(prefix.trim_matches('/'))

@@ -11,7 +11,7 @@ mod rows;
 
 pub use chunk::Chunk;
 pub use generation::{Generation, Suspect};
-pub use open::{Open, Segment};
+pub use open::{Numbers, Open, Segment};
 pub use rows::{Arrival, ArrivalKind, Event, PositionRow, QuarantineRow};
 
 /// The open part is sealed at so many rows: small enough to sort without a pause that is felt (about 3 ms), large enough

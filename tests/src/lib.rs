@@ -15,6 +15,7 @@ pub mod browser;
 mod cache;
 pub mod firedamp;
 pub mod kafka;
+pub mod minio;
 pub mod mosquitto;
 mod ports;
 mod process;

@@ -7,6 +7,7 @@ mod kill;
 mod longwall;
 mod page;
 mod points;
+mod s3;
 mod seed;
 mod stand;
 mod watch;

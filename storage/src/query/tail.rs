@@ -130,6 +130,7 @@ impl Readings {
                     source: &origin.source,
                     partition: origin.partition,
                     offset: origin.offset,
+                    number: chunk.number(row, origin),
                 });
                 if self.columns.is_full(BATCH_ROWS) {
                     break;
@@ -193,6 +194,7 @@ fn push_segment(open: &Open, segment: &crate::tail::Segment, need: &Need, column
                 source: &segment.source,
                 partition: segment.partition,
                 offset: segment.offset,
+                number: segment.numbers.at(i),
             });
         }
     }

@@ -1,6 +1,6 @@
 //! What was pushed between two flushes: the rows of all tables, the accounts of every run, and the offsets they stand for.
 
-use super::{Arrival, Chunk, Event, Open, PositionRow, QuarantineRow, SEAL_ROWS, Segment};
+use super::{Arrival, Chunk, Event, Numbers, Open, PositionRow, QuarantineRow, SEAL_ROWS, Segment};
 use crate::names::Names;
 use model::{Micros, Readings, ReadingsBuilder};
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ pub struct Suspect {
     pub value: f64,
     /// Its run, as a place in [`Generation::arrivals`].
     pub arrival: u32,
+    /// Its number in the record.
+    pub number: u32,
     /// Its table row was committed before a crash: only its account is to be made again.
     pub committed: bool,
 }
@@ -114,6 +116,7 @@ impl Generation {
                     ..segment.clone()
                 });
                 segment.dense = segment.dense[room..].into();
+                segment.numbers = segment.numbers.after(room);
                 segment.rows = segment.rows.slice(room, len - room);
             }
             self.seal();
@@ -148,7 +151,7 @@ impl Generation {
         let mut rest = decided.iter().zip(duplicate).peekable();
         while let Some((first, _)) = rest.peek() {
             let at = first.arrival;
-            let (mut dense, mut rows) = (Vec::new(), ReadingsBuilder::default());
+            let (mut dense, mut numbers, mut rows) = (Vec::new(), Vec::new(), ReadingsBuilder::default());
             while let Some((suspect, duplicate)) = rest.next_if(|(s, _)| s.arrival == at) {
                 let arrival = &mut self.arrivals[at as usize];
                 if *duplicate {
@@ -158,6 +161,7 @@ impl Generation {
                 arrival.stored += 1;
                 if !suspect.committed {
                     dense.push(suspect.dense);
+                    numbers.push(suspect.number);
                     rows.push(
                         model::PointId(self.open.names.id(suspect.dense)),
                         suspect.time,
@@ -169,7 +173,8 @@ impl Generation {
             let arrival = &self.arrivals[at as usize];
             let (source, partition, offset) = (arrival.source.clone(), arrival.partition, arrival.offset);
             let rows: Readings = rows.finish();
-            self.push(Segment { dense: dense.into(), rows, source, partition, offset });
+            let numbers = Numbers::Each(numbers.into());
+            self.push(Segment { dense: dense.into(), rows, numbers, source, partition, offset });
         }
     }
 }

@@ -154,8 +154,7 @@ pub async fn check_at_rest(storage: &Storage, log: &Log) {
     }
 }
 
-async fn play(steps: &[Step]) {
-    let mut rig = Rig::new();
+pub async fn play(mut rig: Rig, steps: &[Step]) {
     rig.options.compact_files = 2;
     rig.options.checkpoint_every = 3;
     let mut log = Log::default();
@@ -207,7 +206,7 @@ proptest! {
     #[test]
     fn every_reading_once_whatever_happens(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(play(&steps));
+        runtime.block_on(play(Rig::new(), &steps));
     }
 }
 

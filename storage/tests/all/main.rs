@@ -3,6 +3,8 @@
 mod accounts;
 mod basics;
 mod exactly_once;
+mod minio;
 mod queries;
 mod rig;
+mod row_numbers;
 mod upkeep;

@@ -120,7 +120,7 @@ pub fn entry_of(partition: u32, number: u64, origin: Origin) -> Entry {
     Entry { offset, appended: T0 + number as i64 * SECOND, origin, bytes: Bytes::new() }
 }
 
-/// Storage over a store in memory that outlives it.
+/// Storage over a store that outlives it.
 pub struct Rig {
     pub store: Arc<Faulty>,
     pub clock: ManualClock,
@@ -129,9 +129,15 @@ pub struct Rig {
 }
 
 impl Rig {
+    /// In memory.
     pub fn new() -> Self {
+        Self::over(Arc::new(InMemory::new()))
+    }
+
+    /// In this store.
+    pub fn over(store: Arc<dyn ObjectStore>) -> Self {
         Self {
-            store: Arc::new(Faulty::default()),
+            store: Arc::new(Faulty::over(store)),
             clock: ManualClock::at(T0),
             catalog: Arc::new(RwLock::new(Arc::new(catalog(3, 4)))),
             options: Options { query_threads: 0, ..Options::default() },
@@ -196,10 +202,10 @@ pub enum Fault {
     After,
 }
 
-/// A store in memory that counts what is done with it and fails on demand.
+/// A store that counts what is done with it and fails on demand.
 #[derive(Debug)]
 pub struct Faulty {
-    pub inner: InMemory,
+    pub inner: Arc<dyn ObjectStore>,
     /// Puts until the failing one; below 0: none.
     countdown: AtomicI64,
     fault: Mutex<Fault>,
@@ -210,10 +216,10 @@ pub struct Faulty {
     pub opened: Mutex<Vec<String>>,
 }
 
-impl Default for Faulty {
-    fn default() -> Self {
+impl Faulty {
+    fn over(inner: Arc<dyn ObjectStore>) -> Self {
         Self {
-            inner: InMemory::new(),
+            inner,
             countdown: AtomicI64::new(-1),
             fault: Mutex::new(Fault::Before),
             dead: Mutex::new(None),
@@ -221,9 +227,7 @@ impl Default for Faulty {
             opened: Mutex::new(Vec::new()),
         }
     }
-}
 
-impl Faulty {
     /// The `n`-th put from now fails (0: the next); with `dies` so does everything after it.
     pub fn fail_at(&self, n: i64, fault: Fault, dies: bool) {
         *self.fault.lock().unwrap() = fault;
