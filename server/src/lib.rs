@@ -17,6 +17,7 @@ pub mod reload;
 pub mod restore;
 pub mod runners;
 pub mod snapshots;
+pub mod source_watch;
 pub mod sources;
 pub mod versions;
 pub mod watchdog;
