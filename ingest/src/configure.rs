@@ -38,6 +38,19 @@ pub struct Protocol {
     pub make: Arc<dyn Fn() -> Box<dyn Source> + Send + Sync>,
     /// What it reads from, for people, without secrets: `mqtt://10.0.0.5:1883 mine/+/gas/+`.
     pub summary: String,
+    /// Points that the section names one by one; empty where points are named by what is sent.
+    pub points: Vec<NamedPoint>,
+}
+
+/// A point that a section names, and where: the catalog is read later, and a point it lacks is told there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamedPoint {
+    /// Site code.
+    pub site: String,
+    /// Point code.
+    pub point: String,
+    /// Byte position in the file.
+    pub at: usize,
 }
 
 /// A protocol that can be configured: one line in [`kinds`].

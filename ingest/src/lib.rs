@@ -22,7 +22,7 @@ pub mod push;
 pub mod testing;
 
 pub use builder::DeliveryBuilder;
-pub use configure::{Common, Configured, Kind, Protocol, TimeFrom, sources_from_section};
+pub use configure::{Common, Configured, Kind, NamedPoint, Protocol, TimeFrom, sources_from_section};
 
 use async_trait::async_trait;
 use model::people::Positions;
@@ -93,6 +93,9 @@ pub struct Health {
     pub up: bool,
     /// What is wrong, for people; empty when nothing is.
     pub message: String,
+    /// What was lost for good before it reached firedamp, for people; empty when nothing was lately.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub lost: String,
     /// When something last came, microseconds UTC.
     pub last: Option<Micros>,
 }

@@ -38,10 +38,13 @@ pub const KIND: Kind = Kind {
 };
 
 fn configure(common: &Common, section: &Section<'_>) -> Option<Protocol> {
-    let config = Arc::new(config::from_section(common, section)?);
+    let mut config = config::from_section(common, section)?;
+    let named = std::mem::take(&mut config.named);
+    let config = Arc::new(config);
     let points: usize = config.units.iter().map(|u| u.points.len()).sum();
     let summary = format!("tcp://{}, {} units, {points} points", config.target, config.units.len());
-    Some(Protocol { make: Arc::new(move || Box::new(Modbus { config: config.clone() })), summary })
+    let make = move || Box::new(Modbus { config: config.clone() }) as Box<dyn Source>;
+    Some(Protocol { make: Arc::new(make), summary, points: named })
 }
 
 /// A link and what is polled on it.

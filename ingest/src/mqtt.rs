@@ -63,7 +63,7 @@ pub fn configure(common: &Common, section: &Section<'_>) -> Option<Protocol> {
     let time = common.time;
     let summary = format!("{} {}", options.shown_url(), options.topics.join(" "));
     let make = move || Box::new(MqttSource::new(options.clone(), time)) as Box<dyn Source>;
-    Some(Protocol { make: Arc::new(make), summary })
+    Some(Protocol { make: Arc::new(make), summary, points: Vec::new() })
 }
 
 #[async_trait]

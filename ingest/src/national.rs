@@ -134,6 +134,7 @@ fn configure(common: &Common, section: &Section<'_>) -> Option<Protocol> {
     Some(Protocol {
         make: std::sync::Arc::new(move || Box::new(National { config: config.clone() })),
         summary,
+        points: Vec::new(),
     })
 }
 

@@ -2,7 +2,7 @@
 //! who may push are the server's.
 //!
 //! **JSON**: an array of `{"site", "point", "time", "value", "status"}`, the columns of a readings file. `value` null is missing,
-//! `time` absent is receive time, `status` absent is 0. A body that is no JSON array is refused as a whole; an element that is wrong
+//! `time` absent is receive time, `status` absent is 0. A body that is no JSON array is refused as a whole and counts as one; an element that is wrong
 //! is a counted refusal, and its neighbours are taken.
 //!
 //! **InfluxDB line protocol** (`line.rs`): one line `measurement,tags fields time`.
@@ -85,17 +85,27 @@ impl PushSource {
     /// Decodes a JSON body.
     ///
     /// # Errors
-    /// A sentence, when the body is no JSON array: nothing of it is to be taken.
-    pub fn decode_json(&self, body: &[u8]) -> Result<Delivery, String> {
+    /// When the body is no JSON array: nothing of it is to be taken, and the body counts as one refusal ([`Self::refuse`]).
+    pub fn decode_json(&self, body: &[u8]) -> Result<Delivery, Refusal> {
         let first =
             body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).iter().find(|b| !b.is_ascii_whitespace());
         if first != Some(&b'[') {
-            return Err("the body is not a JSON array of {site, point, time, value, status}".to_owned());
+            let sample = "the body is not a JSON array of {site, point, time, value, status}".to_owned();
+            return Err(Refusal { reason: "json", count: 1, sample });
         }
         let delivery = self.with_builder(|out, scratch| self.mapping.decode(scratch, "body", body, out));
         match delivery.refused.iter().find(|r| matches!(r.reason, "json" | "encoding" | "type")) {
-            Some(Refusal { sample, .. }) => Err(sample.clone()),
+            Some(whole) => Err(Refusal { count: 1, ..whole.clone() }),
             None => Ok(delivery),
+        }
+    }
+
+    /// Counts a body that is refused as a whole. Best effort: who pushed it is told anyhow.
+    pub async fn refuse(&self, refusal: Refusal) {
+        let Refusal { reason, count, sample } = refusal;
+        let delivery = self.with_builder(|out, _| out.refuse(reason, count, &sample));
+        if let Err(e) = self.accept(delivery).await {
+            tracing::warn!(source = %self.context.info.name, reason, "a refusal was not counted: {e}");
         }
     }
 

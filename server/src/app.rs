@@ -9,6 +9,7 @@ use crate::readiness::Readiness;
 use crate::reload::{self, Active};
 use crate::runners::{aside::Aside, rules::SNAPSHOT_EVERY};
 use crate::snapshots::{FolderSnapshots, SnapshotStore};
+use crate::source_watch;
 use crate::sources::Sources;
 use crate::trim;
 use crate::versions::Version;
@@ -87,7 +88,9 @@ impl App {
         let (versions, wanted) = watch::channel(version);
 
         let storage = if has(ProcessRole::Storage) {
-            Some(open_table(&config, &catalog, &clock, &registry).await?)
+            let storage = open_table(&config, &catalog, &clock, &registry).await?;
+            of_this_log(&storage, &log, &config).await?;
+            Some(storage)
         } else {
             None
         };
@@ -165,6 +168,8 @@ impl App {
         tokio::spawn(trim::run(trimmed, consumers, retain, clock.clone(), own, stop.clone()));
         if has(ProcessRole::Ingest) {
             sources.start();
+            let (own, stop) = (pipeline.own.clone(), stop.clone());
+            tokio::spawn(source_watch::run(sources.clone(), clock.clone(), own, stop));
         }
         let address = serving.as_ref().map(|s| s.address);
         Ok(Self {
@@ -245,6 +250,26 @@ async fn open_table(
 ) -> anyhow::Result<Storage> {
     let opened = Storage::open(config.storage.clone(), None, catalog.clone(), clock.clone(), registry).await;
     opened.with_context(|| format!("the table at {} cannot be opened", config.storage.url))
+}
+
+/// A table that has come farther than the log ends was written from another log: to go on from there would leave out what this
+/// log holds, and nobody would see it.
+async fn of_this_log(storage: &Storage, log: &Arc<dyn Log>, config: &Config) -> anyhow::Result<()> {
+    for p in 0..log.partitions() {
+        let wanted =
+            [(Stream::Readings, storage.next_offset(p)), (Stream::Transitions, storage.next_event_offset(p))];
+        for (stream, next) in wanted {
+            let end = log.bounds(stream, p).await.context("the log cannot be read")?.next;
+            anyhow::ensure!(
+                next <= end,
+                "the table at {} has stored partition {p} up to offset {next}, but this log ends at {end}: another process \
+                 writes this table from its own log, or this log is not the one it was written from. Give this process a \
+                 `storage.url` of its own, or bring back the log's folder",
+                config.storage.url
+            );
+        }
+    }
+    Ok(())
 }
 
 async fn open_alarms(

@@ -93,6 +93,8 @@ pub struct RulesConfig {
 pub struct Config {
     /// Where it stands.
     pub file: PathBuf,
+    /// What stands in it, for places of mistakes that show only with the files it points to.
+    pub text: String,
     /// `data.dir`.
     pub data_dir: PathBuf,
     /// `[log]`.
@@ -119,13 +121,15 @@ pub struct SourceSlot {
     pub info: ingest::SourceInfo,
     /// Protocol.
     pub kind: &'static str,
+    /// Points that its section names one by one.
+    pub points: Vec<ingest::NamedPoint>,
     source: Mutex<Option<Box<dyn ingest::Source>>>,
 }
 
 impl SourceSlot {
     fn new(configured: Configured) -> Self {
-        let Configured { info, kind, source, .. } = configured;
-        Self { info, kind, source: Mutex::new(Some(source)) }
+        let Configured { info, kind, source, protocol } = configured;
+        Self { info, kind, points: protocol.points, source: Mutex::new(Some(source)) }
     }
 
     /// The source itself, the first time.
@@ -237,7 +241,7 @@ impl Config {
     /// [`Config::read`] of a text, with `path` for relative paths.
     pub fn parse(path: &Path, text: &str) -> (Option<Self>, Problems) {
         let file = TomlFile::parse(&path.display().to_string(), text);
-        let config = read_root(path, &file.root());
+        let config = read_root(path, &file.root()).map(|config| Config { text: text.to_owned(), ..config });
         let problems = file.into_problems();
         (config, problems)
     }
@@ -278,6 +282,7 @@ fn read_root(path: &Path, root: &Section<'_>) -> Option<Config> {
     let file = path.to_owned();
     Some(Config {
         file,
+        text: String::new(),
         data_dir,
         log,
         catalog,

@@ -19,11 +19,21 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::config::Unknown;
+use crate::runners::own::OwnAlarms;
+use book::Note;
+use full::Full;
+use tokio::time::Instant;
 
 mod batcher;
+mod book;
+mod full;
 mod metrics;
 
+pub use book::{Book, Refusals};
 pub use metrics::EdgeMetrics;
+
+/// Reason of a refusal under the policy `refuse`.
+const UNKNOWN_POINT: &str = "unknown point";
 
 /// Rows under way between the sources and the log: 16 full records for each of 8 partitions, about 30 MB.
 const ROWS_UNDER_WAY_MAX: usize = 1 << 20;
@@ -108,6 +118,7 @@ pub struct Edge {
     splits: Mutex<AHashMap<Arc<str>, Arc<Split>>>,
     lines: Mutex<AHashMap<Arc<str>, Line>>,
     metrics: EdgeMetrics,
+    book: Book,
     // Dropping it ends the batchers.
     _batchers: JoinSet<()>,
 }
@@ -119,14 +130,18 @@ impl Edge {
         options: EdgeOptions,
         catalog: Arc<RwLock<Arc<Catalog>>>,
         metrics: EdgeMetrics,
+        own: &OwnAlarms,
     ) -> Arc<Self> {
         let partitions = log.partitions();
         let (mut queues, mut batchers) = (Vec::new(), JoinSet::new());
+        let full = Arc::new(Full::new(own.clone()));
         for partition in 0..partitions {
             // Unbounded, but never longer than the permits of `under_way` allow: permits are taken before a part is sent.
             let (sender, receiver) = mpsc::unbounded_channel();
             queues.push(sender);
-            batchers.spawn(batcher::run(log.clone(), partition, options.linger, receiver, metrics.clone()));
+            let to =
+                batcher::To { log: log.clone(), partition, metrics: metrics.clone(), full: full.clone() };
+            batchers.spawn(batcher::run(to, options.linger, receiver));
         }
         let under_way = Arc::new(Semaphore::new(ROWS_UNDER_WAY_MAX));
         Arc::new(Self {
@@ -138,6 +153,7 @@ impl Edge {
             splits: Mutex::default(),
             lines: Mutex::default(),
             metrics,
+            book: Book::new(own.clone()),
             _batchers: batchers,
         })
     }
@@ -145,6 +161,11 @@ impl Edge {
     /// Takes nothing more; what was taken is written down and answered.
     pub fn close(&self) {
         self.under_way.close();
+    }
+
+    /// What was refused and which clocks are ahead, by source.
+    pub fn book(&self) -> &Book {
+        &self.book
     }
 
     fn ticket(&self, source: &SourceInfo) -> Ticket {
@@ -200,7 +221,7 @@ impl Edge {
         let mut aside = old;
         match self.options.unknown {
             Unknown::Refuse if !unknown.is_empty() => {
-                refused.push(("unknown point".to_owned(), unknown.len() as u64))
+                refused.push((UNKNOWN_POINT.to_owned(), unknown.len() as u64))
             }
             _ => aside.extend(unknown),
         }
@@ -271,8 +292,9 @@ fn take(readings: &Readings, rows: &[u32]) -> Readings {
 #[async_trait]
 impl Sink for Edge {
     async fn accept(&self, source: &SourceInfo, delivery: Delivery) -> Result<(), SinkError> {
-        let received = delivery.received;
+        let (received, asked) = (delivery.received, Instant::now());
         let ticket = self.ticket(source);
+        let note = Note::of(&delivery, self.options.unknown == Unknown::Refuse);
         let bodies = self.bodies(source, delivery);
         let rows: usize = bodies.iter().map(|(_, _, rows)| (*rows as usize).max(1)).sum();
         // Fair: permits are given in the order asked for, so the parts of two deliveries never cross.
@@ -297,7 +319,11 @@ impl Sink for Edge {
                 result = answer;
             }
         }
-        self.metrics.accepted(source, rows, &result);
+        self.metrics.accepted(source, rows, asked.elapsed(), &result);
+        if result.is_ok() {
+            let catalog = self.catalog.read().expect("no holder of this lock panics").clone();
+            self.book.enter(source, note, &catalog);
+        }
         result
     }
 }

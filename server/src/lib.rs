@@ -19,6 +19,7 @@ pub mod reload;
 pub mod restore;
 pub mod runners;
 pub mod snapshots;
+pub mod source_watch;
 pub mod sources;
 pub mod trim;
 pub mod versions;

@@ -1,5 +1,6 @@
 //! Structured logs on standard error: text for people, JSON for machines. `RUST_LOG` filters, `info` by default.
 
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Form of the log lines.
@@ -16,8 +17,12 @@ pub fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         EnvFilter::new("info,raft_engine=warn,rumqttd=off,rumqttc=warn,datafusion=warn,delta_kernel=warn,buoyant_kernel=warn")
     });
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // Colours only for eyes: in a file or a journal they are noise between name and value.
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
     let _ = match format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

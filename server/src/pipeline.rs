@@ -171,7 +171,7 @@ impl Pipeline {
         if let Some(forwarder) = parts.forwarder {
             forwarding.tasks.spawn(forward(forwarder, forwarding.stop.clone(), broken.clone()));
         }
-        let edge = Edge::start(&parts.edge_log, parts.edge, parts.catalog, edge_metrics);
+        let edge = Edge::start(&parts.edge_log, parts.edge, parts.catalog, edge_metrics, &own);
         let logs = [parts.edge_log, parts.log];
         Ok(Self {
             edge,

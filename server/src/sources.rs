@@ -1,7 +1,7 @@
 //! The sources at work: starts each with its context, keeps their health, stops them together.
 
 use crate::config::Config;
-use crate::edge::Edge;
+use crate::edge::{Edge, Refusals};
 use ingest::metrics::Metrics;
 use ingest::push::PushSource;
 use ingest::{Context, Health, Source, SourceInfo};
@@ -18,6 +18,7 @@ struct Inner {
     list: Vec<Entry>,
     push_context: Context,
     push: PushSource,
+    edge: Arc<Edge>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -35,9 +36,11 @@ pub struct SourceState {
     pub name: String,
     /// Protocol.
     pub kind: &'static str,
-    /// Its health.
+    /// Its health; in the message also which clocks are ahead.
     #[serde(flatten)]
     pub health: Health,
+    /// What was refused since the start, by reason.
+    pub refused: Vec<Refusals>,
 }
 
 impl Sources {
@@ -64,11 +67,14 @@ impl Sources {
         };
         let list = config.sources.iter().map(entry).collect();
         let push_context = context(SourceInfo { name: "push".into(), flags: 0 });
+        // There is nothing to connect to: it is up as long as the API is.
+        push_context.health.write().expect("no holder of this lock panics").up = true;
         let push = PushSource::new(push_context.clone());
         Self(Arc::new(Inner {
             list,
             push_context,
             push,
+            edge,
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))
@@ -94,14 +100,30 @@ impl Sources {
         &self.0.push
     }
 
-    /// Name, kind and health of each.
+    /// Name, kind, health and refusals of each, and of what is pushed by HTTP.
     pub fn states(&self) -> Vec<SourceState> {
-        let state = |entry: &Entry| SourceState {
-            name: entry.context.info.name.to_string(),
-            kind: entry.kind,
-            health: entry.context.health.read().expect("no holder of this lock panics").clone(),
-        };
-        self.0.list.iter().map(state).collect()
+        let pushed = std::iter::once(("http", &self.0.push_context));
+        let all = self.0.list.iter().map(|entry| (entry.kind, &entry.context)).chain(pushed);
+        all.map(|(kind, context)| self.state(kind, context)).collect()
+    }
+
+    fn state(&self, kind: &'static str, context: &Context) -> SourceState {
+        let name = context.info.name.to_string();
+        let book = self.0.edge.book();
+        let mut health = context.health.read().expect("no holder of this lock panics").clone();
+        let clock = book.clock(&name, &context.catalog());
+        if !clock.is_empty() {
+            let before = if health.message.is_empty() { "" } else { "; " };
+            health.message.extend([before, &clock]);
+        }
+        let refused = book.refusals(&name);
+        SourceState { name, kind, health, refused }
+    }
+
+    /// Name and health of each source that connects or looks by itself.
+    pub fn healths(&self) -> Vec<(String, Health)> {
+        let health = |c: &Context| c.health.read().expect("no holder of this lock panics").clone();
+        self.0.list.iter().map(|e| (e.context.info.name.to_string(), health(&e.context))).collect()
     }
 
     /// Tells all to stop and waits until each has finished what it had under way.

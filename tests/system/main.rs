@@ -2,6 +2,7 @@
 
 mod config;
 mod deploy;
+mod faults;
 mod kafka;
 mod kill;
 mod longwall;

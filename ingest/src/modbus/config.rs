@@ -5,7 +5,7 @@ mod register;
 use super::link::Target;
 use super::plan::{self, Item, Shape};
 use super::value::{Linear, Order, Type};
-use crate::configure::{Common, TimeFrom};
+use crate::configure::{Common, NamedPoint, TimeFrom};
 use model::Micros;
 use model::time::{DAY, SECOND, parse, show_duration};
 use model::toml_file::Section;
@@ -34,6 +34,8 @@ pub struct Config {
     pub replay: Option<Replay>,
     /// The units in the order of their numbers.
     pub units: Vec<Unit>,
+    /// The points as the section names them, until [`Protocol`](crate::Protocol) has them.
+    pub named: Vec<NamedPoint>,
 }
 
 /// One slave.
@@ -154,10 +156,11 @@ pub fn from_section(common: &Common, section: &Section<'_>) -> Option<Config> {
         let help = "make several sources of it; they poll side by side";
         section.error(format!("the source has {points} points, more than {POINTS_MAX}"), help);
     }
+    let named = drafts.named();
     let units = drafts.assemble(row.as_ref().map(|(unit, item, ..)| (*unit, *item)));
     let replay =
         replay.map(|replay: Replay| Replay { row: row.and_then(|row| find_row(&units, row)), ..replay });
-    Some(Config { target: target?, every, timeout, shape: Shape { block, gap }, replay, units })
+    Some(Config { target: target?, every, timeout, shape: Shape { block, gap }, replay, units, named })
 }
 
 fn find_row(units: &[Unit], (number, item, ty, order): RowPlace) -> Option<RowConfig> {

@@ -70,6 +70,8 @@ impl Board {
         let mut health = self.health.write().expect("no holder panics");
         health.up = links.iter().all(|notes| notes.down.is_none());
         health.message = said.join("; ");
+        health.lost =
+            links.iter().map(|notes| &notes.dropped).find(|d| !d.is_empty()).cloned().unwrap_or_default();
     }
 }
 

@@ -40,7 +40,7 @@ fn json_arrays() {
     for bad in ["", "{}", "7", "[{]", r#"[{"site":"M1","point":"T1","value":1}"#, "[\"\u{ff}"] {
         assert!(push.decode_json(bad.as_bytes()).is_err(), "{bad}");
     }
-    assert!(push.decode_json(b"[\"\xff\"]").unwrap_err().contains("UTF-8"));
+    assert!(push.decode_json(b"[\"\xff\"]").unwrap_err().sample.contains("UTF-8"));
 }
 
 #[test]

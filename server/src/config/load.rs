@@ -1,11 +1,15 @@
 //! The files a configuration points to: catalog and rules, read whole, every mistake told.
 
-use super::Config;
-use model::problem::Problem;
+use super::{Config, Unknown};
+use ingest::NamedPoint;
+use model::problem::{Level, Problem, line_column, nearest};
 use model::{Catalog, Problems};
 use rules::{Program, RuleFile};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Most places of points that the catalog lacks; with a wrong catalog all of them do.
+const LACKING_MAX: usize = 20;
 
 /// Catalog and rules as they stand in the files.
 pub struct Loaded {
@@ -22,6 +26,10 @@ impl Loaded {
     pub fn read(config: &Config) -> (Option<Self>, Problems) {
         let mut problems = Problems::default();
         let catalog = Arc::new(load_catalog(config, &mut problems));
+        if problems.errors() == 0 {
+            // Of a catalog that could not be read everything would be missing.
+            named_points(config, &catalog, &mut problems);
+        }
         let rules = load_rules(config, &mut problems);
         let (program, found) = Program::compile(&rules, &catalog);
         problems.extend(found);
@@ -29,6 +37,58 @@ impl Loaded {
         let loaded = Self { catalog, rules, program };
         (if problems.errors() == 0 { Some(loaded) } else { None }, problems)
     }
+}
+
+/// Points that sources name one by one and the catalog lacks. Where such readings are refused it is an error; where they wait
+/// in quarantine the point may be meant to be registered later.
+fn named_points(config: &Config, catalog: &Catalog, problems: &mut Problems) {
+    let mut lacking: Vec<(usize, Vec<&NamedPoint>)> = Vec::new();
+    let named = config.sources.iter().flat_map(|s| &s.points);
+    for point in named.filter(|p| catalog.find(&p.site, &p.point).is_none()) {
+        match lacking.last_mut() {
+            Some((at, points)) if *at == point.at => points.push(point),
+            _ => lacking.push((point.at, vec![point])),
+        }
+    }
+    let file = config.file.display().to_string();
+    let level = match config.catalog.unknown {
+        Unknown::Refuse => Level::Error,
+        Unknown::Quarantine | Unknown::Register => Level::Warning,
+    };
+    for (at, points) in lacking.iter().take(LACKING_MAX) {
+        let (line, column) = line_column(&config.text, *at);
+        let (message, help) = lacks(points, catalog, level);
+        problems.push(Problem { level, ..Problem::error(&file, line, column, message).help(help) });
+    }
+    if let Some((at, _)) = lacking.get(LACKING_MAX) {
+        let (line, column) = line_column(&config.text, *at);
+        let message =
+            format!("{} more points are not in the catalog, this one and on", lacking.len() - LACKING_MAX);
+        problems.push(Problem { level, ..Problem::error(&file, line, column, message) });
+    }
+}
+
+/// What to say of the points of one place.
+fn lacks(points: &[&NamedPoint], catalog: &Catalog, level: Level) -> (String, String) {
+    let NamedPoint { site, point, .. } = points[0];
+    let message = match points.len() {
+        1 => format!("point `{point}` of site `{site}` is not in the catalog"),
+        n => format!("{n} points are not in the catalog, the first is `{point}` of site `{site}`"),
+    };
+    let Some(site_ix) = catalog.site_ix(site) else {
+        let near = nearest(site, catalog.sites().iter().map(|s| s.code.as_str()));
+        let help =
+            near.map_or("add the site to the sites file".to_owned(), |n| format!("did you mean site `{n}`?"));
+        return (message, help);
+    };
+    let of_site = (0..catalog.points().len() as u32).filter(|ix| catalog.site_ix_of(*ix) == site_ix);
+    let near = nearest(point, of_site.map(|ix| catalog.point(ix).code.as_str()));
+    let then = match level {
+        Level::Error => "its readings would be refused",
+        Level::Warning => "its readings wait in quarantine until it is registered",
+    };
+    let help = near.map(|n| format!("did you mean `{n}`? ")).unwrap_or_default();
+    (message, format!("{help}Add a row to a points file; {then}"))
 }
 
 fn read(path: &Path, problems: &mut Problems) -> Option<(String, String)> {

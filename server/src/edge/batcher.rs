@@ -3,7 +3,7 @@
 //! While one append is under way the next record fills; it is sent when it is full or its linger is over and the append
 //! before it has returned. So one append of a partition is under way at a time and its order is the order of the parts.
 
-use super::{Body, EdgeMetrics, Part, RECORD_ROWS_MAX, Ticket};
+use super::{Body, EdgeMetrics, Full, Part, RECORD_ROWS_MAX, Ticket};
 use bytes::Bytes;
 use ingest::SinkError;
 use model::record::Refused;
@@ -14,14 +14,17 @@ use stream::{Append, Log, LogError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+/// Where records go, and who is told how it went.
+#[derive(Clone)]
+pub struct To {
+    pub log: Arc<dyn Log>,
+    pub partition: u32,
+    pub metrics: EdgeMetrics,
+    pub full: Arc<Full>,
+}
+
 /// Runs until the edge is gone and its queue is empty.
-pub async fn run(
-    log: Arc<dyn Log>,
-    partition: u32,
-    linger: Duration,
-    mut queue: mpsc::UnboundedReceiver<Part>,
-    metrics: EdgeMetrics,
-) {
+pub async fn run(to: To, linger: Duration, mut queue: mpsc::UnboundedReceiver<Part>) {
     let mut under_way: Option<tokio::task::JoinHandle<()>> = None;
     let mut parts = Vec::new();
     while let Some(first) = queue.recv().await {
@@ -41,7 +44,7 @@ pub async fn run(
             let _ = before.await;
         }
         let batch = std::mem::take(&mut parts);
-        under_way = Some(tokio::spawn(append(log.clone(), partition, batch, metrics.clone())));
+        under_way = Some(tokio::spawn(append(to.clone(), batch)));
     }
     if let Some(before) = under_way {
         let _ = before.await;
@@ -55,7 +58,7 @@ struct Answer {
     _rows: tokio::sync::OwnedSemaphorePermit,
 }
 
-async fn append(log: Arc<dyn Log>, partition: u32, mut parts: Vec<Part>, metrics: EdgeMetrics) {
+async fn append(To { log, partition, metrics, full }: To, mut parts: Vec<Part>) {
     for part in parts.extract_if(.., |part| part.ticket.is_void()) {
         metrics.held_back();
         let _ = part.done.send(Err(SinkError::Retry("one before it was not taken".to_owned())));
@@ -67,13 +70,17 @@ async fn append(log: Arc<dyn Log>, partition: u32, mut parts: Vec<Part>, metrics
     metrics.record(rows);
     let records = records.into_iter().map(|bytes| Append { bytes, origin: None }).collect();
     let result = match log.append(Stream::Readings, partition, records).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            full.taken();
+            Ok(())
+        }
         Err(LogError::Broken(why)) => {
             tracing::error!(partition, why, "the log is broken; nothing more is taken");
             Err(SinkError::Closed)
         }
         Err(e) => {
             metrics.held_back();
+            full.refused(&e.to_string());
             Err(SinkError::Retry(e.to_string()))
         }
     };

@@ -2,6 +2,7 @@
 
 use super::{PointConfig, RowPlace, StatusConfig, StatusRule, Unit};
 use crate::builder::NAME_LEN_MAX;
+use crate::configure::NamedPoint;
 use crate::modbus::plan::{self, Item, Table};
 use crate::modbus::value::{Linear, Order, Type};
 use model::problem::nearest;
@@ -24,9 +25,13 @@ struct Draft {
     point: PointConfig,
 }
 
-/// Points by unit.
+/// Points by unit, and where each is named.
 #[derive(Default)]
-pub(super) struct Drafts(BTreeMap<u8, Vec<Draft>>, HashSet<(String, String)>);
+pub(super) struct Drafts {
+    units: BTreeMap<u8, Vec<Draft>>,
+    known: HashSet<(String, String)>,
+    named: Vec<NamedPoint>,
+}
 
 /// Where a value stands and how it is read.
 struct Place {
@@ -39,7 +44,12 @@ struct Place {
 impl Drafts {
     /// How many points there are.
     pub(super) fn points(&self) -> usize {
-        self.1.len()
+        self.known.len()
+    }
+
+    /// The points and where they are named.
+    pub(super) fn named(&mut self) -> Vec<NamedPoint> {
+        std::mem::take(&mut self.named)
     }
 
     /// Reads one register and adds its points: one, or one for each of `units`.
@@ -72,12 +82,14 @@ impl Drafts {
         for unit in units {
             let name = |text: &str| text.replace("{unit}", &unit.to_string());
             let names = (name(site), name(point.value));
-            if !self.1.insert(names.clone()) {
+            if !self.known.insert(names.clone()) {
                 let message =
                     format!("point `{}` of site `{}` stands twice in this source", names.1, names.0);
                 let help = "with `units`, write `{unit}` in the point: \"LT-{unit}\"";
                 return section.file().error_at(point.at, message, help);
             }
+            let named = NamedPoint { site: names.0.clone(), point: names.1.clone(), at: point.at };
+            self.named.push(named);
             let point = PointConfig {
                 site: names.0,
                 point: names.1,
@@ -89,16 +101,20 @@ impl Drafts {
                 missing,
                 status: None,
             };
-            self.0.entry(*unit).or_default().push(Draft { value: place.item, status: status.clone(), point });
+            self.units.entry(*unit).or_default().push(Draft {
+                value: place.item,
+                status: status.clone(),
+                point,
+            });
         }
     }
 
     /// The units with their items sorted, and the indexes of the points into them. `extra` is read beside them.
     pub(super) fn assemble(mut self, extra: Option<(u8, Item)>) -> Vec<Unit> {
         if let Some((unit, _)) = extra {
-            self.0.entry(unit).or_default();
+            self.units.entry(unit).or_default();
         }
-        self.0
+        self.units
             .into_iter()
             .map(|(unit, drafts)| {
                 let own =
