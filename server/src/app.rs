@@ -16,7 +16,7 @@ use crate::versions::Version;
 use ::alerts::{AlarmStore, Dispatcher, SqliteStore};
 use ::storage::Storage;
 use anyhow::{Context, anyhow};
-use model::{Catalog, Clock, SystemClock};
+use model::{Catalog, Clock, Stream, SystemClock};
 use prometheus::Registry;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

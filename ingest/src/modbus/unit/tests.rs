@@ -28,6 +28,7 @@ fn unit(addresses: &[u16]) -> UnitState {
         shape: Shape::default(),
         replay: None,
         units: vec![Unit { unit: 1, items, points }],
+        named: Vec::new(),
     };
     UnitState::new(Arc::new(config), 0)
 }
