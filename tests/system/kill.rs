@@ -73,7 +73,8 @@ async fn undisturbed(firedamp: &tests::firedamp::Firedamp) -> Vec<String> {
                 let at = rules::At { offset: entry.offset, appended: entry.appended, origin: entry.origin };
                 match entry.decode().unwrap() {
                     Record::Readings { runs, readings } => evaluator.readings(at, &runs, &readings, &mut out),
-                    _ => evaluator.tick(at, &mut out),
+                    Record::Tick => evaluator.tick(at, &mut out),
+                    _ => evaluator.other(at, &mut out),
                 }
             }
         }

@@ -133,7 +133,8 @@ fn judged_once(stage: &Stage, entries: &[model::Entry], partition: u32) -> Resul
                 active = Arc::new(version?);
                 evaluator.activate(at, active.program.clone(), active.catalog.clone(), &mut out);
             }
-            _ => evaluator.tick(at, &mut out),
+            Record::Tick => evaluator.tick(at, &mut out),
+            _ => evaluator.other(at, &mut out),
         }
     }
     Ok(out)
