@@ -227,6 +227,10 @@ impl Catalog {
             let help = "give the newer row another `salt`";
             return problems.push(Problem::error(&place.file, place.line, 1, message).help(help));
         }
+        self.put(point, id, site);
+    }
+
+    fn put(&mut self, point: Point, id: PointId, site: u32) {
         let ix = self.points.len() as u32;
         self.by_id.insert(id.0, ix);
         if !point.salt.is_empty() {
@@ -308,6 +312,27 @@ impl Catalog {
         if own.is_empty() { &self.site_of(ix).region } else { own }
     }
 
+    /// The sites and points of one partition, as [`Catalog::from_json`] of [`Catalog::to_json`] gives them.
+    pub fn slice(&self, partition: u32) -> Self {
+        let mut this = Self { partitions: self.partitions, ..Self::default() };
+        let mut site_here = vec![u32::MAX; self.sites.len()];
+        for (i, site) in
+            self.sites.iter().enumerate().filter(|(i, _)| self.partition_of_site[*i] == partition)
+        {
+            site_here[i] = this.sites.len() as u32;
+            this.by_site.insert(site.code.clone(), site_here[i]);
+            this.partition_of_site.push(partition);
+            this.sites.push(site.clone());
+        }
+        for (i, point) in self.points.iter().enumerate() {
+            let site = site_here[self.site_of[i] as usize];
+            if site != u32::MAX {
+                this.put(point.clone(), self.ids[i], site);
+            }
+        }
+        this
+    }
+
     /// The sites and points of one partition as JSON, for an activation record.
     pub fn to_json(&self, partition: u32) -> String {
         let sites: Vec<&Site> = self
@@ -371,7 +396,14 @@ mod tests {
         assert_eq!(catalog.point(ix).labels, [("face".into(), "1301".into()), ("team".into(), "a".into())]);
         assert_eq!(catalog.region_of(ix), "140100");
         let json = catalog.to_json(partition_of("M1", 8));
-        assert_eq!(Catalog::from_json(&json).unwrap().find("M1", "T1"), Some(0));
+        let back = Catalog::from_json(&json).unwrap();
+        assert_eq!(back.find("M1", "T1"), Some(0));
+        let slice = catalog.slice(partition_of("M1", 8));
+        assert_eq!((slice.sites(), slice.points(), slice.ids()), (back.sites(), back.points(), back.ids()));
+        assert_eq!(
+            (slice.find("M1", "T1"), slice.partition_of_point(0)),
+            (Some(0), back.partition_of_point(0))
+        );
     }
 
     #[test]

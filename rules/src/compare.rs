@@ -53,6 +53,9 @@ impl Compare {
 
     /// The same comparison with the limit in another unit.
     pub fn converted(self, (scale, offset): (f64, f64)) -> Self {
+        if (scale, offset) == (1.0, 0.0) {
+            return self; // most points are in the rule's own unit, and there may be a million
+        }
         // 100 ppm * 1e-4 must be 0.01 % again: round away what the conversion added in the last digits.
         let limit = self.limit * scale + offset;
         let limit = format!("{limit:.12e}").parse().unwrap_or(limit);

@@ -12,7 +12,6 @@ use crate::snapshots::{FolderSnapshots, SnapshotStore};
 use crate::source_watch;
 use crate::sources::Sources;
 use crate::trim;
-use crate::versions::Version;
 use ::alerts::{AlarmStore, Dispatcher, SqliteStore};
 use ::storage::Storage;
 use anyhow::{Context, anyhow};
@@ -82,10 +81,11 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let registry = Registry::new();
         let stop = CancellationToken::new();
+        let mut steps = Steps::begin();
         let (edge_log, log, forwarder) = open_logs(&config, &clock, &registry, roles).await?;
+        steps.done("log opened");
         let catalog = Arc::new(RwLock::new(loaded.catalog.clone()));
-        let version = Arc::new(Version::of_all(&loaded.rules, &loaded.catalog));
-        let (versions, wanted) = watch::channel(version);
+        let (versions, wanted) = watch::channel(loaded.version.clone());
 
         let storage = if has(ProcessRole::Storage) {
             let storage = open_table(&config, &catalog, &clock, &registry).await?;
@@ -94,6 +94,7 @@ impl App {
         } else {
             None
         };
+        steps.done("table opened");
         let alarms = open_alarms(&config, &catalog, &registry).await?;
         let dispatcher = has(ProcessRole::Alerts)
             .then(|| Dispatcher::new(alarms.clone(), config.receivers.clone(), clock.clone(), &registry))
@@ -126,9 +127,11 @@ impl App {
         })
         .await
         .map_err(|e| anyhow!(e))?;
+        steps.done("rules restored");
         if let Some(storage) = &storage {
             crate::restore::live(storage, &pipeline.live, clock.now()).await;
         }
+        steps.done("last values read");
 
         let active =
             Arc::new(Active { catalog: catalog.clone(), versions, loaded: RwLock::new(Arc::new(loaded)) });
@@ -239,6 +242,25 @@ impl App {
         }
         self.sources.stop().await;
         self.pipeline.stop(self.drain).await
+    }
+}
+
+/// Says which steps of a start take long.
+pub struct Steps(std::time::Instant);
+
+impl Steps {
+    /// The first step begins.
+    pub fn begin() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// A step is done, and the next begins.
+    pub fn done(&mut self, what: &str) {
+        let seconds = self.0.elapsed().as_secs_f64();
+        self.0 = std::time::Instant::now();
+        if seconds > 0.2 {
+            tracing::info!("{what}, in {seconds:.1} s");
+        }
     }
 }
 

@@ -34,7 +34,7 @@ impl Active {
         let (loaded, problems) = Loaded::read(config);
         let Some(loaded) = loaded else { return Err(problems) };
         // The rules hear of it first: a reading of a new point then finds its rules in force or on their way.
-        self.versions.send_replace(Arc::new(Version::of_all(&loaded.rules, &loaded.catalog)));
+        self.versions.send_replace(loaded.version.clone());
         *self.catalog.write().expect("no holder of this lock panics") = loaded.catalog.clone();
         *self.loaded.write().expect("no holder of this lock panics") = Arc::new(loaded);
         Ok(())

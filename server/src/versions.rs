@@ -30,10 +30,7 @@ impl Version {
     /// The version of all partitions: each has its own slice of the catalog.
     pub fn of_all(rules: &[RuleFile], catalog: &Catalog) -> Self {
         let rules_text = rules_text(rules);
-        let part = |p| {
-            let made = Self::from_texts(&rules_text, &catalog.to_json(p));
-            Arc::new(made.expect("texts made by this program are read by it"))
-        };
+        let part = |p| Arc::new(Self::build(&rules_text, rules, &catalog.to_json(p), catalog.slice(p)));
         let parts = side_by_side(catalog.partitions().max(1), part);
         let mut all = Self::from_texts(&rules_text, "{\"partitions\":1,\"sites\":[],\"points\":[]}")
             .expect("an empty catalog is a catalog");
@@ -53,17 +50,20 @@ impl Version {
     pub fn from_texts(rules_text: &str, catalog_text: &str) -> Result<Self, String> {
         let files: Vec<(String, String)> = serde_json::from_str(rules_text).map_err(|e| e.to_string())?;
         let files: Vec<RuleFile> = files.into_iter().map(|(name, text)| RuleFile { name, text }).collect();
-        let catalog = Arc::new(Catalog::from_json(catalog_text)?);
-        let (program, _) = Program::compile(&files, &catalog);
-        Ok(Self {
+        Ok(Self::build(rules_text, &files, catalog_text, Catalog::from_json(catalog_text)?))
+    }
+
+    fn build(rules_text: &str, rules: &[RuleFile], catalog_text: &str, catalog: Catalog) -> Self {
+        let (program, _) = Program::compile(rules, &catalog);
+        Self {
             rules_text: rules_text.into(),
             rules_hash: hash(rules_text),
             catalog_text: catalog_text.into(),
             catalog_hash: hash(catalog_text),
-            catalog,
+            catalog: Arc::new(catalog),
             program,
             parts: Vec::new(),
-        })
+        }
     }
 }
 

@@ -188,8 +188,12 @@ impl Row<'_> {
         self.header.iter().position(|h| *h == name)
     }
 
+    fn field(&self, name: &str) -> &str {
+        self.index(name).and_then(|i| self.record.get(i)).unwrap_or_default()
+    }
+
     fn text(&self, name: &str) -> String {
-        self.index(name).and_then(|i| self.record.get(i)).unwrap_or_default().to_owned()
+        self.field(name).to_owned()
     }
 
     fn error(&mut self, name: &str, message: String, help: &str) {
@@ -227,29 +231,26 @@ impl Row<'_> {
     }
 
     fn number(&mut self, name: &str) -> Option<f64> {
-        let text = self.text(name);
+        let text = self.field(name);
         if text.is_empty() {
             return None;
         }
         match text.parse::<f64>() {
             Ok(n) if n.is_finite() => Some(n),
             _ => {
-                self.error(
-                    name,
-                    format!("{name} `{text}` is not a number"),
-                    "leave it empty where there is none",
-                );
+                let message = format!("{name} `{text}` is not a number");
+                self.error(name, message, "leave it empty where there is none");
                 None
             }
         }
     }
 
     fn duration(&mut self, name: &str) -> Option<i64> {
-        let text = self.text(name);
+        let text = self.field(name);
         if text.is_empty() {
             return None;
         }
-        match parse_duration(&text) {
+        match parse_duration(text) {
             Ok(d) if d > 0 => Some(d),
             Ok(_) => {
                 self.error(name, format!("{name} `{text}` is not above zero"), "");

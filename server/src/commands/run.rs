@@ -1,14 +1,17 @@
 //! `firedamp run`: the pipeline of a configuration until SIGTERM or SIGINT.
 
 use super::{Stop, check};
-use crate::app::{App, ProcessRole};
+use crate::app::{App, ProcessRole, Steps};
 use crate::pipeline::Drained;
 use std::path::Path;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs until told to stop or broken.
 pub async fn run(path: &Path, roles: Vec<ProcessRole>) -> Result<(), Stop> {
+    let mut steps = Steps::begin();
     let (config, loaded) = check::load(path)?;
+    let (sites, points) = (loaded.catalog.sites().len(), loaded.catalog.points().len());
+    steps.done(&format!("{points} points of {sites} sites and their rules read"));
     let roles = if roles.is_empty() { ProcessRole::all() } else { roles.into_iter().collect() };
     let app = App::start(config, loaded, &roles).await?;
     match app.address {
