@@ -121,7 +121,7 @@ impl Past {
         }
         (late.since, late.last) = (late.since.min(r.time), late.last.max(r.time));
         late.peak = farther(late.peak, value, up);
-        if !late.told && late.last - late.since < level.on_delay {
+        if late.last - late.since < level.on_delay {
             return None;
         }
         let (is_new, late) = (!std::mem::replace(&mut late.told, true), *late);

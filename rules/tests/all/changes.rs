@@ -1,6 +1,7 @@
 //! What a clock, a new version of the rules, a site's state do to what is under way. Each test says the line it holds.
 
 use crate::stand::*;
+use model::record::run_flags::REPLAY;
 use model::status::*;
 use model::time::SECOND;
 
@@ -252,4 +253,40 @@ fn a_changed_window_begins_anew() {
     ] {
         assert_eq!(with(other), ["w on 9"], "{other}");
     }
+}
+
+/// An on-delay that runs on a limit that is gone raises nothing.
+#[test]
+fn an_on_delay_ends_with_its_limit() {
+    let rules = "[[rule]]\nname = \"own\"\nkind = \"limit\"\nselect = { point = \"T1\" }\n\
+                 level = [{ name = \"alarm\", on = \"catalog\", on_delay = \"3s\" }]\n";
+    let with = |s: i64, limits: &str| {
+        let point = format!("M1,T1,face,ch4,%,0,4,T1,1s,{limits}\n");
+        Event::Activate(START + s * SECOND, rules.to_owned(), catalog_of("operating", &point))
+    };
+    let over = [with(0, "1.0,1.0"), at(1., 1.2, 0), at(2., 1.2, 0)];
+    check(rules, &[&over[..], &[tick(4.)]].concat(), &["alarm on 4"]);
+    check(rules, &[&over[..], &[with(3, ","), tick(4.)]].concat(), &[]);
+}
+
+/// A replay brings its own clock: it is neither late nor in the future, and the partition's clock decides nothing for it.
+#[test]
+fn a_replay_is_judged_by_its_own_clock_only() {
+    let row = |appended: i64, event: i64, status| {
+        Event::Rows(START + appended * SECOND, REPLAY, vec![("T1", START + event * SECOND, 1.2, status)])
+    };
+    check(FACE, &[row(0, -500_000, 0)], &["alarm on -500000"]);
+    check(FACE, &[row(0, 500_000, FUTURE)], &["alarm on 500000"]);
+    check(DELAYED, &[row(0, 0, 0), tick(1.), tick(3.)], &[]);
+    check(DELAYED, &[row(0, 0, 0), row(1, 3, 0)], &["alarm on 3"]);
+}
+
+/// An entry that was applied already is not applied again.
+#[test]
+fn an_offset_counts_once() {
+    let (mut e, mut out) = (evaluator(QUIET), Vec::new());
+    apply(&mut e, 0, &tick(0.), &mut out);
+    apply(&mut e, 1, &tick(1.), &mut out);
+    apply(&mut e, 1, &tick(50.), &mut out);
+    assert_eq!((e.clock() - START, e.next_offset(), out.len()), (SECOND, 2, 0));
 }
