@@ -354,9 +354,9 @@ impl Link {
     fn has_room(&self, messages: usize, bytes: usize, message: &Message) -> Result<bool, String> {
         let waiting = self.window.messages() + messages;
         let waiting_bytes = self.window.bytes() + bytes;
-        if waiting < UNDER_WAY_MAX
-            && waiting_bytes + message.payload.len() <= self.options.under_way_bytes_max
-        {
+        // One that is larger than the room must not come again and again: alone it is always taken.
+        let fits = waiting == 0 || waiting_bytes + message.payload.len() <= self.options.under_way_bytes_max;
+        if waiting < UNDER_WAY_MAX && fits {
             return Ok(true);
         }
         if message.ack.is_some() {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 fn east(broker: &Mosquitto) -> String {
     format!(
-        "[[source]]\nname = \"east\"\nkind = \"mqtt\"\nurl = \"{}\"\ntopics = [\"mine/#\"]\nmax_message = \"4KiB\"\n\
+        "[[source]]\nname = \"east\"\nkind = \"mqtt\"\nurl = \"{}\"\ntopics = [\"mine/#\"]\nmax_message = \"4KiB\"\nunder_way_max = \"16KiB\"\n\
          map = {{ site = \"{{1}}\", point = \"{{3}}\", value = \"/v\", time = \"/t\", status = \"/q\" }}\n",
         broker.url
     )
@@ -37,6 +37,7 @@ fn cases() -> Vec<(&'static str, &'static str, Vec<u8>, Fate)> {
         ("truncated", TOPIC, text("{\"v\":1.0,\"t\":"), Refused("json")),
         ("empty", TOPIC, Vec::new(), Refused("json")),
         ("nested too deep", TOPIC, text(&"[".repeat(2000)), Refused("json")),
+        ("larger than all the room", TOPIC, vec![b'x'; 20_000], Refused("oversize")),
         (
             "oversized",
             TOPIC,
