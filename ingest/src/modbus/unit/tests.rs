@@ -27,7 +27,6 @@ fn unit(addresses: &[u16]) -> UnitState {
         timeout: Duration::from_secs(1),
         shape: Shape::default(),
         replay: None,
-        named: Vec::new(),
         units: vec![Unit { unit: 1, items, points }],
         named: Vec::new(),
     };
