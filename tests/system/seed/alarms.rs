@@ -137,11 +137,14 @@ impl AlarmStore for SeedAlarms {
     }
 }
 
-/// The receiver at the other end: what it was told, in order, with when.
+/// A message as it came: when, under which key, and what it said.
+pub type Told = (Micros, String, Vec<u8>);
+
+/// The receiver at the other end: what it was told, in order.
 #[derive(Clone, Debug)]
 pub struct Bureau {
     pub world: World,
-    pub told: Arc<Mutex<Vec<(Micros, String, Vec<u8>)>>>,
+    pub told: Arc<Mutex<Vec<Told>>>,
 }
 
 #[async_trait]
