@@ -1,7 +1,15 @@
 //! Tests of rules: exact cases, a model simpler than the code, cuts and restarts, real readings.
 
+mod agree;
 mod cases;
 mod exact;
+mod kind_forecast;
+mod kind_mistakes;
+mod kind_out_of_range;
+mod kind_spike;
+mod kind_state;
+mod kind_stuck;
+mod kind_window;
 mod longwall;
 mod model_limit;
 mod stand;
