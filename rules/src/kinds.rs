@@ -8,8 +8,12 @@ use model::toml_file::Section;
 use model::{Catalog, Problems};
 use std::sync::Arc;
 
+pub mod clock;
 pub mod forecast;
 pub mod limit;
+pub mod masked;
+pub mod mismatch;
+pub mod noise;
 pub mod out_of_range;
 pub mod rate;
 mod ring;
@@ -35,8 +39,12 @@ pub struct Kind {
 /// All kinds.
 pub fn all() -> &'static [Kind] {
     &[
+        Kind { name: "clock", read: clock::read },
         Kind { name: "forecast", read: forecast::read },
         Kind { name: "limit", read: limit::read },
+        Kind { name: "masked", read: masked::read },
+        Kind { name: "mismatch", read: mismatch::read },
+        Kind { name: "noise", read: noise::read },
         Kind { name: "out_of_range", read: out_of_range::read },
         Kind { name: "rate", read: rate::read },
         Kind { name: "silent", read: silent::read },

@@ -10,9 +10,9 @@
 //! - After a gap, a fault or a calibration the window begins anew after the blank: a sensor that gets power jumps.
 
 use super::ring::{BUCKETS_MAX, Cell, Ring, split, width_of};
-use super::shared::{decimal, gap_of, next_good, read_compare, read_levels, read_span, save, shape};
+use super::shared::{Limit, decimal, gap_of, next_good, read_levels, read_positive, read_span, save, shape};
 use super::{Binding, Bound, Machine, Read, Spec};
-use crate::compare::{Compare, Op};
+use crate::compare::Compare;
 use crate::reading::{Reading, Verdict};
 use fit::{Fit, Method, Point};
 use model::status;
@@ -21,16 +21,6 @@ use model::toml_file::Section;
 use std::sync::Arc;
 
 mod fit;
-
-/// Columns of the catalog that a limit may come from.
-const COLUMNS: [&str; 4] = ["alarm_on", "cut_on", "low_alarm_on", "low_cut_on"];
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum Limit {
-    Said(Compare),
-    /// Of the point, by the place in [`COLUMNS`].
-    Column(usize),
-}
 
 /// Time left of a level: on, and to clear.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -55,9 +45,9 @@ struct ForecastSpec {
 
 /// Reads `limit`, `method`, `sigmas`, the window and its guards, and levels with `within` and `clear`.
 pub fn read(s: &Section<'_>) -> Option<Read> {
-    let limit = read_limit(s);
+    let limit = Limit::read(s, "limit", "\">= 12\"");
     let method = read_method(s);
-    let sigmas = super::shared::read_positive(s, "sigmas");
+    let sigmas = read_positive(s, "sigmas");
     let gap = read_span(s, "gap");
     // A blank of zero is none.
     let said_blank = s.has("blank");
@@ -99,14 +89,6 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
         left,
     };
     Some((levels, Arc::new(spec)))
-}
-
-fn read_limit(s: &Section<'_>) -> Option<Limit> {
-    let text = s.need_str("limit", "\">= 12\"")?;
-    match COLUMNS.iter().position(|column| *column == text.value) {
-        Some(column) => Some(Limit::Column(column)),
-        None => read_compare(s, "limit", "\">= 12\"").map(Limit::Said),
-    }
 }
 
 fn read_method(s: &Section<'_>) -> Option<Method> {
@@ -153,35 +135,11 @@ fn read_left(s: &Section<'_>) -> Option<Left> {
     Some(Left { within, clear })
 }
 
-impl ForecastSpec {
-    /// The limit at a point, in its unit.
-    fn limit_of(&self, ix: u32, b: &mut Binding<'_>) -> Option<(Compare, &'static str)> {
-        let column = match self.limit {
-            Limit::Said(compare) => return Some((compare.converted(b.conversion(ix)?), "rule")),
-            Limit::Column(column) => column,
-        };
-        let point = b.catalog.point(ix);
-        let l = &point.limits;
-        let limit = [l.alarm_on, l.cut_on, l.low_alarm_on, l.low_cut_on][column]?;
-        let (low, high) = (point.low.unwrap_or(f64::NEG_INFINITY), point.high.unwrap_or(f64::INFINITY));
-        if limit > low && limit <= high {
-            let op = if column < 2 { Op::Ge } else { Op::Le };
-            return Some((Compare { op, limit }, "catalog"));
-        }
-        let message = format!(
-            "point `{}` of site `{}`: `{}` {limit} is refused, nothing is forecast",
-            point.code, point.site, COLUMNS[column]
-        );
-        b.warning(message, "a limit lies within the range");
-        None
-    }
-}
-
 impl Spec for ForecastSpec {
     fn bind(&self, b: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound> {
         let said = format!("{} {}", self.width, self.buckets);
         let slots = points.iter().map(|&ix| {
-            let limit = self.limit_of(ix, b);
+            let limit = self.limit.of(ix, b);
             let point = b.catalog.point(ix);
             let unit = point.unit.clone();
             Slot { limit, gap: gap_of(self.gap, point), shape: shape(&said, &unit), unit }

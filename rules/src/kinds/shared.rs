@@ -1,7 +1,8 @@
 //! What several kinds need and none owns: which readings may be remembered, decimal differences, limits with their release, levels
 //! with or without a list, state as words of eight bytes.
 
-use crate::compare::{Compare, parse};
+use super::Binding;
+use crate::compare::{Compare, Op, parse};
 use crate::def::{LevelDef, Name, read_level};
 use crate::reading::{PERIOD, Reading, Verdict};
 use model::time::{DAY, Micros};
@@ -91,6 +92,50 @@ pub(super) fn read_compare(s: &Section<'_>, key: &'static str, example: &str) ->
             s.file().error_at(text.at, message, help);
             None
         }
+    }
+}
+
+/// Columns of the catalog that a limit may come from.
+const COLUMNS: [&str; 4] = ["alarm_on", "cut_on", "low_alarm_on", "low_cut_on"];
+
+/// A limit of the rule, or of the point.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Limit {
+    Said(Compare),
+    /// Of the point, by the place in [`COLUMNS`].
+    Column(usize),
+}
+
+impl Limit {
+    /// Reads a comparison, or the name of a column.
+    pub fn read(s: &Section<'_>, key: &'static str, example: &str) -> Option<Self> {
+        let text = s.need_str(key, example)?;
+        match COLUMNS.iter().position(|column| *column == text.value) {
+            Some(column) => Some(Self::Column(column)),
+            None => read_compare(s, key, example).map(Self::Said),
+        }
+    }
+
+    /// The limit at a point, in its unit, and where it comes from; `None` where there is none.
+    pub fn of(self, ix: u32, b: &mut Binding<'_>) -> Option<(Compare, &'static str)> {
+        let column = match self {
+            Self::Said(compare) => return Some((compare.converted(b.conversion(ix)?), "rule")),
+            Self::Column(column) => column,
+        };
+        let point = b.catalog.point(ix);
+        let l = &point.limits;
+        let limit = [l.alarm_on, l.cut_on, l.low_alarm_on, l.low_cut_on][column]?;
+        let (low, high) = (point.low.unwrap_or(f64::NEG_INFINITY), point.high.unwrap_or(f64::INFINITY));
+        if limit > low && limit <= high {
+            let op = if column < 2 { Op::Ge } else { Op::Le };
+            return Some((Compare { op, limit }, "catalog"));
+        }
+        let message = format!(
+            "rule `{}`: `{}` {limit} of point `{}` of site `{}` is refused, the point is not judged",
+            b.rule, COLUMNS[column], point.code, point.site
+        );
+        b.warning(message, "a limit lies within the range");
+        None
     }
 }
 

@@ -217,6 +217,11 @@ fn a_straight_rise_is_told_at_exactly_the_time() {
         let still: Vec<Event> = (60..90).map(|s| at(f64::from(s), 1.5, 0)).collect();
         let out = judge_restored(&rules, &[rising(0, 51, 1.0), still].concat());
         assert_eq!(out.last().unwrap().to, model::To::Off, "{method} {:?}", shown(&out));
+        // It falls: no time is left to tell.
+        let fall: Vec<Event> =
+            (51..70).map(|s| at(f64::from(s), 1.5 - 0.05 * f64::from(s - 51), 0)).collect();
+        let out = judge(&rules, &[rising(0, 51, 1.0), fall].concat());
+        assert_eq!((out.len(), out[1].value), (2, None), "{method} {}", out[1].reason);
         // Reached is reached, though it falls.
         let falling: Vec<Event> = (0..12).map(|s| at(f64::from(s), 2.3 - 0.01 * f64::from(s), 0)).collect();
         let out = judge(&rules, &falling);
@@ -272,9 +277,9 @@ fn new_limits_count_at_once_and_a_new_window_begins_anew() {
     let closer =
         judge_changed(&rules, &rising(0, 12, 1.0), 12., &rules.replace("2.0", "1.5"), &rising(13, 14, 1.13));
     assert_eq!(shown(&closer), ["forecast on 13"]);
-    let other = rules.replace("2.0", "1.5").replace("16s", "32s");
+    let other = rules.replace("2.0", "1.5").replace("16s", "32s").replace("blank = \"0s\"", "blank = \"5s\"");
     let longer = judge_changed(&rules, &rising(0, 12, 1.0), 12., &other, &rising(13, 30, 1.13));
-    assert_eq!(shown(&longer), ["forecast on 21"]);
+    assert_eq!(shown(&longer), ["forecast on 26"]);
     let drill: Vec<Event> = (0..50).map(|s| at(f64::from(s), 1.0 + 0.01 * f64::from(s), SIMULATED)).collect();
     assert_eq!(shown(&judge(&rules, &drill)), ["forecast on 40 simulated"]);
 }

@@ -190,3 +190,78 @@ fn of_forecast() {
         right("forecast", &[keys]);
     }
 }
+
+#[test]
+fn of_mismatch() {
+    wrong(
+        "mismatch",
+        &[
+            ("", "rules.toml:1:1: error: `rule.on` is missing"),
+            ("on = \"catalogue\"", "rules.toml:4:6: error: `catalogue` does not begin with"),
+            ("on = \"catalog\"\noff = \"< 1\"", "rules.toml:5:1: error: unknown key `rule.off`"),
+            ("on = \">= 1\"\noff = \"< 2\"", "rules.toml:4:6: error: `off = \"< 2\"` is on the wrong side"),
+            ("on = \">= 1\"\nbit = \"calibration\"", "rules.toml:5:7: error: `rule.bit` is `calibration`"),
+            ("on = \">= 1\"\nunit = \"m\"", "they cannot be converted"),
+            ("on = \">= 1\"\nlevel = []", "rules.toml:5:1: error: unknown key `rule.level`"),
+        ],
+    );
+    right(
+        "mismatch",
+        &["on = \"catalog\"", "on = \"<= 1\"\noff = \"> 1\"\nbit = \"cut\"", "on = \">= 1\"\noff = \"< 1\""],
+    );
+}
+
+#[test]
+fn of_masked() {
+    wrong(
+        "masked",
+        &[
+            ("", "rules.toml:1:1: error: `rule.over` is missing"),
+            ("over = \"1.0\"", "rules.toml:4:8: error: `1.0` does not begin with"),
+            ("over = \">= 1\"\nwithin = \"0s\"", "rules.toml:5:10: error: `within` is not above zero"),
+            ("over = \">= 1\"\nbits = \"alarm\"", "rules.toml:5:8: error: `rule.bits` is `alarm`"),
+            ("over = \">= 1\"\nunit = \"m\"", "they cannot be converted"),
+            ("over = \">= 1\"\nlevel = []", "rules.toml:5:1: error: unknown key `rule.level`"),
+        ],
+    );
+    right("masked", &["over = \"alarm_on\"", "over = \">= 0.8\"\nbits = \"paused\"\nwithin = \"5min\""]);
+}
+
+#[test]
+fn of_noise() {
+    let with = |keys: &str| format!("window = \"16s\"\nfloor = 0.01\non = \">= 3\"\n{keys}");
+    let cases = [
+        ("".into(), "rules.toml:1:1: error: `rule.window` is missing"),
+        ("".into(), "rules.toml:1:1: error: `rule.floor` is missing"),
+        (with("").replace("0.01", "0"), "rules.toml:1:1: error: `floor` is zero"),
+        (with("").replace("0.01", "-1"), "rules.toml:5:9: error: `floor` is below zero"),
+        (with("").replace("16s", "15s"), "`window` is shorter than 16s"),
+        (with("min_readings = 0"), "rules.toml:7:16: error: `rule.min_readings` is 0"),
+        (with("").replace(">= 3", "<= 3"), "rules.toml:6:6: error: `on = \"<= 3\"` is no growth"),
+        (with("").replace(">= 3", ">= 0"), "rules.toml:6:6: error: `on = \">= 0\"` is no growth"),
+        (with("unit = \"m\""), "they cannot be converted"),
+        (with("buckets = 4"), "rules.toml:7:1: error: unknown key `rule.buckets`"),
+    ];
+    for (keys, expected) in &cases {
+        wrong("noise", &[(keys, expected)]);
+    }
+    right("noise", &[&with(""), &with("unit = \"ppm\"\noff = \"< 2\"")]);
+}
+
+#[test]
+fn of_clock() {
+    let with = |keys: &str| format!("measure = \"drift\"\nwindow = \"16s\"\non = \">= 3\"\n{keys}");
+    let cases = [
+        ("".into(), "rules.toml:1:1: error: `rule.measure` is missing"),
+        ("".into(), "rules.toml:1:1: error: `rule.window` is missing"),
+        (with("").replace("drift", "dirft"), "rules.toml:4:11: error: `rule.measure` is `dirft`"),
+        (with("").replace("16s", "15s"), "`window` is shorter than 16s"),
+        (with("min_readings = 0"), "rules.toml:7:16: error: `rule.min_readings` is 0"),
+        (with("unit = \"min\""), "rules.toml:7:8: error: `unit` has no meaning here: limits are seconds"),
+        (with("").replace(">= 3", ">= 3 /h"), "rules.toml:6:6: error: `>= 3 /h` is a rate"),
+    ];
+    for (keys, expected) in &cases {
+        wrong("clock", &[(keys, expected)]);
+    }
+    right("clock", &[&with(""), &with("").replace(">= 3", "<= -3")]);
+}

@@ -3,8 +3,12 @@
 mod agree;
 mod cases;
 mod exact;
+mod kind_clock;
 mod kind_forecast;
+mod kind_masked;
+mod kind_mismatch;
 mod kind_mistakes;
+mod kind_noise;
 mod kind_out_of_range;
 mod kind_spike;
 mod kind_state;
