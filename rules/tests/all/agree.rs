@@ -159,6 +159,13 @@ fn of_level(out: &[Transition], level: &str) -> Vec<(i64, bool)> {
     changes
 }
 
+/// As [`shown`], without steps that only show a level that stays on as calibrating.
+pub fn turns(out: &[Transition]) -> Vec<String> {
+    let same = |i: &usize, j: usize| out[j].level == out[*i].level && out[j].marks.late == out[*i].marks.late;
+    let turns = |i: &usize| (0..*i).rev().find(|j| same(i, *j)).is_none_or(|j| out[j].to != out[*i].to);
+    (0..out.len()).filter(turns).flat_map(|i| shown(&out[i..=i])).collect()
+}
+
 /// What was decided, without what names the record.
 fn decided(out: &[Transition]) -> Vec<String> {
     let bits = |v: Option<f64>| v.map(f64::to_bits);

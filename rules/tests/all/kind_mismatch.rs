@@ -46,7 +46,7 @@ proptest! {
 
 #[track_caller]
 fn check(events: &[Event], expected: &[&str]) {
-    assert_eq!(shown(&judge(&rules("alarm", "on = \">= 1.0\""), events)), expected);
+    assert_eq!(turns(&judge(&rules("alarm", "on = \">= 1.0\""), events)), expected);
 }
 
 #[test]
@@ -81,6 +81,7 @@ fn the_limits_may_be_the_points_own() {
         ("1,1.1,,,,,,", 1.5, 0, None),
         (",,,,0.5,0.4,,", 0.1, 0, None),
         (",,1,,,,,", 1.5, ALARM, None),
+        (",,,,0.2,0.2,,", 0.2, 0, Some("ours_only")),
     ];
     for (limits, value, status, expected) in cases {
         let mut problems = Problems::default();

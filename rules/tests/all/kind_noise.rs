@@ -106,7 +106,7 @@ fn a_gap_and_what_is_not_good_make_no_noise_and_end_none() {
     let on = [shaky(0, 40, 0.01), shaky(40, 46, 0.05)].concat();
     for status in [SENSOR_FAULT, CALIBRATION, MISSING, OVER_RANGE, STALE, HISTORICAL] {
         let odd: Vec<Event> = (46..99).map(|s| at(f64::from(s), 0.5, status)).collect();
-        assert_eq!(shown(&judge(NOISE, &[&on[..], &odd].concat())).len(), 1, "{status}");
+        assert_eq!(turns(&judge(NOISE, &[&on[..], &odd].concat())).len(), 1, "{status}");
     }
     // Steps across gaps are no noise.
     let gaps: Vec<Event> = (11..30).map(|s| at(4.0 * f64::from(s), f64::from(s % 2), 0)).collect();
@@ -120,6 +120,10 @@ fn a_window_that_was_changed_begins_anew() {
     let other = NOISE.replace("32s", "64s");
     let out = judge_changed(NOISE, &shaky(0, 40, 0.01), 40., &other, &shaky(41, 60, 0.5));
     assert_eq!(shown(&out), [""; 0]);
+    // Neighbours are found anew too: noise begins with the third reading, and two of it are old at 60 s.
+    let two = other.replace("min_readings = 4", "min_readings = 2");
+    let after = [shaky(41, 50, 0.01), shaky(50, 70, 0.5)].concat();
+    assert_eq!(shown(&judge_changed(NOISE, &shaky(0, 40, 0.01), 40., &two, &after))[0], "noise on 60");
     let limit = NOISE.replace(">= 3", ">= 2");
     let out = judge_changed(
         NOISE,

@@ -206,7 +206,7 @@ fn what_says_nothing_clears_nothing_and_is_not_in_the_window() {
     let odd: Vec<Event> = (6..60).map(|s| at(f64::from(s), 0.1, odd[s as usize % 5])).collect();
     // Good again: nothing is said before enough is known.
     let out = judge_restored(&rules, &[&over[..], &odd, &flat(60, 70, 0.1)].concat());
-    assert_eq!(shown(&out), ["window on 4", "window off 64"]);
+    assert_eq!(turns(&out), ["window on 4", "window off 64"]);
     let drill: Vec<Event> = (0..6).map(|s| at(f64::from(s), 1.2, SIMULATED)).collect();
     assert_eq!(shown(&judge(&rules, &drill)), ["window on 4 simulated"]);
 }
