@@ -125,6 +125,7 @@ fn what_tells_no_time_says_nothing() {
     // A reading from the future is judged at its receive time: that it has no lag says nothing.
     let none = rule("measure = \"offset\"\non = \"<= 0\"");
     assert_eq!(shown(&judge(&none, &lagged(0, 9, |_| -600.0, FUTURE, 0))), [""; 0]);
+    assert_eq!(shown(&judge(&none, &lagged(0, 9, |_| 0.0, 0, REPLAY))), [""; 0]);
     let other = offset.replace("16s", "160s").replace("min_readings = 2", "min_readings = 4");
     let out = judge_changed(&offset, &lagged(0, 3, |_| 1.0, 0, 0), 4., &other, &lagged(5, 12, |_| 6.0, 0, 0));
     assert_eq!(shown(&out), ["clock on 8"]);
