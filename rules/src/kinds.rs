@@ -9,10 +9,22 @@ use model::toml_file::Section;
 use model::{Catalog, Problems};
 use std::sync::Arc;
 
+pub mod clock;
+pub mod forecast;
 pub mod limit;
+pub mod masked;
+pub mod mismatch;
+pub mod noise;
+pub mod out_of_range;
 pub mod rate;
+mod ring;
+mod shared;
 pub mod silent;
+pub mod spike;
+pub mod state;
 pub mod status;
+pub mod stuck;
+pub mod window;
 
 /// Levels of a rule, and what its kind read.
 pub type Read = (Vec<LevelDef>, Arc<dyn Spec>);
@@ -28,10 +40,20 @@ pub struct Kind {
 /// All kinds.
 pub fn all() -> &'static [Kind] {
     &[
+        Kind { name: "clock", read: clock::read },
+        Kind { name: "forecast", read: forecast::read },
         Kind { name: "limit", read: limit::read },
+        Kind { name: "masked", read: masked::read },
+        Kind { name: "mismatch", read: mismatch::read },
+        Kind { name: "noise", read: noise::read },
+        Kind { name: "out_of_range", read: out_of_range::read },
         Kind { name: "rate", read: rate::read },
         Kind { name: "silent", read: silent::read },
+        Kind { name: "spike", read: spike::read },
+        Kind { name: "state", read: state::read },
         Kind { name: "status", read: status::read },
+        Kind { name: "stuck", read: stuck::read },
+        Kind { name: "window", read: window::read },
     ]
 }
 

@@ -1,0 +1,163 @@
+//! `mismatch`: the mine's own alarm or cut bit against our limits, at good readings. Two levels: `mine_only`, the bit is set and the
+//! value is below; `ours_only`, the value is over and the bit is not set.
+//!
+//! The limits are those of the rule, the same as the `limit` rule of the point, or the point's own. Between a limit and its release
+//! either answer is right: a level stays as it is.
+
+use super::shared::{Rung, may_clear, read_rung};
+use super::{Binding, Bound, Machine, Read, Spec};
+use crate::compare::{Compare, Op};
+use crate::def::{Name, read_level};
+use crate::reading::{Reading, Verdict};
+use model::toml_file::Section;
+use model::{Point, status};
+use std::sync::Arc;
+
+const MINE_ONLY: usize = 0;
+const OURS_ONLY: usize = 1;
+
+#[derive(Clone, Debug, PartialEq)]
+struct MismatchSpec {
+    bit: i32,
+    /// `None`: the point's own.
+    rung: Option<Rung>,
+}
+
+/// Reads `bit`, and `on` with `off` or `on = "catalog"`; delays and severity are those of both levels.
+pub fn read(s: &Section<'_>) -> Option<Read> {
+    let said = s.has("bit");
+    let bit = match s.one_of("bit", &["alarm", "cut"]).map(|w| w.value) {
+        Some("cut") => Some(status::CUT),
+        None if said => None,
+        _ => Some(status::ALARM),
+    };
+    let of_catalog = s.has("on") && s.str("on").is_some_and(|on| on.value == "catalog");
+    let rung = if of_catalog { Some(None) } else { read_rung(s, "\">= 1.0\"").map(Some) };
+    let levels = vec![read_level(s, Name::Is("mine_only"), 0)?, read_level(s, Name::Is("ours_only"), 0)?];
+    Some((levels, Arc::new(MismatchSpec { bit: bit?, rung: rung? })))
+}
+
+/// The upper and the lower limit of a point as the catalog has them; without those that are not sane.
+fn of_point(point: &Point, bit: i32, b: &mut Binding<'_>) -> [Option<Rung>; 2] {
+    let l = &point.limits;
+    let (up, down) = if bit == status::CUT {
+        ((l.cut_on, l.cut_off), (l.low_cut_on, l.low_cut_off))
+    } else {
+        ((l.alarm_on, l.alarm_off), (l.low_alarm_on, l.low_alarm_off))
+    };
+    let (low, high) = (point.low.unwrap_or(f64::NEG_INFINITY), point.high.unwrap_or(f64::INFINITY));
+    let mut rung = |(on, off): (Option<f64>, Option<f64>), is_up: bool| {
+        let on = on?;
+        let off = off.unwrap_or(on);
+        if on > low && on <= high && if is_up { off <= on } else { off >= on } {
+            let (on_op, off_op) = if is_up { (Op::Ge, Op::Lt) } else { (Op::Le, Op::Gt) };
+            return Some(Rung {
+                on: Compare { op: on_op, limit: on },
+                off: Compare { op: off_op, limit: off },
+            });
+        }
+        let message = format!(
+            "rule `{}`: limit {on} with release {off} of point `{}` of site `{}` is refused",
+            b.rule, point.code, point.site
+        );
+        b.warning(message, "a limit lies within the range, its release on the side of normal");
+        None
+    };
+    [rung(up, true), rung(down, false)]
+}
+
+impl Spec for MismatchSpec {
+    fn bind(&self, b: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound> {
+        let slots = points.iter().map(|&ix| {
+            let point = b.catalog.point(ix);
+            match self.rung {
+                Some(rung) => [b.conversion(ix).map(|convert| rung.converted(convert)), None],
+                None => of_point(point, self.bit, b),
+            }
+        });
+        let slots = slots.collect();
+        let from = if self.rung.is_some() { "rule" } else { "catalog" };
+        Box::new(MismatchBound { slots, bit: self.bit, from })
+    }
+}
+
+#[derive(Debug)]
+struct MismatchBound {
+    /// Limits of each point, at most an upper and a lower one.
+    slots: Vec<[Option<Rung>; 2]>,
+    bit: i32,
+    from: &'static str,
+}
+
+impl MismatchBound {
+    fn word(&self) -> &'static str {
+        if self.bit == status::CUT { "cut" } else { "alarm" }
+    }
+}
+
+impl Bound for MismatchBound {
+    fn machine(self: Arc<Self>, _: usize) -> Box<dyn Machine> {
+        Box::new(MismatchMachine(self))
+    }
+
+    fn judges(&self, slot: usize, _: usize) -> bool {
+        self.slots[slot].iter().any(Option::is_some)
+    }
+
+    fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
+        let rungs = self.slots[slot].iter().flatten();
+        let limits: Vec<String> = rungs.map(|r| r.show(true, "")).collect();
+        if limits.is_empty() {
+            return Vec::new();
+        }
+        let (word, limits) = (self.word(), limits.join(" or "));
+        vec![
+            ("mine_only".to_owned(), format!("bit {word}, not {limits}"), self.from),
+            ("ours_only".to_owned(), format!("{limits}, no bit {word}"), self.from),
+        ]
+    }
+}
+
+struct MismatchMachine(Arc<MismatchBound>);
+
+/// What the limits say of a good value: over one, below all, or between.
+fn ours(rungs: &[Option<Rung>; 2], value: f64) -> Verdict {
+    let verdicts = || rungs.iter().flatten().map(|rung| rung.verdict(value));
+    if rungs.iter().all(Option::is_none) {
+        Verdict::Hold
+    } else if verdicts().any(|v| v == Verdict::Over) {
+        Verdict::Over
+    } else if verdicts().all(|v| v == Verdict::Below) {
+        Verdict::Below
+    } else {
+        Verdict::Band
+    }
+}
+
+impl Machine for MismatchMachine {
+    fn reading(&mut self, slot: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
+        verdicts.fill(Verdict::Hold);
+        if !may_clear(r) || !r.value.is_finite() {
+            return f64::NAN;
+        }
+        let theirs = r.status & self.0.bit != 0;
+        (verdicts[MINE_ONLY], verdicts[OURS_ONLY]) = match (ours(&self.0.slots[slot], r.value), theirs) {
+            (Verdict::Hold, _) => (Verdict::Hold, Verdict::Hold),
+            (Verdict::Below, true) => (Verdict::Over, Verdict::Below),
+            (Verdict::Over, false) => (Verdict::Below, Verdict::Over),
+            (Verdict::Band, true) => (Verdict::Band, Verdict::Below),
+            (Verdict::Band, false) => (Verdict::Below, Verdict::Band),
+            (Verdict::Over, true) | (Verdict::Below, false) => (Verdict::Below, Verdict::Below),
+        };
+        r.value
+    }
+
+    fn reason(&self, _: usize, level: usize, value: f64, on: bool) -> String {
+        let word = self.0.word();
+        match (on, level) {
+            (false, _) => "the mine and our limits agree".to_owned(),
+            (true, MINE_ONLY) => format!("the mine says {word}, {value} is below the limit"),
+            (true, _) => format!("{value} is over the limit, the mine does not say {word}"),
+        }
+    }
+}
