@@ -238,3 +238,12 @@ fn a_replay_decides_the_same_in_any_cut() {
     assert_eq!(shown(&judge(DELAYED, &single)), whole);
     assert_eq!(whole, ["alarm on 9"]);
 }
+
+/// A window of 1970 is one like any other: nothing is taken for a reading of time 0.
+#[test]
+fn a_rate_in_1970_is_no_rise_from_nothing() {
+    let rules = "[[rule]]\nname = \"rise\"\nkind = \"rate\"\nselect = { point = \"T1\" }\nwindow = \"16s\"\nmin_readings = 2\n\
+                 min_covered = \"0s\"\nblank = \"0s\"\nlevel = [{ name = \"w\", on = \">= 0.6 /min\" }]\n";
+    let flat = (-20..20).map(|s| Event::Rows(START, REPLAY, vec![("T1", s * SECOND, 2.0, 0)]));
+    assert_eq!(judge(rules, &flat.collect::<Vec<_>>()).len(), 0);
+}
