@@ -214,3 +214,17 @@ pub trait Machine: Send + Sync {
         bytes.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_shapes_lie_once_and_each_slot_finds_its_own() {
+        let all: Vec<usize> = (0..1000).map(|i| i % 3).chain(0..200).chain([199, 150, 0]).collect();
+        let shapes: Shapes<usize> = all.iter().copied().collect();
+        assert!(all.iter().enumerate().all(|(slot, is)| shapes[slot] == *is));
+        // The last one lies too far back to be found again.
+        assert_eq!(shapes.shapes.len(), 201);
+    }
+}

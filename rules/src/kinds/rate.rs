@@ -183,11 +183,11 @@ struct Bucket {
 }
 
 impl Bucket {
-    const EMPTY: Self = Self { first: (0, 0.0), n: 0 };
+    const EMPTY: Self = Self { first: (Micros::MIN, 0.0), n: 0 };
 
-    /// Whether it holds readings at or after `start`: those of the part that begins there, or older ones.
+    /// Whether it holds readings of the part that begins at `start`, not of an older one.
     fn is_of(&self, start: Micros) -> bool {
-        self.n > 0 && self.first.0 >= start
+        self.first.0 >= start
     }
 }
 

@@ -238,3 +238,35 @@ fn a_replay_decides_the_same_in_any_cut() {
     assert_eq!(shown(&judge(DELAYED, &single)), whole);
     assert_eq!(whole, ["alarm on 9"]);
 }
+
+/// A window of 1970 is one like any other: nothing is taken for a reading of time 0.
+#[test]
+fn a_rate_in_1970_is_no_rise_from_nothing() {
+    let rules = "[[rule]]\nname = \"rise\"\nkind = \"rate\"\nselect = { point = \"T1\" }\nwindow = \"16s\"\nmin_readings = 2\n\
+                 min_covered = \"0s\"\nblank = \"0s\"\nlevel = [{ name = \"w\", on = \">= 0.6 /min\" }]\n";
+    let flat = (-20..20).map(|s| Event::Rows(START, REPLAY, vec![("T1", s * SECOND, 2.0, 0)]));
+    assert_eq!(judge(rules, &flat.collect::<Vec<_>>()).len(), 0);
+}
+
+/// Limits of a rate are converted to the unit of the point.
+#[test]
+fn a_rate_is_converted_to_the_unit_of_the_point() {
+    let rules = "[[rule]]\nname = \"rise\"\nkind = \"rate\"\nselect = { point = \"T1\" }\nunit = \"ppm\"\nwindow = \"16s\"\nmin_readings = 2\n\
+                 min_covered = \"0s\"\nblank = \"0s\"\nlevel = [{ name = \"w\", on = \">= 6000 /min\" }]\n";
+    // The point is in %: 0.01 % a second are 6000 ppm a minute.
+    let rise =
+        |step: f64| (0..10).map(|s| at(f64::from(s), 0.2 + step * f64::from(s), 0)).collect::<Vec<_>>();
+    assert_eq!(shown(&judge(rules, &rise(0.011))), ["w on 1"]);
+    assert_eq!(judge(rules, &rise(0.009)).len(), 0);
+}
+
+/// Over range at or below the low end is at most the low end: the lower ladder rises, with the value that was sent.
+#[test]
+fn over_range_at_the_low_end_raises_the_lower_ladder() {
+    let rules = "[[rule]]\nname = \"low\"\nkind = \"limit\"\nselect = { point = \"T1\" }\nlevel = [{ name = \"low\", on = \"<= 0.5\" }]\n";
+    for value in [0.0, -0.1] {
+        let out = judge(rules, &[at(0., value, OVER_RANGE)]);
+        assert_eq!((shown(&out), out[0].value), (vec!["low on 0".to_owned()], Some(value)));
+    }
+    assert_eq!(judge(rules, &[at(0., 0.1, OVER_RANGE)]).len(), 0, "above the low end it is at the high end");
+}
