@@ -29,10 +29,31 @@ const STATEMENTS: usize = 128;
 pub struct SqliteStore {
     receivers: Vec<Receiver>,
     places: Arc<dyn Places>,
-    writer: Mutex<SqliteConnection>,
+    options: SqliteConnectOptions,
+    writer: Mutex<Writer>,
     readers: SqlitePool,
     changed: watch::Sender<u64>,
     metrics: StoreMetrics,
+}
+
+/// The one writing connection.
+#[derive(Debug)]
+struct Writer {
+    connection: SqliteConnection,
+    /// A transaction began and it is not known that it ended well. SQLite ends one by itself when the disk is full, and sqlx
+    /// does not hear of it: such a connection would refuse every transaction from then on.
+    doubtful: bool,
+}
+
+impl Writer {
+    /// With a connection that is in no transaction.
+    async fn ready(&mut self, options: &SqliteConnectOptions) -> Result<&mut Self, StoreError> {
+        if self.doubtful {
+            self.connection = SqliteConnection::connect_with(options).await.map_err(failed)?;
+            self.doubtful = false;
+        }
+        Ok(self)
+    }
 }
 
 fn failed(e: impl std::fmt::Display) -> StoreError {
@@ -69,14 +90,17 @@ impl SqliteStore {
         let mut writer =
             SqliteConnection::connect_with(&options).await.map_err(|e| failed(format!("{path}: {e}")))?;
         sqlx::migrate!("./migrations").run(&mut writer).await.map_err(|e| not_ours(path, &e))?;
-        let readers =
-            SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.clone().read_only(true))
+            .await;
         let metrics = StoreMetrics::register(registry).map_err(failed)?;
         let (readers, changed) = (readers.map_err(failed)?, watch::Sender::new(0));
         Ok(Self {
             receivers,
             places: Arc::new(NoPlaces),
-            writer: Mutex::new(writer),
+            options,
+            writer: Mutex::new(Writer { connection: writer, doubtful: false }),
             readers,
             changed,
             metrics,
@@ -95,13 +119,16 @@ impl SqliteStore {
     ) -> Result<R, StoreError> {
         let timer = self.metrics.commit_seconds.start_timer();
         let mut writer = self.writer.lock().await;
-        let inner = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let Writer { connection, doubtful } = writer.ready(&self.options).await?;
+        *doubtful = true;
+        let inner = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let mut tables = Transaction { inner };
         let mut todo = Work::new(&mut tables, &self.receivers, &*self.places);
         let result = work(&mut todo).await?;
         todo.finish().await?;
         let (did, written) = (std::mem::take(&mut todo.did), todo.written);
         tables.inner.commit().await.map_err(failed)?;
+        *doubtful = false;
         drop(timer);
         self.metrics.count(&did);
         if written {
@@ -314,7 +341,7 @@ impl AlarmStore for SqliteStore {
         let sql = "UPDATE outbox SET next_at = ? WHERE receiver = ? AND state = 0 AND next_at > ?";
         let mut writer = self.writer.lock().await;
         let query = sqlx::query(sql).bind(now).bind(receiver).bind(now);
-        query.execute(&mut *writer).await.map_err(failed)?;
+        query.execute(&mut writer.ready(&self.options).await?.connection).await.map_err(failed)?;
         self.changed.send_modify(|n| *n += 1);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod bureau;
 mod email;
+mod full;
 mod kill;
 mod settings;
 mod stores;

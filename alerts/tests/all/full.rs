@@ -1,0 +1,79 @@
+//! A full disk under the alarm database: a transaction fails, and the next one works as soon as there is room again. SQLite ends a
+//! transaction by itself when the disk is full; a connection that does not know it would refuse every later one.
+
+use alerts::{AlarmFilter, AlarmStore, OwnAlarm, SqliteStore, StoreError, conformance};
+use model::Severity;
+use prometheus::Registry;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+/// A small file system of its own, gone at the end.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "firedamp-test"])
+            .arg(dir.path())
+            .output();
+        match mounted {
+            Ok(o) if o.status.success() => Some(Self(dir)),
+            why => {
+                eprintln!("SKIPPED: no tmpfs can be mounted here (needs root): {why:?}");
+                None
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+async fn raise(store: &SqliteStore, key: u64) -> Result<(), StoreError> {
+    let alarm = OwnAlarm {
+        what: "test".to_owned(),
+        key: key.to_string(),
+        severity: Severity::Orange,
+        reason: "x".repeat(4000),
+        on: true,
+    };
+    store.raise_own(alarm, key as i64).await
+}
+
+#[tokio::test]
+async fn alarms_are_kept_again_once_a_full_disk_has_room() {
+    let Some(disk) = Disk::mount() else { return };
+    let url = format!("sqlite:{}", disk.path().join("alarms.db").display());
+    let store = SqliteStore::open(&url, conformance::receivers(), &Registry::new()).await.unwrap();
+    raise(&store, 0).await.unwrap();
+    let (ballast, mut next) = (disk.path().join("ballast"), 1);
+    for _ in 0..3 {
+        let mut file = std::fs::File::create(&ballast).unwrap();
+        while file.write_all(&[1; 4096]).is_ok() {}
+        drop(file);
+        // What SQLite had room for in its files still goes in.
+        let kept = next;
+        while raise(&store, next).await.is_ok() {
+            next += 1;
+            assert!(next < kept + 1000, "the disk is full");
+        }
+        for _ in 0..3 {
+            assert!(raise(&store, next).await.is_err(), "it stays full");
+        }
+        assert!(!store.list(&AlarmFilter::default()).await.unwrap().is_empty(), "reading goes on");
+        std::fs::remove_file(&ballast).unwrap();
+        raise(&store, next).await.expect("there is room again");
+        next += 1;
+    }
+    let kept = store.list(&AlarmFilter { limit: usize::MAX, ..AlarmFilter::default() }).await.unwrap();
+    assert_eq!(kept.len() as u64, next, "each is there once");
+}
