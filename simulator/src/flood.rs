@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -101,6 +102,11 @@ impl FloodPlan {
         format!("F{number:05}")
     }
 
+    /// Code of a point.
+    pub fn point(&self, number: usize) -> String {
+        format!("P{number:07}")
+    }
+
     /// How many sites there are.
     pub fn sites(&self) -> usize {
         self.points.div_ceil(self.points_per_site)
@@ -125,7 +131,8 @@ impl FloodPlan {
     pub fn write_points(&self, mut out: impl Write) -> std::io::Result<()> {
         writeln!(out, "site,point,name,quantity,unit,low,high,place")?;
         for p in 0..self.points {
-            writeln!(out, "{},P{p:07},,ch4,%,0,10,T1", self.site(p / self.points_per_site))?;
+            let (site, point) = (self.site(p / self.points_per_site), self.point(p));
+            writeln!(out, "{site},{point},,ch4,%,0,10,T1")?;
         }
         Ok(())
     }
@@ -206,6 +213,22 @@ pub async fn flood(
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> anyhow::Result<FloodReport> {
+    let (_unlimited, limit) = watch::channel(u64::MAX);
+    flood_up_to(url, plan, clock, stop, limit).await
+}
+
+/// As [`flood`], but never beyond `limit` readings in all: a broker acknowledges what it queues, so only who knows how far the
+/// receiver has come can keep the queue short.
+///
+/// # Errors
+/// As [`flood`].
+pub async fn flood_up_to(
+    url: &str,
+    plan: &FloodPlan,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+    limit: watch::Receiver<u64>,
+) -> anyhow::Result<FloodReport> {
     plan.check()?;
     let began = Instant::now();
     let mut tasks = JoinSet::new();
@@ -213,7 +236,7 @@ pub async fn flood(
         let client = format!("firedamp-flood-{}-{connection}", std::process::id());
         let options = PublisherOptions { url: url.to_owned(), client, window: WINDOW };
         let publisher = Publisher::start(options, CancellationToken::new())?;
-        tasks.spawn(pour(publisher, plan.clone(), connection, clock.clone(), stop.clone()));
+        tasks.spawn(pour(publisher, plan.clone(), connection, clock.clone(), stop.clone(), limit.clone()));
     }
     let mut report = FloodReport::default();
     while let Some(one) = tasks.join_next().await {
@@ -235,15 +258,17 @@ async fn pour(
     connection: usize,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
+    limit: watch::Receiver<u64>,
 ) -> anyhow::Result<FloodReport> {
     let mut templates = plan.templates(connection);
     let points: usize = templates.iter().map(|t| t.times.len()).sum();
-    let rate = plan.rate * points as f64 / plan.points as f64;
+    let share = points as f64 / plan.points as f64;
+    let rate = plan.rate * share;
     let mut report = FloodReport::default();
     let (began, mut next, mut count) = (Instant::now(), 0, 0);
     while began.elapsed() < plan.duration && !stop.is_cancelled() {
-        let due = rate * began.elapsed().as_secs_f64();
-        if rate > 0.0 && report.readings as f64 >= due {
+        let due = if rate > 0.0 { rate * began.elapsed().as_secs_f64() } else { f64::INFINITY };
+        if report.readings as f64 >= due.min(*limit.borrow() as f64 * share) {
             sleep(PAUSE).await;
             continue;
         }

@@ -22,7 +22,7 @@ mod run;
 mod sources;
 pub mod world;
 
-pub use flood::{FloodPlan, FloodReport, flood};
+pub use flood::{FloodPlan, FloodReport, flood, flood_up_to};
 pub use mqtt::Broker;
 pub use plan::{Plan, Scenario};
 pub use replay::{AtEnd, Columns, ModbusReplay, ReplayOptions, ReplayProtocol, ReplayReport, Speed, replay};

@@ -96,6 +96,11 @@ impl Kafka {
         process.until_ready(START_TIMEOUT, || listens(broker.port))
     }
 
+    /// The process of a broker, for its id.
+    pub fn process(&self, i: usize) -> Option<&Process> {
+        self.brokers[i].process.as_ref()
+    }
+
     /// `kill -9` of a broker.
     pub fn kill9(&mut self, i: usize) {
         if let Some(process) = self.brokers[i].process.take() {

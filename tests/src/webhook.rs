@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// One message as it came.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Received {
     pub signature: String,
     /// The body.
     pub body: Bytes,
+    /// When it came.
+    pub at: Instant,
 }
 
 impl Received {
@@ -76,9 +79,10 @@ impl Webhook {
 }
 
 async fn take(State(webhook): State<Webhook>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    let at = Instant::now();
     let header = |name: &str| headers.get(name).and_then(|h| h.to_str().ok()).unwrap_or_default().to_owned();
-    let received =
-        Received { key: header("idempotency-key"), signature: header("x-firedamp-signature"), body };
+    let (key, signature) = (header("idempotency-key"), header("x-firedamp-signature"));
+    let received = Received { key, signature, body, at };
     let mut inner = webhook.inner.lock().expect("no holder of this lock panics");
     inner.received.push(received);
     if inner.refuse > 0 {

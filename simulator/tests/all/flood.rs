@@ -2,7 +2,7 @@
 
 use crate::support::Subscriber;
 use model::SystemClock;
-use simulator::{Broker, FloodPlan, flood};
+use simulator::{Broker, FloodPlan, flood, flood_up_to};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,5 +38,28 @@ async fn every_reading_of_a_flood_arrives_and_is_counted() {
     assert_eq!((readings, newest.len()), (report.readings, 1000));
     let none = FloodPlan { points: 0, ..plan };
     assert!(flood(&broker.url(), &none, Arc::new(SystemClock), CancellationToken::new()).await.is_err());
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_stays_below_its_limit_and_goes_on_when_that_is_raised() {
+    let broker = Broker::start().await.unwrap();
+    let plan = FloodPlan { points: 1000, rate: 0.0, connections: 2, ..FloodPlan::default() };
+    let (raise, limit) = tokio::sync::watch::channel(1000u64);
+    let mut subscriber = Subscriber::to(&broker.url(), "mine/+/batch").await;
+    let (url, stop) = (broker.url(), CancellationToken::new());
+    let flooded = {
+        let stop = stop.clone();
+        tokio::spawn(async move { flood_up_to(&url, &plan, Arc::new(SystemClock), stop, limit).await })
+    };
+    for _ in 0..10 {
+        subscriber.next().await;
+    }
+    raise.send(2000).unwrap();
+    for _ in 0..10 {
+        subscriber.next().await;
+    }
+    stop.cancel();
+    assert_eq!(flooded.await.unwrap().unwrap().readings, 2000);
     broker.stop().await;
 }

@@ -1,0 +1,212 @@
+//! From device read to delivered webhook: probe points go over the limit at known times while batches are handed over at the sink at
+//! 10, 50 and 80 % of the capacity that is measured first; the receiver is in this process. Then 50 % again with other lingers.
+//! `latency [POINTS SECONDS PROBES]`: seconds of each step, probes a second. Keeps `latency.json`.
+
+use benches::feed::{self, Feed, Pace};
+use benches::whole::{self, Started};
+use benches::{proc, setup, stats};
+use ingest::{Sink, SourceInfo};
+use model::{Clock, PointId, ReadingsBuilder, SystemClock};
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+use simulator::FloodPlan;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tests::webhook::Webhook;
+
+/// Lingers in the order measured, the default first: the capacity is measured with it.
+const LINGERS: [&str; 3] = ["5ms", "0ms", "10ms"];
+/// Shares of the capacity with the default linger.
+const SHARES: [f64; 3] = [0.1, 0.5, 0.8];
+/// Share for the other lingers.
+const OTHER_SHARE: f64 = 0.5;
+/// How long the capacity is measured, after so long to warm up.
+const CAPACITY: (f64, f64) = (15.0, 5.0);
+/// How long the load runs before the first probe.
+const WARM: Duration = Duration::from_secs(2);
+/// How long the last probes may take.
+const ARRIVE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a run is made of.
+struct Bench {
+    plan: FloodPlan,
+    /// Sites of the load; those behind are the probes'.
+    load_sites: usize,
+    seconds: f64,
+    probes_per_s: f64,
+}
+
+fn main() -> anyhow::Result<()> {
+    let [points, seconds, probes_per_s] =
+        benches::arguments([("points", 1_040_000.0), ("seconds", 40.0), ("probes", 100.0)]);
+    let load_sites = (points as usize).div_ceil(setup::SITE_POINTS);
+    // A probe point goes over once.
+    let probes = (seconds * probes_per_s * 1.3) as usize * SHARES.len();
+    let plan = setup::plan((load_sites + probes.div_ceil(setup::SITE_POINTS)) * setup::SITE_POINTS);
+    benches::run(run(Bench { plan, load_sites, seconds, probes_per_s }))
+}
+
+async fn run(bench: Bench) -> anyhow::Result<()> {
+    let (mut steps, mut samples) = (Vec::new(), Vec::new());
+    let (mut capacity, mut capacity_cores) = (0.0, 0.0);
+    for linger in LINGERS {
+        let webhook = Webhook::start().await;
+        let dir = tempfile::tempdir()?;
+        let log = format!("linger = \"{linger}\"");
+        let started = whole::start(dir.path(), &bench.plan, &log, &setup::receiver(&webhook.url)).await?;
+        let feed = Feed::new(&bench.plan, bench.load_sites);
+        eprintln!("linger {linger}: started after {:.1} s", started.seconds);
+        let is_default = linger == LINGERS[0];
+        if is_default {
+            (capacity, capacity_cores) = measure_capacity(&started, &feed).await?;
+        }
+        let mut probes = Probes::new(&bench);
+        for share in if is_default { &SHARES[..] } else { &[OTHER_SHARE] } {
+            let mut step = step(&bench, &started, &feed, &webhook, &mut probes, share * capacity).await?;
+            (step["linger"], step["share_of_capacity"]) = (json!(linger), json!(share));
+            samples.extend(step.as_object_mut().and_then(|s| s.remove("samples")));
+            eprintln!("linger {linger}, {:.0} %: {}", share * 100.0, step["delivered_ms"]);
+            steps.push(step);
+        }
+        started.app.settle().await?;
+        started.app.stop().await;
+    }
+    let result = json!({
+        "points": bench.load_sites * setup::SITE_POINTS, "rules_a_point": 4, "seconds_a_step": bench.seconds,
+        "probes_per_s": bench.probes_per_s, "capacity_readings_per_s": capacity, "capacity_cores_used": capacity_cores,
+        "steps": steps, "samples": samples,
+    });
+    benches::keep("latency", &result)?;
+    Ok(())
+}
+
+/// Readings a second that are accepted when handed over as fast as they are taken, and the cores that takes.
+async fn measure_capacity(started: &Started, feed: &Arc<Feed>) -> anyhow::Result<(f64, f64)> {
+    let mut hands = feed.pour(&started.app.pipeline.edge, &Pace::free(0.0, CAPACITY.0 + CAPACITY.1));
+    tokio::time::sleep(Duration::from_secs_f64(CAPACITY.1)).await;
+    let (began, before, cpu) = (Instant::now(), feed.accepted(), proc::own().cpu_s);
+    while hands.join_next().await.is_some() {}
+    let took = began.elapsed().as_secs_f64();
+    let (capacity, cores) = ((feed.accepted() - before) as f64 / took, (proc::own().cpu_s - cpu) / took);
+    eprintln!("capacity: {capacity:.0} readings/s");
+    started.app.settle().await?;
+    Ok((capacity, cores))
+}
+
+/// One load, probed.
+async fn step(
+    bench: &Bench,
+    started: &Started,
+    feed: &Arc<Feed>,
+    webhook: &Webhook,
+    probes: &mut Probes,
+    rate: f64,
+) -> anyhow::Result<Value> {
+    let edge = &started.app.pipeline.edge;
+    let (before, cpu, heard) = (feed.accepted(), proc::own().cpu_s, webhook.received().len());
+    let pace = Pace::free(rate.max(1.0), bench.seconds + WARM.as_secs_f64());
+    let (mut hands, began) = (feed.pour(edge, &pace), Instant::now());
+    tokio::time::sleep(WARM).await;
+    let sent = probes.send(edge, bench.probes_per_s, pace.stop_at).await;
+    while hands.join_next().await.is_some() {}
+    let (accepted, took) = (feed.accepted() - before, began.elapsed().as_secs_f64());
+    let cores = (proc::own().cpu_s - cpu) / took;
+    let (sent, durable) = sent.await?;
+    let arrived = arrivals(webhook, heard, &sent).await;
+    let delivered: Vec<Duration> = sent
+        .iter()
+        .filter_map(|(point, at)| Some(arrived.get(point)?.saturating_duration_since(*at)))
+        .collect();
+    Ok(json!({
+        "load_asked_per_s": rate, "load_reached_per_s": accepted as f64 / took, "cores_used": cores,
+        "probes": sent.len(), "probes_not_delivered": sent.len() - delivered.len(),
+        "durable_ms": stats::latencies(&durable), "delivered_ms": stats::latencies(&delivered),
+        "samples": { "durable_us": stats::raw_us(&durable), "delivered_us": stats::raw_us(&delivered) },
+    }))
+}
+
+/// When each probe's alarm first came as raised; waits for the last ones.
+async fn arrivals(webhook: &Webhook, from: usize, sent: &[(String, Instant)]) -> HashMap<String, Instant> {
+    let end = Instant::now() + ARRIVE_WITHIN;
+    loop {
+        let mut at = HashMap::new();
+        for message in &webhook.received()[from..] {
+            let body = message.json();
+            if body["event"] == "raised"
+                && let Some(point) = body["alarm"]["point"].as_str()
+            {
+                at.entry(point.to_owned()).or_insert(message.at);
+            }
+        }
+        if sent.iter().all(|(point, _)| at.contains_key(point)) || Instant::now() > end {
+            return at;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Points that have not gone over yet.
+struct Probes {
+    points: Vec<(String, PointId)>,
+    random: rand::rngs::StdRng,
+}
+
+/// When each probe was read, by point, and how long it took to be durable.
+type Sent = (Vec<(String, Instant)>, Vec<Duration>);
+
+impl Probes {
+    fn new(bench: &Bench) -> Self {
+        let plan = &bench.plan;
+        let mut points: Vec<(usize, usize)> = (bench.load_sites * setup::SITE_POINTS..plan.points)
+            .map(|p| (p % setup::SITE_POINTS, p))
+            .collect();
+        // One site after the other, so that all partitions are probed alike.
+        points.sort_unstable();
+        let id = |p: usize| (plan.point(p), PointId::of(&plan.site(p / setup::SITE_POINTS), &plan.point(p)));
+        let points = points.into_iter().rev().map(|(_, p)| id(p)).collect();
+        Self { points, random: rand::rngs::StdRng::seed_from_u64(7) }
+    }
+
+    /// Probes at random moments, so that they do not march in step with flushes and ticks; each is a delivery of its own and waits
+    /// for no other.
+    async fn send(
+        &mut self,
+        edge: &Arc<firedamp::edge::Edge>,
+        per_s: f64,
+        stop_at: Instant,
+    ) -> tokio::task::JoinHandle<Sent> {
+        let shared: Arc<Mutex<Sent>> = Arc::default();
+        let mut tasks = tokio::task::JoinSet::new();
+        let mut due = Instant::now();
+        loop {
+            let gap: f64 = -self.random.random_range(f64::MIN_POSITIVE..1.0).ln() / per_s;
+            due += Duration::from_secs_f64(gap);
+            if due >= stop_at {
+                break;
+            }
+            tokio::time::sleep_until(due.into()).await;
+            let Some((point, id)) = self.points.pop() else { break };
+            tasks.spawn(probe(edge.clone(), point, id, shared.clone()));
+        }
+        tokio::spawn(async move {
+            while tasks.join_next().await.is_some() {}
+            std::mem::take(&mut *shared.lock().expect("no holder of this lock panics"))
+        })
+    }
+}
+
+/// Reads one value over the limit and hands it over.
+async fn probe(edge: Arc<firedamp::edge::Edge>, point: String, id: PointId, shared: Arc<Mutex<Sent>>) {
+    let (read, now) = (Instant::now(), SystemClock.now());
+    let mut b = ReadingsBuilder::with_capacity(1);
+    b.push(id, now, 1.2, 0);
+    let delivery = feed::delivery(now, b.finish());
+    let info = SourceInfo { name: "probe".into(), flags: 0 };
+    while edge.accept(&info, delivery.clone()).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut sent = shared.lock().expect("no holder of this lock panics");
+    sent.0.push((point, read));
+    sent.1.push(read.elapsed());
+}
