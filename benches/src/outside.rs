@@ -2,11 +2,11 @@
 
 use crate::proc::Usage;
 use crate::{proc, setup};
+use ::tests::firedamp::Firedamp;
 use anyhow::{Context, bail};
 use serde_json::{Map, Value, json};
 use simulator::FloodPlan;
 use std::time::{Duration, Instant};
-use tests::firedamp::Firedamp;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 

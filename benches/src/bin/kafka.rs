@@ -11,7 +11,7 @@ fn main() -> anyhow::Result<()> {
     let [points, seconds, ahead] =
         benches::arguments([("points", 1_040_000.0), ("seconds", 180.0), ("ahead", 2_000_000.0)]);
     benches::run(async move {
-        let broker = tokio::task::spawn_blocking(|| tests::kafka::start(1)).await?;
+        let broker = tokio::task::spawn_blocking(|| ::tests::kafka::start(1)).await?;
         eprintln!("Kafka at {}", broker.bootstrap);
         let options = KafkaOptions {
             brokers: broker.bootstrap.clone(),

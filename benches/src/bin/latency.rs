@@ -2,6 +2,7 @@
 //! 10, 50 and 80 % of the capacity that is measured first; the receiver is in this process. Then 50 % again with other lingers.
 //! `latency [POINTS SECONDS PROBES]`: seconds of each step, probes a second. Keeps `latency.json`.
 
+use ::tests::webhook::Webhook;
 use benches::feed::{self, Feed, Pace};
 use benches::whole::{self, Started};
 use benches::{proc, setup, stats};
@@ -13,7 +14,6 @@ use simulator::FloodPlan;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tests::webhook::Webhook;
 
 /// Lingers in the order measured, the default first: the capacity is measured with it.
 const LINGERS: [&str; 3] = ["5ms", "0ms", "10ms"];

@@ -27,7 +27,7 @@ async fn run(points: usize, seconds: f64, clients: usize, ahead: u64) -> anyhow:
     let mut plan = setup::plan(points);
     (plan.rate, plan.connections, plan.duration) = (0.0, CONNECTIONS, Duration::from_secs_f64(seconds));
     plan.over_every = Some(200_000);
-    let broker = tokio::task::spawn_blocking(|| tests::mosquitto::start_with(setup::QUIET_BROKER)).await?;
+    let broker = tokio::task::spawn_blocking(|| ::tests::mosquitto::start_with(setup::QUIET_BROKER)).await?;
     let mut firedamp = outside::prepare(&plan, "", &setup::mqtt_source(&plan, &broker.url, clients))?;
     firedamp.start().await;
     outside::until_up(&firedamp.url("")).await?;

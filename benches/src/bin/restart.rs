@@ -3,13 +3,13 @@
 //! receiver, and the memory it holds. `restart [POINTS RATE SECONDS KILLS]`: readings a second, seconds of load before each kill.
 //! Keeps `restart.json`.
 
+use ::tests::firedamp::Firedamp;
+use ::tests::webhook::Webhook;
 use benches::outside::{self, Metrics};
 use benches::{proc, setup};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tests::firedamp::Firedamp;
-use tests::webhook::Webhook;
 use tokio_util::sync::CancellationToken;
 
 /// How often a starting firedamp is asked; what is told is right to within this.
@@ -29,7 +29,7 @@ async fn run(points: usize, rate: f64, seconds: f64, kills: usize) -> anyhow::Re
     let mut plan = setup::plan(points);
     (plan.rate, plan.over_every, plan.duration) = (rate, Some(OVER_EVERY), Duration::from_secs(3600));
     let webhook = Webhook::start().await;
-    let broker = tokio::task::spawn_blocking(|| tests::mosquitto::start_with(setup::QUIET_BROKER)).await?;
+    let broker = tokio::task::spawn_blocking(|| ::tests::mosquitto::start_with(setup::QUIET_BROKER)).await?;
     let more = setup::mqtt_source(&plan, &broker.url, 1) + &setup::receiver(&webhook.url);
     let mut firedamp = outside::prepare(&plan, "", &more)?;
     let stop = CancellationToken::new();
