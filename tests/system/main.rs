@@ -9,3 +9,4 @@ mod page;
 mod points;
 mod s3;
 mod stand;
+mod torn;
