@@ -274,24 +274,29 @@ async fn open_table(
     opened.with_context(|| format!("the table at {} cannot be opened", config.storage.url))
 }
 
-/// A table that has come farther than the log ends was written from another log: to go on from there would leave out what this
-/// log holds, and nobody would see it.
+/// An empty log under a table that was written from a log is another one: to go on from there would leave out what this log is
+/// going to hold, and nobody would see it. (A log that only lost its end is filled up; see `runners::behind`.)
 async fn of_this_log(storage: &Storage, log: &Arc<dyn Log>, config: &Config) -> anyhow::Result<()> {
+    let mut written = None;
     for p in 0..log.partitions() {
-        let wanted =
+        let stands =
             [(Stream::Readings, storage.next_offset(p)), (Stream::Transitions, storage.next_event_offset(p))];
-        for (stream, next) in wanted {
-            let end = log.bounds(stream, p).await.context("the log cannot be read")?.next;
-            anyhow::ensure!(
-                next <= end,
-                "the table at {} has stored partition {p} up to offset {next}, but this log ends at {end}: another process \
-                 writes this table from its own log, or this log is not the one it was written from. Give this process a \
-                 `storage.url` of its own, or bring back the log's folder",
-                config.storage.url
-            );
+        for (stream, next) in stands {
+            if log.bounds(stream, p).await.context("the log cannot be read")?.next > 0 {
+                return Ok(());
+            }
+            written = written.or((next > 0).then_some((p, next)));
         }
     }
-    Ok(())
+    match written {
+        None => Ok(()),
+        Some((p, next)) => Err(anyhow!(
+            "the table at {} has stored partition {p} up to offset {next}, and this log is empty: another process writes this \
+             table from its own log, or this log is not the one it was written from. Give this process a `storage.url` of its \
+             own, or bring back the log's folder",
+            config.storage.url
+        )),
+    }
 }
 
 async fn open_alarms(

@@ -122,7 +122,7 @@ impl Pipeline {
             log: parts.log.clone(),
             clock: parts.clock.clone(),
             metrics,
-            aside: parts.aside,
+            aside: parts.aside.clone(),
             own: own.clone(),
             lag: lag.clone(),
         };
@@ -130,6 +130,7 @@ impl Pipeline {
         let broken = CancellationToken::new();
         let [forwarding, deciding, alarming, telling, storing, committing] = <[Stage; 6]>::default();
 
+        runners::behind::reach_all(&shared, &parts).await?;
         if let Some(storage) = &parts.storage {
             for p in 0..partitions {
                 let (s, t) = (shared.clone(), storage.clone());
@@ -165,8 +166,7 @@ impl Pipeline {
                 let rules = rules.await.map_err(|e| e.to_string())??;
                 deciding.tasks.spawn(rules.run(deciding.stop.clone()));
             }
-            let dog = watchdog::run(shared.clone(), partitions, deciding.stop.clone());
-            telling.tasks.spawn(dog);
+            telling.tasks.spawn(watchdog::run(shared.clone(), partitions, deciding.stop.clone()));
         }
         if let Some(forwarder) = parts.forwarder {
             forwarding.tasks.spawn(forward(forwarder, forwarding.stop.clone(), broken.clone()));

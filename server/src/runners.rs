@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 pub mod alerts;
 pub mod aside;
+pub mod behind;
 pub mod own;
 pub mod rules;
 pub mod storage;
@@ -77,6 +78,8 @@ pub struct RunnerMetrics {
     pub aside: IntCounterVec,
     /// Offsets that were gone before they were read.
     pub gone: IntCounterVec,
+    /// Offsets lost from the end of the log and filled at a start, by stream.
+    pub lost_end: IntCounterVec,
     /// Offset read next.
     pub position: IntGaugeVec,
     /// Transitions made, by what they became.
@@ -111,6 +114,11 @@ impl RunnerMetrics {
                 "firedamp_consumer_gone_total",
                 "offsets removed before they were read",
                 "consumer",
+            )?,
+            lost_end: counter(
+                "firedamp_log_lost_end_total",
+                "offsets lost from the end of the log after they were read, filled at a start",
+                "stream",
             )?,
             position,
             transitions: counter("firedamp_transitions_total", "transitions decided by the rules", "to")?,

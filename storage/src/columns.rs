@@ -47,6 +47,11 @@ impl Texts {
     }
 }
 
+/// A column of times.
+pub fn times(values: impl Iterator<Item = Option<Micros>>) -> ArrayRef {
+    Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+}
+
 /// One row, its texts by reference.
 #[derive(Clone, Copy)]
 pub struct Row<'a> {

@@ -36,8 +36,6 @@ pub struct Encoded {
     pub file: NewFile,
     /// Its bytes.
     pub bytes: Bytes,
-    /// Its rows.
-    pub rows: u64,
 }
 
 /// How files are made.
@@ -106,7 +104,7 @@ impl FileWriter {
         let stats = self.stats.to_json(&self.table.file_schema());
         let file =
             NewFile { path: new_path(self.day, &self.name), size: bytes.len() as u64, day: self.day, stats };
-        Encoded { file, bytes, rows: self.stats.rows() }
+        Encoded { file, bytes }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The tables: Delta tables of readings, positions, quarantine, arrivals and events, written exactly once from the log, with
-//! the rows not yet committed (the tail), and SQL over both as one.
+//! the rows not yet committed (the tail), statistics counted from the readings, and SQL over all as one.
 //!
 //! ```text
 //! push -> state -> tail (open rows -> packed chunks, one generation between two flushes)
 //!                    |  dedupe: late and repeated readings are looked up before a flush or a query
 //! flush -> writer -> files (Parquet) -> delta (commits; `arrivals` last) -> view
 //! query -> view + tail, pinned at one instant -> DataFusion
-//! maintain -> compaction, retention, checkpoints, deletion
+//! maintain -> stats (five minutes of each point), compaction, retention, checkpoints, deletion
 //! ```
 //!
 //! What is promised: a reading of the log is in `readings` once, whatever was killed when (see `writer`); what is a
@@ -33,6 +33,7 @@ mod query;
 mod schema;
 mod start;
 mod state;
+mod stats;
 mod storage;
 mod store;
 mod tail;

@@ -20,8 +20,10 @@ use crate::error::StorageError;
 use crate::files::{DayWriters, Encoded, Making};
 use crate::query::AbortOnDrop;
 use crate::schema::{Table, local_day};
+use crate::stats::Folder;
 use crate::storage::{Inner, Storage};
 use crate::view::View;
+use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, TryStreamExt};
 use model::Micros;
 use model::time::DAY;
@@ -34,7 +36,7 @@ use std::sync::Arc;
 /// Merges of one table in one round: the next round goes on.
 const MERGES_MAX: usize = 8;
 /// Level of zstd for merged files.
-const LEVEL: i32 = 3;
+pub const LEVEL: i32 = 3;
 /// Files that no version names are deleted when they are older.
 const STRAY_AGE: Micros = DAY;
 /// How often the folders are looked through for them.
@@ -60,6 +62,8 @@ pub struct Maintained {
 pub struct Removed {
     files: HashMap<(Table, String), Micros>,
     swept: Option<Micros>,
+    /// Files of `readings` whose rows are all counted in `stats_5min`.
+    pub counted: HashSet<String>,
 }
 
 impl Storage {
@@ -75,6 +79,12 @@ impl Storage {
         let mut done = Maintained::default();
         let mut first_error = None;
         inner.refresh().await?;
+        // Before anything is taken out by age.
+        if let Err(e) = inner.count_stats(&mut removed).await {
+            tracing::warn!(error = %e, "five minutes were not counted; the next round tries again");
+            inner.metrics.maintain_errors.inc();
+            first_error.get_or_insert(e);
+        }
         for table in Table::ALL {
             if let Err(e) = inner.maintain_table(table, &mut removed, &mut done).await {
                 tracing::warn!(table = table.name(), error = %e, "maintenance of a table failed; the next round tries again");
@@ -127,6 +137,7 @@ impl Inner {
             Table::Quarantine => retain.quarantine,
             Table::Arrivals => retain.arrivals,
             Table::Events => retain.events,
+            Table::Stats => retain.stats_5min,
         };
         let first_kept = local_day(now - age, self.options.zone_offset_s);
         let old = |f: &&Arc<FileMeta>| f.day.is_some_and(|day| day < first_kept);
@@ -160,21 +171,16 @@ impl Inner {
             level: LEVEL,
             unique,
         };
-        let mut rows = self.engine.merge(view, table, &merge.paths).await?;
-        let work = self.engine.handle().spawn(async move {
-            let mut writers = DayWriters::new(table, making);
-            while let Some(batch) = rows.next().await {
-                writers.write(&batch?);
-            }
-            Ok::<_, StorageError>(writers.finish())
-        });
-        let encoded = AbortOnDrop(work)
+        let schema = table.file_schema();
+        let columns: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let rows = self.engine.merge(view, table, &merge.paths, &columns, None).await?;
+        let work = self.engine.handle().spawn(merged(rows, table, making));
+        let (read, encoded) = AbortOnDrop(work)
             .await
             .map_err(|e| StorageError::Read(format!("merging files failed: {e}")))??;
-        let written: u64 = encoded.iter().map(|e| e.rows).sum();
-        if merge.rows.is_some_and(|rows| rows != written) {
+        if merge.rows.is_some_and(|rows| rows != read) {
             let message = format!(
-                "merging {} files gave {written} rows, their statistics say {:?}; nothing was changed",
+                "merging {} files gave {read} rows, their statistics say {:?}; nothing was changed",
                 merge.paths.len(),
                 merge.rows
             );
@@ -187,10 +193,13 @@ impl Inner {
             remove: merge.paths.clone(),
             ..Change::default()
         };
-        for Encoded { file, bytes, .. } in encoded {
+        for Encoded { file, bytes } in encoded {
             store.put(&Path::from(file.path.as_str()), bytes.clone().into()).await?;
             self.metrics.written_bytes.inc_by(bytes.len() as u64);
             change.add.push(file);
+        }
+        if merge.paths.iter().all(|path| removed.counted.contains(path)) {
+            removed.counted.extend(change.add.iter().map(|file| file.path.clone()));
         }
         let (from, into) = (change.remove.len(), change.add.len());
         let committed = self.commit_maintenance(table, change, removed).await?;
@@ -202,12 +211,13 @@ impl Inner {
         Ok(committed)
     }
 
-    fn table_store(&self, table: Table) -> impl ObjectStore {
+    /// The store rooted at a table.
+    pub fn table_store(&self, table: Table) -> impl ObjectStore {
         object_store::prefix::PrefixStore::new(self.lake.clone(), Path::from(table.name()))
     }
 
     /// Commits, unless a flush stands between its commits: its rows would be seen twice. What was not committed is deleted.
-    async fn commit_maintenance(
+    pub async fn commit_maintenance(
         &self,
         table: Table,
         mut change: Change,
@@ -325,6 +335,27 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// The files that others are merged into, and how many rows those had.
+async fn merged(
+    mut rows: SendableRecordBatchStream,
+    table: Table,
+    making: Making,
+) -> Result<(u64, Vec<Encoded>), StorageError> {
+    let (mut writers, mut parts, mut read) = (DayWriters::new(table, making), Folder::default(), 0);
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        read += batch.num_rows() as u64;
+        if table == Table::Stats {
+            parts.parts(&batch);
+            writers.write(&parts.take(false));
+        } else {
+            writers.write(&batch);
+        }
+    }
+    writers.write(&parts.take(true));
+    Ok((read, writers.finish()))
 }
 
 /// The newest append time in `arrivals`.

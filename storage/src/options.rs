@@ -33,7 +33,7 @@ pub const KEYS: &[(&str, &str, &str)] = &[
         "Age at which days of `arrivals` are removed; the balance goes back as far.",
     ),
     ("retain.quarantine", "\"90d\"", "Age at which days of `quarantine` are removed."),
-    ("retain.stats_5min", "\"2y\"", "Taken and kept for the statistics table, which is not made yet."),
+    ("retain.stats_5min", "\"2y\"", "Age at which days of `stats_5min` are removed."),
     ("query.time", "\"60s\"", "A query running longer is stopped."),
     ("query.memory", "\"512MiB\"", "A query needing more memory is stopped."),
     ("query.rows", "1000000", "A query giving more rows is stopped."),
@@ -121,6 +121,8 @@ pub struct Retain {
     pub arrivals: Micros,
     /// `quarantine`.
     pub quarantine: Micros,
+    /// `stats_5min`.
+    pub stats_5min: Micros,
 }
 
 const DAY: Micros = model::time::DAY;
@@ -133,6 +135,7 @@ impl Default for Retain {
             events: 730 * DAY,
             arrivals: 90 * DAY,
             quarantine: 90 * DAY,
+            stats_5min: 730 * DAY,
         }
     }
 }
@@ -290,15 +293,14 @@ fn bytes(section: &Section<'_>, key: &'static str, min: u64, into: &mut usize) {
 }
 
 fn read_retain(section: Section<'_>, retain: &mut Retain) {
-    let Retain { readings, person_positions, events, arrivals, quarantine } = retain;
-    let mut statistics = 0;
+    let Retain { readings, person_positions, events, arrivals, quarantine, stats_5min } = retain;
     for (key, into) in [
         ("readings", readings),
         ("person_positions", person_positions),
         ("events", events),
         ("arrivals", arrivals),
         ("quarantine", quarantine),
-        ("stats_5min", &mut statistics),
+        ("stats_5min", stats_5min),
     ] {
         let Some(found) = section.duration(key) else { continue };
         if found.value < DAY {

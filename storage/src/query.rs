@@ -9,6 +9,7 @@
 mod deadline;
 mod need;
 mod provider;
+mod stats;
 mod stream;
 mod tail;
 
@@ -18,7 +19,7 @@ pub use stream::{AbortOnDrop, QueryStream};
 
 use crate::error::{QueryError, StorageError};
 use crate::options::Limits;
-use crate::schema::Table;
+use crate::schema::{TABLES, Table};
 use crate::view::{Pinned, Tail, View};
 use datafusion::catalog::TableProvider;
 use datafusion::config::Dialect;
@@ -130,7 +131,10 @@ impl Engine {
         let state = self.session(limits.memory).map_err(sql_error)?;
         let context = SessionContext::new_with_state(state);
         for table in Table::ALL {
-            let provider = Arc::new(self.table(table, pinned));
+            let mut provider: Arc<dyn TableProvider> = Arc::new(self.table(table, pinned));
+            if table == Table::Stats {
+                provider = stats::added_up(provider).map_err(sql_error)?;
+            }
             context.register_table(table.name(), provider).map_err(sql_error)?;
         }
         for (name, provider) in extra {
@@ -169,7 +173,7 @@ impl Engine {
         columns: &[&str],
         filter: Expr,
     ) -> Result<SendableRecordBatchStream, DataFusionError> {
-        let pinned = Pinned { view: view.clone(), tail: [const { Tail::Empty }; 5] };
+        let pinned = Pinned { view: view.clone(), tail: [const { Tail::Empty }; TABLES] };
         let context = SessionContext::new_with_state(self.session(OWN_MEMORY)?);
         let frame = context.read_table(Arc::new(self.table(table, &pinned)))?;
         let frame = frame.filter(filter)?.select(columns.iter().map(|c| col(*c)))?;
@@ -195,7 +199,8 @@ impl Engine {
         frame.select(columns.iter().map(|c| col(*c)))?.execute_stream().await
     }
 
-    /// Reads some files of a table by their order, which each of them keeps.
+    /// Reads columns of some files of a table, filtered, by their order, which each of them keeps. The columns must begin with
+    /// those that the table is sorted by, but for the last ones that are not asked for.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -204,15 +209,20 @@ impl Engine {
         view: &Arc<View>,
         table: Table,
         paths: &[String],
+        columns: &[&str],
+        filter: Option<Expr>,
     ) -> Result<SendableRecordBatchStream, DataFusionError> {
         let provider = LakeTable::new(table, view.files(table).clone(), Tail::Empty, self.zone_offset_s)
             .reading(self.lake.clone(), self.metadata.clone())
             .only_sorted(paths);
         let context = SessionContext::new_with_state(self.session(OWN_MEMORY)?);
-        let frame = context.read_table(Arc::new(provider))?;
-        let schema = table.file_schema();
-        let frame = frame.select(schema.fields().iter().map(|f| col(f.name())))?;
-        let order = table.sorted_by().iter().map(|c| col(*c).sort(true, false)).collect();
+        let mut frame = context.read_table(Arc::new(provider))?;
+        if let Some(filter) = filter {
+            frame = frame.filter(filter)?;
+        }
+        let frame = frame.select(columns.iter().map(|c| col(*c)))?;
+        let sorted_by = table.sorted_by().iter().take_while(|c| columns.contains(c));
+        let order = sorted_by.map(|c| col(*c).sort(true, false)).collect();
         let frame = frame.sort(order)?;
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await?;

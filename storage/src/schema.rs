@@ -22,12 +22,17 @@ pub enum Table {
     Arrivals,
     /// One row a transition.
     Events,
+    /// Some rows a point and five minutes, which add up; see `stats`.
+    Stats,
 }
+
+/// Number of tables.
+pub const TABLES: usize = 6;
 
 impl Table {
     /// All, in the order in which their commits are made.
-    pub const ALL: [Table; 5] =
-        [Table::Readings, Table::Positions, Table::Quarantine, Table::Arrivals, Table::Events];
+    pub const ALL: [Table; TABLES] =
+        [Table::Readings, Table::Positions, Table::Quarantine, Table::Arrivals, Table::Events, Table::Stats];
 
     /// Name in SQL and of its folder.
     pub fn name(self) -> &'static str {
@@ -37,6 +42,7 @@ impl Table {
             Table::Quarantine => "quarantine",
             Table::Arrivals => "arrivals",
             Table::Events => "events",
+            Table::Stats => "stats_5min",
         }
     }
 
@@ -53,13 +59,14 @@ impl Table {
             Table::Quarantine => &["site", "point", "time", "offset"],
             Table::Arrivals => &["partition", "offset", "run"],
             Table::Events => &["site", "point", "time", "offset"],
+            Table::Stats => &["site", "point", "time"],
         }
     }
 
     /// The column whose local day is the partition.
     pub fn day_of(self) -> &'static str {
         match self {
-            Table::Readings | Table::Positions => "time",
+            Table::Readings | Table::Positions | Table::Stats => "time",
             Table::Quarantine | Table::Arrivals => "appended",
             Table::Events => "decided",
         }
@@ -94,12 +101,10 @@ pub fn day_text(day: i32) -> String {
     model::time::rfc3339(i64::from(day) * DAY)[..10].to_owned()
 }
 
-static SCHEMAS: LazyLock<[SchemaRef; 5]> = LazyLock::new(|| Table::ALL.map(columns));
+static SCHEMAS: LazyLock<[SchemaRef; TABLES]> = LazyLock::new(|| Table::ALL.map(columns));
 
 fn columns(table: Table) -> SchemaRef {
     use DataType::{Boolean, Float64, Int32, Int64, Utf8View};
-    let need = |name: &str, kind| Field::new(name, kind, false);
-    let may = |name: &str, kind| Field::new(name, kind, true);
     let place = || [need("source", Utf8View), need("partition", Int32), need("offset", Int64)];
     let mut fields = match table {
         Table::Readings => vec![
@@ -143,27 +148,10 @@ fn columns(table: Table) -> SchemaRef {
             need("quarantined", Int64),
             need("reason", Utf8View),
         ],
-        Table::Events => vec![
-            need("id", Utf8View),
-            need("site", Utf8View),
-            need("point", Utf8View),
-            need("time", time_type()),
-            need("decided", time_type()),
-            need("rule", Utf8View),
-            need("version", Utf8View),
-            need("level", Utf8View),
-            need("rank", Int32),
-            need("to", Utf8View),
-            may("value", Float64),
-            need("severity", Utf8View),
-            need("reason", Utf8View),
-            need("marks", Utf8View),
-            need("partition", Int32),
-            need("offset", Int64),
-            need("decided_offset", Int64),
-        ],
+        Table::Events => events(),
+        Table::Stats => stats(),
     };
-    if table != Table::Events {
+    if !matches!(table, Table::Events | Table::Stats) {
         fields.extend(place());
     }
     if table == Table::Readings {
@@ -171,6 +159,60 @@ fn columns(table: Table) -> SchemaRef {
         fields.push(may("row", Int32));
     }
     Arc::new(Schema::new(fields))
+}
+
+fn events() -> Vec<Field> {
+    use DataType::{Float64, Int32, Int64, Utf8View};
+    vec![
+        need("id", Utf8View),
+        need("site", Utf8View),
+        need("point", Utf8View),
+        need("time", time_type()),
+        need("decided", time_type()),
+        need("rule", Utf8View),
+        need("version", Utf8View),
+        need("level", Utf8View),
+        need("rank", Int32),
+        need("to", Utf8View),
+        may("value", Float64),
+        need("severity", Utf8View),
+        need("reason", Utf8View),
+        need("marks", Utf8View),
+        need("partition", Int32),
+        need("offset", Int64),
+        need("decided_offset", Int64),
+    ]
+}
+
+fn stats() -> Vec<Field> {
+    use DataType::{Float64, Int32, Int64, Utf8View};
+    vec![
+        need("site", Utf8View),
+        need("point", Utf8View),
+        need("time", time_type()),
+        need("readings", Int64),
+        need("count", Int64),
+        may("min", Float64),
+        may("min_time", time_type()),
+        may("max", Float64),
+        may("max_time", time_type()),
+        may("sum", Float64),
+        may("first", Float64),
+        may("first_time", time_type()),
+        may("last", Float64),
+        may("last_time", time_type()),
+        need("status", Int32),
+    ]
+}
+
+/// A column that has something in every row.
+fn need(name: &str, kind: DataType) -> Field {
+    Field::new(name, kind, false)
+}
+
+/// A column that may be empty.
+fn may(name: &str, kind: DataType) -> Field {
+    Field::new(name, kind, true)
 }
 
 #[cfg(test)]

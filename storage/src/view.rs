@@ -1,7 +1,7 @@
 //! What a query is pinned to: the files of all tables at one instant, and the rows of the tail after exactly these.
 
 use crate::delta::Snapshot;
-use crate::schema::Table;
+use crate::schema::{TABLES, Table};
 use crate::tail::{Arrival, Chunk, Event, Generation, Open, PositionRow, QuarantineRow};
 use arrow::array::RecordBatch;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// The files of all tables at one instant.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    snapshots: [Arc<Snapshot>; 5],
+    snapshots: [Arc<Snapshot>; TABLES],
 }
 
 impl View {
@@ -80,6 +80,7 @@ impl Tail {
             Table::Quarantine => all(generations, |g| &g.quarantine, QuarantineRow::to_batch),
             Table::Arrivals => all(generations, |g| &g.arrivals, Arrival::to_batch),
             Table::Events => all(generations, |g| &g.events, Event::to_batch),
+            Table::Stats => Tail::Empty,
         }
     }
 }
@@ -90,5 +91,5 @@ pub struct Pinned {
     /// Files.
     pub view: Arc<View>,
     /// Rows of the tail, by table.
-    pub tail: [Tail; 5],
+    pub tail: [Tail; TABLES],
 }

@@ -188,7 +188,7 @@ impl Writer {
                 txns,
                 ..Change::default()
             };
-            for Encoded { file, bytes, .. } in files {
+            for Encoded { file, bytes } in files {
                 pending.put.push((table, file.path.clone(), bytes));
                 change.add.push(file);
             }

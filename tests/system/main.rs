@@ -11,4 +11,5 @@ mod points;
 mod s3;
 mod seed;
 mod stand;
+mod torn;
 mod watch;

@@ -90,7 +90,10 @@ impl RulesRunner {
                 Arc::new(Version::from_texts(&generation.rules, &generation.catalog)?)
             };
             match Evaluator::restore(version.program.clone(), version.catalog.clone(), &generation.shards) {
-                Ok((evaluator, next)) => return Ok(begin(evaluator, version, next)),
+                Ok((evaluator, next)) => {
+                    super::behind::reach(&shared, Stream::Readings, partition, "the rules", next).await?;
+                    return Ok(begin(evaluator, version, next));
+                }
                 // A snapshot of another format: read the log again from its start; ids are the same, so nothing is raised anew.
                 Err(e) => {
                     tracing::warn!(partition, "the snapshot cannot be used, the log is judged again: {e}")

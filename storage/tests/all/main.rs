@@ -7,4 +7,5 @@ mod minio;
 mod queries;
 mod rig;
 mod row_numbers;
+mod stats;
 mod upkeep;

@@ -55,7 +55,8 @@ async fn the_tables_describe_themselves() {
     let rig = Rig::new();
     let storage = filled(&rig).await;
     let tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1";
-    let expected = ["arrivals", "events", "person_positions", "points", "quarantine", "readings", "sites"];
+    let expected =
+        ["arrivals", "events", "person_positions", "points", "quarantine", "readings", "sites", "stats_5min"];
     assert_eq!(sql(&storage, tables).await, expected);
     assert_eq!(
         sql(&storage, "SELECT arrow_typeof(time) FROM readings LIMIT 1").await,

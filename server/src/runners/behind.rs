@@ -1,0 +1,137 @@
+//! A log that ends before one of its readers stands: its end was lost after it had been read (a torn tail that had been
+//! durable, a backup put back, another folder). Its offsets would be given a second time, and every reader skips what it
+//! takes for seen: readings that are never stored, gas that is never judged.
+//!
+//! So no offset is given twice: before anything is appended at a start, the log is filled with ticks up to where its furthest
+//! reader stands, and the own alarm `firedamp/log-behind` says what was lost. A log that is further behind than
+//! [`FILL_MAX`] is not the one that was read, and nothing starts.
+
+use super::Shared;
+use crate::pipeline::Parts;
+use model::{Record, Stream};
+use stream::Append;
+
+/// Offsets filled at most: more than the last file of a log can hold, which is all that a torn tail can take away.
+const FILL_MAX: u64 = 1 << 22;
+/// Ticks of one append.
+const FILL_AT_ONCE: u64 = 1 << 14;
+
+/// Sees to it that the log reaches where table and alarm store stand, whichever of them this process feeds. The rules
+/// do so when they are restored.
+///
+/// # Errors
+/// As [`reach`], or when the alarm store cannot be read.
+pub async fn reach_all(shared: &Shared, parts: &Parts) -> Result<(), String> {
+    for p in 0..shared.log.partitions() {
+        if let Some(table) = &parts.storage {
+            reach(shared, Stream::Readings, p, "the table", table.next_offset(p)).await?;
+            reach(shared, Stream::Transitions, p, "the table", table.next_event_offset(p)).await?;
+        }
+        if parts.dispatcher.is_some() {
+            let next = parts.alarms.position(p).await;
+            let next = next.map_err(|e| format!("the alarm store cannot be read: {e}"))?;
+            reach(shared, Stream::Transitions, p, "the alarm store", next).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Sees to it that the log reaches `next`, where `reader` stands.
+///
+/// # Errors
+/// A sentence, when the log cannot be read or written, or is another one.
+pub async fn reach(
+    shared: &Shared,
+    stream: Stream,
+    partition: u32,
+    reader: &str,
+    next: u64,
+) -> Result<(), String> {
+    let end = shared.log.bounds(stream, partition).await.map_err(|e| e.to_string())?.next;
+    if end >= next {
+        return Ok(());
+    }
+    let what = match stream {
+        Stream::Readings => "readings",
+        Stream::Transitions => "transitions",
+    };
+    let found = format!(
+        "the log of {what} ends at offset {end} of partition {partition}, and {reader} had read up to {next}"
+    );
+    if next - end > FILL_MAX {
+        return Err(format!(
+            "{found}: this is not the log that was read. Put that log back; or, to begin with a new one, move the table, \
+             the alarm database and the snapshots that belong to the old one away too"
+        ));
+    }
+    let tick = Append { bytes: Record::Tick.encode(), origin: Some(crate::versions::NO_ORIGIN) };
+    let mut at = end;
+    while at < next {
+        let ticks = vec![tick.clone(); (next - at).min(FILL_AT_ONCE) as usize];
+        let count = ticks.len() as u64;
+        at = shared
+            .log
+            .append(stream, partition, ticks)
+            .await
+            .map_err(|e| format!("{found}; filling it: {e}"))?
+            + count;
+    }
+    shared.metrics.lost_end.with_label_values(&[what]).inc_by(next - end);
+    let lost = format!(
+        "{found}: its end is lost (a damaged disk, or a backup put back). What was stored and decided stays and the log goes \
+         on at {next}; what was in the lost records and had not been read by all is missing there. Check the disk; \
+         `firedamp balance` and a backtest over that time show what is missing"
+    );
+    tracing::error!("{lost}");
+    shared.own.raise("log-behind", &format!("{what}/{partition}"), lost);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runners::{Lag, RunnerMetrics, aside::Aside, own::OwnAlarms};
+    use model::{Clock, ManualClock};
+    use std::sync::Arc;
+    use stream::{Log, MemoryLog};
+
+    #[tokio::test]
+    async fn a_lost_end_is_filled_and_told_once_and_another_log_is_refused() {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
+        let log: Arc<dyn Log> = Arc::new(MemoryLog::new(2, 1, clock.clone()));
+        let registry = prometheus::Registry::new();
+        let (own, mut told) = OwnAlarms::queue();
+        let shared = Shared {
+            log: log.clone(),
+            clock,
+            metrics: RunnerMetrics::register(&registry).unwrap(),
+            aside: Aside(None),
+            own,
+            lag: Lag::new(2),
+        };
+        let next = |stream, p| {
+            let log = log.clone();
+            async move { log.bounds(stream, p).await.unwrap().next }
+        };
+        reach(&shared, Stream::Readings, 1, "the table", 0).await.unwrap();
+        assert!(told.try_recv().is_err());
+        let far = FILL_AT_ONCE + 7;
+        reach(&shared, Stream::Transitions, 1, "the alarm store", far).await.unwrap();
+        reach(&shared, Stream::Transitions, 1, "the table", far - 1).await.unwrap();
+        assert_eq!((next(Stream::Transitions, 1).await, next(Stream::Readings, 1).await), (far, 0));
+        let alarm = told.try_recv().unwrap();
+        assert_eq!(
+            (alarm.what.as_str(), alarm.key.as_str(), alarm.on),
+            ("log-behind", "transitions/1", true)
+        );
+        assert!(
+            alarm.reason.contains("ends at offset 0 of partition 1, and the alarm store"),
+            "{}",
+            alarm.reason
+        );
+        assert!(told.try_recv().is_err(), "told once");
+        let refused = reach(&shared, Stream::Readings, 0, "the table", FILL_MAX + 1).await.unwrap_err();
+        assert!(refused.contains("not the log that was read"), "{refused}");
+        assert_eq!(next(Stream::Readings, 0).await, 0);
+    }
+}
