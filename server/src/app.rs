@@ -274,29 +274,41 @@ async fn open_table(
     opened.with_context(|| format!("the table at {} cannot be opened", config.storage.url))
 }
 
-/// An empty log under a table that was written from a log is another one: to go on from there would leave out what this log is
-/// going to hold, and nobody would see it. (A log that only lost its end is filled up; see `runners::behind`.)
+/// Refuses a table that was written from another log: to go on from where it stands would leave out what this log holds, and nobody
+/// would see it. A log that ends before the table stands may have lost its end only (`runners::behind` fills it up): then it holds
+/// records of a collector that the table knows.
 async fn of_this_log(storage: &Storage, log: &Arc<dyn Log>, config: &Config) -> anyhow::Result<()> {
-    let mut written = None;
     for p in 0..log.partitions() {
         let stands =
             [(Stream::Readings, storage.next_offset(p)), (Stream::Transitions, storage.next_event_offset(p))];
         for (stream, next) in stands {
-            if log.bounds(stream, p).await.context("the log cannot be read")?.next > 0 {
-                return Ok(());
-            }
-            written = written.or((next > 0).then_some((p, next)));
+            let end = log.bounds(stream, p).await.context("the log cannot be read")?.next;
+            anyhow::ensure!(
+                next <= end || is_known(storage, log).await?,
+                "the table at {} has stored partition {p} up to offset {next}, but this log ends at {end}: another process \
+                 writes this table from its own log, or this log is not the one it was written from. Give this process a \
+                 `storage.url` of its own, or bring back the log's folder",
+                config.storage.url
+            );
         }
     }
-    match written {
-        None => Ok(()),
-        Some((p, next)) => Err(anyhow!(
-            "the table at {} has stored partition {p} up to offset {next}, and this log is empty: another process writes this \
-             table from its own log, or this log is not the one it was written from. Give this process a `storage.url` of its \
-             own, or bring back the log's folder",
-            config.storage.url
-        )),
+    Ok(())
+}
+
+/// Whether the first reading of the log came from a collector that the table knows.
+async fn is_known(storage: &Storage, log: &Arc<dyn Log>) -> anyhow::Result<bool> {
+    for p in 0..log.partitions() {
+        let mut next = log.bounds(Stream::Readings, p).await?.first;
+        loop {
+            let entries = log.read(Stream::Readings, p, next, 1 << 20).await?;
+            let Some(last) = entries.last() else { break };
+            next = last.offset.number + 1;
+            if let Some(entry) = entries.iter().find(|e| e.origin.collector != 0) {
+                return Ok(storage.knows_collector(entry.origin.collector));
+            }
+        }
     }
+    Ok(false)
 }
 
 async fn open_alarms(

@@ -110,6 +110,11 @@ impl State {
         self.next.iter().map(|(partition, next)| (*partition, *next)).collect()
     }
 
+    /// Whether records of this collector were stored.
+    pub fn knows(&self, collector: u64) -> bool {
+        self.seen.keys().any(|(_, c)| *c == collector)
+    }
+
     /// The offset that the consumer of transitions goes on from.
     pub fn next_event(&self, partition: u32) -> u64 {
         self.next_event.get(&partition).copied().unwrap_or(0)

@@ -196,6 +196,11 @@ impl Storage {
         self.inner.state().next_event(partition)
     }
 
+    /// Whether the tables hold records of this collector: then they were written from a log that it wrote.
+    pub fn knows_collector(&self, collector: u64) -> bool {
+        self.inner.state().knows(collector)
+    }
+
     /// Takes a record of the stream of readings, in the order of the offsets of its partition. A record behind
     /// [`Storage::next_offset`], or sent twice by its origin, is skipped. Where the tail is full it commits first. For an
     /// entry that cannot be decoded push [`Record::Tick`]: its offset is noted.
