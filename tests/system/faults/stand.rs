@@ -284,7 +284,7 @@ pub async fn active(firedamp: &Firedamp, rule: &str, point: &str) -> Option<serd
 }
 
 /// Waits for the first of what `probe` gives; fails with the second of the last time.
-async fn or_last<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+pub async fn or_last<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = (Option<T>, serde_json::Value)>,
 {
