@@ -5,6 +5,7 @@
 
 use crate::edge::{Edge, EdgeMetrics, EdgeOptions};
 use crate::live::Live;
+use crate::runners::rules::{Restored, RulesRunner};
 use crate::runners::{self, Lag, RunnerMetrics, Shared, aside::Aside, own::OwnAlarms};
 use crate::snapshots::SnapshotStore;
 use crate::versions::Version;
@@ -90,6 +91,22 @@ pub struct Pipeline {
     logs: [Arc<dyn Log>; 2],
 }
 
+/// The rules of all partitions, side by side: with a million points each takes a good part of a second.
+async fn restore(
+    shared: &Shared,
+    snapshots: &Arc<dyn SnapshotStore>,
+    version: &watch::Receiver<Arc<Version>>,
+    every: Micros,
+) -> Result<Vec<Restored>, String> {
+    let one = |p| RulesRunner::restore(shared.clone(), p, snapshots.clone(), version.clone(), every);
+    let restoring: Vec<_> = (0..shared.log.partitions()).map(|p| tokio::spawn(one(p))).collect();
+    let mut restored = Vec::new();
+    for rules in restoring {
+        restored.push(rules.await.map_err(|e| e.to_string())??);
+    }
+    Ok(restored)
+}
+
 /// Carries the collector's log on; a pipeline whose forwarder ended is broken.
 async fn forward(forwarder: Forwarder, stop: CancellationToken, broken: CancellationToken) {
     if let Err(e) = forwarder.run(stop).await {
@@ -155,15 +172,8 @@ impl Pipeline {
             runners::own::run(parts.alarms.clone(), parts.clock.clone(), own_queue, telling.stop.clone());
         telling.tasks.spawn(own_run);
         if let Some(snapshots) = &parts.snapshots {
-            // Side by side: with a million points each takes a good part of a second.
-            let mut restoring = Vec::new();
-            for p in 0..partitions {
-                let (s, w, every) = (shared.clone(), parts.version.clone(), parts.snapshot_every);
-                let snapshots = snapshots.clone();
-                restoring.push(tokio::spawn(runners::rules::RulesRunner::restore(s, p, snapshots, w, every)));
-            }
-            for rules in restoring {
-                let rules = rules.await.map_err(|e| e.to_string())??;
+            let restored = restore(&shared, snapshots, &parts.version, parts.snapshot_every).await?;
+            for rules in restored {
                 deciding.tasks.spawn(rules.run(deciding.stop.clone()));
             }
             telling.tasks.spawn(watchdog::run(shared.clone(), partitions, deciding.stop.clone()));
