@@ -78,9 +78,13 @@ async fn launch(firedamp: &mut Firedamp, webhook: &Webhook) -> anyhow::Result<Va
     let (mut ready, mut decided) = (None, None);
     let mut resident = 0;
     while ready.is_none() || decided.is_none() || webhook.received().len() == heard {
+        let Some(process) = firedamp.process() else { anyhow::bail!("firedamp is not running") };
         anyhow::ensure!(
-            firedamp.process().is_some_and(|p| p.exited().is_none()) && began.elapsed() < START_WITHIN,
-            "firedamp does not start: ready {ready:?}, decided {decided:?}"
+            process.exited().is_none() && began.elapsed() < START_WITHIN,
+            "firedamp does not start: ended {:?}, ready {ready:?}, decided {decided:?}, messages {}\n{}",
+            process.exited(),
+            webhook.received().len() - heard,
+            process.log_tail()
         );
         if decided.is_none()
             && let Ok(metrics) = Metrics::of(&firedamp.url("")).await
