@@ -1,11 +1,12 @@
 //! The composition root: from a configuration to a running process, part by part, each handed only what it needs.
 
-use crate::config::{Config, Loaded, LogKind};
+use crate::config::{Config, Loaded, LogKind, Unknown};
 use crate::edge::EdgeOptions;
 use crate::heartbeat::Heartbeat;
 use crate::http;
 use crate::pipeline::{Drained, Parts, Pipeline};
 use crate::readiness::Readiness;
+use crate::registration;
 use crate::reload::{self, Active};
 use crate::runners::{aside::Aside, rules::SNAPSHOT_EVERY};
 use crate::snapshots::{FolderSnapshots, SnapshotStore};
@@ -162,6 +163,12 @@ impl App {
             registry: registry.clone(),
         };
         let serving = if has(ProcessRole::Server) { Some(http::serve(state).await?) } else { None };
+        if config.catalog.unknown == Unknown::Register
+            && let Some(storage) = storage.clone()
+        {
+            let (config, push) = (config.clone(), sources.context().clone());
+            tokio::spawn(registration::watch(config, active.clone(), storage, push, stop.clone()));
+        }
         tokio::spawn(reload::watch(config.clone(), active, pipeline.own.clone(), stop.clone()));
         let (retain, own) = (config.log.retain_age, pipeline.own.clone());
         let consumers: &[&str] = match config.log.kind {

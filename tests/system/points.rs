@@ -29,6 +29,33 @@ async fn balanced(firedamp: &Firedamp, stored: i64, quarantined: i64) {
 }
 
 #[tokio::test]
+async fn an_unknown_point_registers_itself_where_that_is_the_policy() {
+    let config = CONFIG.replace("[catalog]\n", "[catalog]\nunknown = \"register\"\n");
+    let files = [
+        ("firedamp.toml", config.as_str()),
+        ("sites.csv", SITES),
+        ("points.csv", POINTS),
+        ("rules.toml", RULES),
+    ];
+    let mut firedamp = Firedamp::prepare(BINARY, &files);
+    firedamp.start().await;
+    let t = now_ms();
+    let body = serde_json::json!([
+        { "site": "LW", "point": "NEW-1", "time": t, "value": 0.4 },
+        { "site": "LW", "point": "NEW-2", "time": t, "value": 0.5 },
+        { "site": "NOWHERE", "point": "X", "time": t, "value": 0.6 },
+    ]);
+    firedamp.post("/api/v1/readings", "application/json", body.to_string()).await.unwrap();
+    balanced(&firedamp, 2, 1).await;
+    let points = firedamp.get("/api/v1/points?site=LW").await.unwrap();
+    let new = points.as_array().unwrap().iter().filter(|p| p["quantity"] == "unknown").count();
+    assert_eq!(new, 2, "{points}");
+    let waiting = firedamp.get("/api/v1/unknown").await.unwrap();
+    assert_eq!((waiting.as_array().unwrap().len(), &waiting[0]["site"]), (1, &"NOWHERE".into()), "{waiting}");
+    firedamp.stop();
+}
+
+#[tokio::test]
 async fn an_unknown_point_waits_and_is_released() {
     let mut firedamp = started().await;
     let t = now_ms();

@@ -34,7 +34,7 @@ pub async fn register(
         &app.active,
         app.storage()?,
         app.sources.context(),
-        &point,
+        std::slice::from_ref(&point),
     );
     let released = released.await.map_err(|e| Failure::bad(format!("{e:#}")))?;
     Ok(Json(json!({ "registered": true, "released": released })))

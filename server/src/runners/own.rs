@@ -4,9 +4,12 @@
 use ::alerts::{AlarmStore, OwnAlarm};
 use model::{Clock, Severity};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+/// Pause before an own alarm is written again that the store did not take.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Own alarms waiting for the store.
 const QUEUE_LEN_MAX: usize = 256;
 
@@ -54,8 +57,16 @@ pub async fn run(
             _ = stop.cancelled() => None,
         };
         let Some(alarm) = alarm else { return };
-        if let Err(e) = store.raise_own(alarm.clone(), clock.now()).await {
-            tracing::error!(alarm.what, alarm.reason, "own alarm not stored: {e}");
+        while let Err(e) = store.raise_own(alarm.clone(), clock.now()).await {
+            tracing::error!(alarm.what, alarm.reason, "own alarm not stored, trying again: {e}");
+            if stop.is_cancelled() {
+                break;
+            }
+            tokio::select! {
+                biased;
+                _ = stop.cancelled() => {}
+                _ = tokio::time::sleep(AGAIN) => {}
+            }
         }
     }
 }
