@@ -158,12 +158,14 @@ pub async fn sample(
     seconds: f64,
 ) -> anyhow::Result<Vec<Value>> {
     let (began, mut samples) = (Instant::now(), Vec::new());
+    let machine = proc::machine_cpu_s();
     while began.elapsed().as_secs_f64() < seconds {
         tokio::time::sleep(every).await;
         let metrics = Metrics::of(base).await.context("firedamp does not answer")?;
         let (tail_bytes, tail_readings) = metrics.tail();
         let mut row = watched.now();
         row.insert("s".to_owned(), json!(began.elapsed().as_secs_f64()));
+        row.insert("machine_cpu_s".to_owned(), json!(proc::machine_cpu_s() - machine));
         row.insert("durable".to_owned(), json!(metrics.durable()));
         row.insert("judged".to_owned(), json!(metrics.judged()));
         row.insert("tail_bytes".to_owned(), json!(tail_bytes));
@@ -180,6 +182,13 @@ pub fn cpu_ns_a_reading(watched: &Watched, later: &[&Value]) -> Value {
     let readings = crate::stats::rate(later, "judged");
     let of = |name| json!(crate::stats::rate(later, &format!("{name}_cpu_s")) * 1e9 / readings);
     Value::Object(watched.names().map(|name| (name.to_owned(), of(name))).collect())
+}
+
+/// Cores that processes which are none of ours used meanwhile: above a few hundredths the machine was not quiet.
+#[must_use]
+pub fn strangers(ours: &[&str], later: &[&Value]) -> Value {
+    let ours: f64 = ours.iter().map(|name| crate::stats::rate(later, name)).sum();
+    json!(crate::stats::rate(later, "machine_cpu_s") - ours)
 }
 
 /// Waits until firedamp has stored all it took and says so in its balance; the balance.

@@ -101,6 +101,8 @@ pub async fn run(dir: &Path, whole: Whole) -> anyhow::Result<Value> {
         "rules_behind_at_end_ms": behind_us as f64 / 1e3, "cpu_s": end.cpu_s - idle.cpu_s,
         "cpu_ns_a_reading": (end.cpu_s - idle.cpu_s) * 1e9 / n as f64, "others": whole.others.now(),
         "others_cpu_ns_a_reading": outside::cpu_ns_a_reading(&whole.others, &steady),
+        "cores_used": { "own": rate(&steady, "cpu_s"),
+            "strangers": outside::strangers(&["cpu_s", "broker_cpu_s"], &steady) },
         "memory": memory(&samples, whole.points, before.resident, &idle, &end),
         "log_bytes_a_reading": appended / n as f64, "log_folder_bytes_a_reading": folder_bytes("data/log"),
         "table_bytes_a_reading": folder_bytes("data/lake"),
@@ -120,13 +122,14 @@ async fn sample(
     stop_at: Instant,
 ) -> anyhow::Result<Vec<Value>> {
     let (began, mut samples) = (Instant::now(), Vec::new());
+    let machine = proc::machine_cpu_s();
     while Instant::now() < stop_at {
         tokio::time::sleep(SAMPLE.min(stop_at.saturating_duration_since(Instant::now()))).await;
         let (metrics, now) = (Metrics::of(base).await?, proc::own());
         let (tail_bytes, tail_readings) = metrics.tail();
         let mut row = json!({
             "s": began.elapsed().as_secs_f64(), "readings": feed.accepted(), "judged": metrics.judged(),
-            "cpu_s": now.cpu_s - idle.cpu_s, "resident": now.resident, "anonymous": now.anonymous, "mapped": now.mapped,
+            "cpu_s": now.cpu_s - idle.cpu_s, "machine_cpu_s": proc::machine_cpu_s() - machine, "resident": now.resident, "anonymous": now.anonymous, "mapped": now.mapped,
             "tail_bytes": tail_bytes, "tail_readings": tail_readings, "page_cache": proc::page_cache(),
         });
         if let Some(row) = row.as_object_mut() {
