@@ -147,7 +147,8 @@ impl Pipeline {
         let broken = CancellationToken::new();
         let [forwarding, deciding, alarming, telling, storing, committing] = <[Stage; 6]>::default();
 
-        runners::behind::reach_all(&shared, &parts).await?;
+        let alarms = parts.dispatcher.is_some().then_some(&*parts.alarms);
+        runners::behind::reach_all(&shared, parts.storage.as_ref(), alarms).await?;
         if let Some(storage) = &parts.storage {
             for p in 0..partitions {
                 let (s, t) = (shared.clone(), storage.clone());

@@ -20,6 +20,7 @@ pub mod mosquitto;
 mod ports;
 mod process;
 pub mod python;
+pub mod tmpfs;
 pub mod webhook;
 
 pub use ports::{free_port, listens};

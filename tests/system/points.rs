@@ -4,13 +4,8 @@ use crate::stand::*;
 use std::time::Duration;
 use tests::firedamp::Firedamp;
 
-const CONFIG: &str = "[log]\npartitions = 2\n\n[catalog]\nsites = \"sites.csv\"\npoints = [\"points.csv\"]\n\n[rules]\npaths = [\"rules.toml\"]\n\n\
-                      [storage]\nflush = \"200ms\"\n";
-
 async fn started() -> Firedamp {
-    let files =
-        [("firedamp.toml", CONFIG), ("sites.csv", SITES), ("points.csv", POINTS), ("rules.toml", RULES)];
-    let mut firedamp = Firedamp::prepare(BINARY, &files);
+    let mut firedamp = prepare(&pushed());
     firedamp.start().await;
     firedamp
 }
@@ -30,14 +25,7 @@ async fn balanced(firedamp: &Firedamp, stored: i64, quarantined: i64) {
 
 #[tokio::test]
 async fn an_unknown_point_registers_itself_where_that_is_the_policy() {
-    let config = CONFIG.replace("[catalog]\n", "[catalog]\nunknown = \"register\"\n");
-    let files = [
-        ("firedamp.toml", config.as_str()),
-        ("sites.csv", SITES),
-        ("points.csv", POINTS),
-        ("rules.toml", RULES),
-    ];
-    let mut firedamp = Firedamp::prepare(BINARY, &files);
+    let mut firedamp = prepare(&pushed().replace("[catalog]\n", "[catalog]\nunknown = \"register\"\n"));
     firedamp.start().await;
     let t = now_ms();
     let body = serde_json::json!([

@@ -1,7 +1,7 @@
 //! The binary with its table on a real S3-compatible store, its secret from the environment: pushed readings, kills of both,
 //! a store that is away for a while, and queries.
 
-use crate::stand::{BINARY, POINTS, RULES, SITES};
+use crate::stand::FILES;
 use std::time::Duration;
 use tests::firedamp::Firedamp;
 use tests::minio::{ACCESS_KEY, BUCKET, Minio, SECRET_KEY};
@@ -10,18 +10,11 @@ const POINTS_EACH: i64 = 3;
 
 fn prepare(minio: &Minio) -> Firedamp {
     let config = format!(
-        "[log]\npartitions = 2\n\n[catalog]\nsites = \"sites.csv\"\npoints = [\"points.csv\"]\n\n[rules]\npaths = [\"rules.toml\"]\n\n\
-         [storage]\nurl = \"s3://{BUCKET}/mine\"\nflush = \"200ms\"\n\n\
+        "[log]\npartitions = 2\n\n{FILES}[storage]\nurl = \"s3://{BUCKET}/mine\"\nflush = \"200ms\"\n\n\
          [storage.s3]\nendpoint = \"{}\"\naccess_key = \"{ACCESS_KEY}\"\nsecret_key = {{ env = \"TABLE_SECRET\" }}\n",
         minio.endpoint
     );
-    let files = [
-        ("firedamp.toml", config.as_str()),
-        ("sites.csv", SITES),
-        ("points.csv", POINTS),
-        ("rules.toml", RULES),
-    ];
-    let mut firedamp = Firedamp::prepare(BINARY, &files);
+    let mut firedamp = crate::stand::prepare(&config);
     firedamp.set("TABLE_SECRET", SECRET_KEY);
     firedamp
 }

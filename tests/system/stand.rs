@@ -70,16 +70,25 @@ pub fn over_mqtt(url: &str, start: i64) -> ReplayOptions {
     ReplayOptions { columns: columns(start), speed: Speed::AsAcknowledged, protocol }
 }
 
+/// Where [`prepare`] lays sites, points and rules.
+pub const FILES: &str =
+    "[catalog]\nsites = \"sites.csv\"\npoints = [\"points.csv\"]\n\n[rules]\npaths = [\"rules.toml\"]\n\n";
+
+/// A configuration without sources, for what is pushed; its table is committed often.
+pub fn pushed() -> String {
+    format!("[log]\npartitions = 2\n\n{FILES}[storage]\nflush = \"200ms\"\n")
+}
+
 /// A configuration with these sources and a receiver.
 pub fn config(log: &str, source: &str, webhook: &Webhook) -> String {
     format!(
-        "[log]\n{log}\n[catalog]\nsites = \"sites.csv\"\npoints = [\"points.csv\"]\n\n[rules]\npaths = [\"rules.toml\"]\n\n\
-         [storage]\nflush = \"1s\"\n\n[[receiver]]\nname = \"county\"\nkind = \"webhook\"\nurl = \"{}\"\n\
+        "[log]\n{log}\n{FILES}[storage]\nflush = \"1s\"\n\n[[receiver]]\nname = \"county\"\nkind = \"webhook\"\nurl = \"{}\"\n\
          secret = {{ env = \"COUNTY_SECRET\" }}\n\n{source}\n",
         webhook.url
     )
 }
 
+/// firedamp with a configuration and the sites, points and rules of the longwall.
 pub fn prepare(config: &str) -> Firedamp {
     let files =
         [("firedamp.toml", config), ("sites.csv", SITES), ("points.csv", POINTS), ("rules.toml", RULES)];

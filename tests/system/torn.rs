@@ -1,13 +1,10 @@
 //! A log that lost its end after it was read: a damaged disk took what was durable, stored and judged. It goes on where its
 //! furthest reader stands, says so, and stores and judges what comes.
 
-use crate::stand::{BINARY, POINTS, RULES, SITES, of_rule};
+use crate::stand::{of_rule, prepare, pushed};
 use std::path::Path;
 use std::time::Duration;
 use tests::firedamp::Firedamp;
-
-const CONFIG: &str = "[log]\npartitions = 2\n\n[catalog]\nsites = \"sites.csv\"\npoints = [\"points.csv\"]\n\n[rules]\npaths = [\"rules.toml\"]\n\n\
-                      [storage]\nflush = \"200ms\"\n";
 
 async fn push(firedamp: &Firedamp, point: &str, time: i64, value: f64) {
     let body =
@@ -46,9 +43,7 @@ fn lose_the_end(log: &Path) {
 
 #[tokio::test]
 async fn a_log_that_lost_its_end_goes_on_and_says_so() {
-    let files =
-        [("firedamp.toml", CONFIG), ("sites.csv", SITES), ("points.csv", POINTS), ("rules.toml", RULES)];
-    let mut firedamp = Firedamp::prepare(BINARY, &files);
+    let mut firedamp = prepare(&pushed());
     firedamp.start().await;
     let start = {
         use model::Clock;

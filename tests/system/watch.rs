@@ -2,24 +2,13 @@
 
 use crate::stand::*;
 use std::time::Duration;
-use tests::firedamp::Firedamp;
 use tests::webhook::Webhook;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watcher_hears_it_while_it_works() {
     let watcher = Webhook::start().await;
-    let config = format!(
-        "[server.heartbeat]\nurl = \"{}\"\nevery = \"1s\"\n\n[log]\npartitions = 2\n\n[catalog]\nsites = \"sites.csv\"\npoints = [\"points.csv\"]\n\n\
-         [rules]\npaths = [\"rules.toml\"]\n",
-        watcher.url
-    );
-    let files = [
-        ("firedamp.toml", config.as_str()),
-        ("sites.csv", SITES),
-        ("points.csv", POINTS),
-        ("rules.toml", RULES),
-    ];
-    let mut firedamp = Firedamp::prepare(BINARY, &files);
+    let heartbeat = format!("[server.heartbeat]\nurl = \"{}\"\nevery = \"1s\"\n\n", watcher.url);
+    let mut firedamp = prepare(&(heartbeat + &pushed()));
     firedamp.start().await;
     let beats = || watcher.received().iter().filter(|m| m.json()["from"] == "firedamp").count();
     tests::wait_for_async("two beats", Duration::from_secs(30), || async { (beats() >= 2).then_some(()) })

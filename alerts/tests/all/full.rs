@@ -5,38 +5,7 @@ use alerts::{AlarmFilter, AlarmStore, OwnAlarm, SqliteStore, StoreError, conform
 use model::Severity;
 use prometheus::Registry;
 use std::io::Write;
-use std::path::Path;
-use std::process::Command;
-
-/// A small file system of its own, gone at the end.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    fn mount() -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=4m", "firedamp-test"])
-            .arg(dir.path())
-            .output();
-        match mounted {
-            Ok(o) if o.status.success() => Some(Self(dir)),
-            why => {
-                eprintln!("SKIPPED: no tmpfs can be mounted here (needs root): {why:?}");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
-}
+use tests::tmpfs::Tmpfs;
 
 async fn raise(store: &SqliteStore, key: u64) -> Result<(), StoreError> {
     let alarm = OwnAlarm {
@@ -51,7 +20,7 @@ async fn raise(store: &SqliteStore, key: u64) -> Result<(), StoreError> {
 
 #[tokio::test]
 async fn alarms_are_kept_again_once_a_full_disk_has_room() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = Tmpfs::mount(4) else { return };
     let url = format!("sqlite:{}", disk.path().join("alarms.db").display());
     let store = SqliteStore::open(&url, conformance::receivers(), &Registry::new()).await.unwrap();
     raise(&store, 0).await.unwrap();

@@ -7,7 +7,8 @@
 //! [`FILL_MAX`] is not the one that was read, and nothing starts.
 
 use super::Shared;
-use crate::pipeline::Parts;
+use ::alerts::AlarmStore;
+use ::storage::Storage;
 use model::{Record, Stream};
 use stream::Append;
 
@@ -21,14 +22,18 @@ const FILL_AT_ONCE: u64 = 1 << 14;
 ///
 /// # Errors
 /// As [`reach`], or when the alarm store cannot be read.
-pub async fn reach_all(shared: &Shared, parts: &Parts) -> Result<(), String> {
+pub async fn reach_all(
+    shared: &Shared,
+    storage: Option<&Storage>,
+    alarms: Option<&dyn AlarmStore>,
+) -> Result<(), String> {
     for p in 0..shared.log.partitions() {
-        if let Some(table) = &parts.storage {
+        if let Some(table) = storage {
             reach(shared, Stream::Readings, p, "the table", table.next_offset(p)).await?;
             reach(shared, Stream::Transitions, p, "the table", table.next_event_offset(p)).await?;
         }
-        if parts.dispatcher.is_some() {
-            let next = parts.alarms.position(p).await;
+        if let Some(alarms) = alarms {
+            let next = alarms.position(p).await;
             let next = next.map_err(|e| format!("the alarm store cannot be read: {e}"))?;
             reach(shared, Stream::Transitions, p, "the alarm store", next).await?;
         }

@@ -3,12 +3,11 @@
 use crate::embedded::{counted, open, options};
 use model::{Micros, Stream, SystemClock};
 use prometheus::Registry;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use stream::conformance::{read_all, records};
 use stream::{Append, EmbeddedLog, EmbeddedOptions, FreeSpace, Log, LogError};
+use tests::tmpfs::Tmpfs;
 
 #[tokio::test]
 async fn below_the_reserve_appends_wait_and_the_rest_goes_on() {
@@ -33,37 +32,6 @@ async fn below_the_reserve_appends_wait_and_the_rest_goes_on() {
     log.trim(&["rules"], Micros::MAX).await.unwrap();
     free.store(200 << 20, Ordering::SeqCst);
     assert_eq!(log.append(Stream::Readings, 0, records(&["c"])).await.unwrap(), 1);
-}
-
-/// A file system of its own, gone at the end.
-struct Tmpfs(PathBuf, #[allow(dead_code)] tempfile::TempDir);
-
-impl Tmpfs {
-    fn mount(mib: u64) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("small");
-        std::fs::create_dir(&path).unwrap();
-        let size = format!("size={mib}m");
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "firedamp-test"]).arg(&path).output();
-        match mounted {
-            Ok(o) if o.status.success() => Some(Self(path, dir)),
-            why => {
-                eprintln!("SKIPPED: no tmpfs can be mounted here (needs root): {why:?}");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 fn noise() -> Vec<Append> {

@@ -4,41 +4,10 @@
 use super::stand::*;
 use super::told::Told;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
+use tests::tmpfs::Tmpfs;
 
 const MIB: usize = 1 << 20;
-
-/// A small file system of its own, gone at the end.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    fn mount(mib: u64) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let size = format!("size={mib}m");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "firedamp-test"])
-            .arg(dir.path())
-            .output();
-        match mounted {
-            Ok(o) if o.status.success() => Some(Self(dir)),
-            why => {
-                eprintln!("SKIPPED: no tmpfs can be mounted here (needs root): {why:?}");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
-}
 
 /// Another's file that takes the room.
 struct Ballast(PathBuf);
@@ -70,7 +39,7 @@ async fn refused(stand: &Stand, times: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_holds_everything_back_and_loses_nothing() {
-    let Some(disk) = Disk::mount(128) else { return };
+    let Some(disk) = Tmpfs::mount(128) else { return };
     let head = format!(
         "[data]\ndir = \"{}\"\n[log]\npartitions = 2\ndisk_reserve = \"24MiB\"\n[storage]\nflush = \"500ms\"\n",
         disk.path().join("data").display()

@@ -26,29 +26,13 @@ use tokio::sync::watch;
 pub const START: Micros = 1_795_478_400 * SECOND;
 pub const PARTITIONS: u32 = 2;
 
+/// Beside those of the longwall.
 const RULES: &str = r#"
-[[rule]]
-name = "ch4"
-kind = "limit"
-select = { quantity = "ch4" }
-level = [
-  { name = "alarm", on = ">= 1.0", off = "< 1.0", severity = "yellow" },
-  { name = "cut", on = ">= 1.5", off = "< 1.0", severity = "orange" },
-]
-
 [[rule]]
 name = "co-lasting"
 kind = "limit"
 select = { quantity = "co" }
 level = [{ name = "alarm", on = ">= 24", off = "< 20", on_delay = "25s", off_delay = "15s", severity = "yellow" }]
-
-[[rule]]
-name = "rise"
-kind = "rate"
-select = { quantity = "ch4" }
-window = "2min"
-min_readings = 3
-level = [{ name = "warning", on = ">= 0.2 /min", off = "< 0.05 /min", severity = "blue" }]
 
 [[rule]]
 name = "quiet"
@@ -116,8 +100,8 @@ impl Stage {
         let points = model::catalog::points_from_csv("p", POINTS, &mut problems);
         let catalog = Arc::new(Catalog::build(sites, points, PARTITIONS, &mut problems));
         let file = |name: &str, text: &str| RuleFile { name: name.into(), text: text.into() };
-        let first = vec![file("rules.toml", RULES)];
-        let second = vec![file("rules.toml", RULES), file("later.toml", LATER)];
+        let first = vec![file("longwall.toml", crate::stand::RULES), file("rules.toml", RULES)];
+        let second = [first.clone(), vec![file("later.toml", LATER)]].concat();
         let (_, wrong) = rules::Program::compile(&second, &catalog);
         assert_eq!((problems.errors(), wrong.errors()), (0, 0), "{problems} {wrong}");
         let clock: Arc<dyn Clock> = Arc::new(world.clone());
