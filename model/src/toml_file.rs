@@ -44,6 +44,11 @@ impl<'a> TomlFile<'a> {
         self.problems.into_inner()
     }
 
+    /// Number of errors found so far: whether a section was read without one.
+    pub fn error_count(&self) -> usize {
+        self.problems.borrow().errors()
+    }
+
     /// Reports an error at a byte position.
     pub fn error_at(&self, at: usize, message: impl Into<String>, help: impl Into<String>) {
         let (line, column) = line_column(self.text, at);

@@ -19,6 +19,7 @@ pub mod out_of_range;
 pub mod rate;
 mod ring;
 mod shared;
+pub(crate) use shared::decimal;
 pub mod silent;
 pub mod spike;
 pub mod state;

@@ -48,6 +48,20 @@ fn legal(quantity: &str, place: &str) -> Option<Legal> {
     }
 }
 
+/// What the law says of a point, in words; `None` where it says nothing.
+pub fn of_point(catalog: &Catalog, ix: u32) -> Option<String> {
+    let point = catalog.point(ix);
+    let legal = legal(&point.quantity, &point.place).filter(|_| catalog.site_of(ix).kind == "mine")?;
+    let unit = crate::kinds::usual_unit(&point.quantity);
+    let cut = legal.cut.map(|(on, off)| format!(", cut on >= {on} {unit} off < {off} {unit}"));
+    Some(format!(
+        "alarm on >= {} {unit} off < {} {unit}{}",
+        legal.alarm,
+        legal.alarm,
+        cut.unwrap_or_default()
+    ))
+}
+
 /// An upper level of a rule at a point, in the usual unit.
 struct Level<'a> {
     rule: usize,

@@ -5,6 +5,8 @@
 //!   nothing of delays, latches, calibration, late readings or ids.
 //! - [`latch`]: what a verdict does to a level: the same for every kind. Exact semantics in `docs/rules.md`.
 //! - [`evaluator`]: feeds readings and ticks of one partition through both, keeps its clocks, snapshots by shard.
+//! - [`testing`], [`series`]: tests of rules that a user writes. [`Paced`]: readings that come without a log. [`episodes`]: what
+//!   transitions amount to, and how two versions of rules differ.
 //!
 //! [`Transition`]: model::Transition
 
@@ -12,20 +14,27 @@ mod compare;
 mod compile;
 mod def;
 mod emit;
+pub mod episodes;
 pub mod evaluator;
 pub mod kinds;
 mod lane;
 pub mod latch;
 mod latches;
 mod legal;
+mod paced;
 mod past;
 mod reading;
 mod select;
+pub mod series;
+mod show;
 mod snapshot;
+pub mod testing;
 
 pub use compile::{Program, RuleFile, RuleInfo};
 pub use evaluator::{At, Evaluator};
+pub use paced::Paced;
 pub use reading::{Grade, Reading, Verdict};
+pub use show::{Condition, RuleAtPoint};
 
 /// The shipped rule packs: name and text.
 pub fn packs() -> &'static [(&'static str, &'static str)] {

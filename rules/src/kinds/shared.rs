@@ -26,7 +26,7 @@ pub(super) fn next_good(r: &Reading) -> Option<f64> {
 }
 
 /// A computed number as its decimals say it: 0.3 - 0.2 is 0.1, so that a limit of 0.1 means what it says. Nine decimals.
-pub(super) fn decimal(computed: f64) -> f64 {
+pub(crate) fn decimal(computed: f64) -> f64 {
     const SCALE: f64 = 1e9;
     let scaled = computed * SCALE;
     if scaled.is_finite() { scaled.round() / SCALE } else { computed }

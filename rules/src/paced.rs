@@ -1,0 +1,74 @@
+//! Readings that come without a log: files and tests. They are judged in the order of their times, each as if the log had taken it
+//! at the time handed over, with a tick each whole second after all that came up to it: the same evaluator, the same decisions as
+//! of a log that took the same readings at the same times.
+//!
+//! In a gap longer than [`DENSE`] further ticks come once a minute: an on-delay has run out or gone stale long before, and a point
+//! silent for longer than an hour is found a minute late at most.
+
+use crate::compile::Program;
+use crate::evaluator::{At, Evaluator};
+use model::time::{MINUTE, Micros, SECOND};
+use model::{Catalog, Offset, Origin, Readings, Run, Transition};
+use std::sync::Arc;
+
+/// How long into a gap there is a tick each second.
+pub const DENSE: Micros = 3600 * SECOND;
+
+/// An evaluator with the ticks of its time.
+pub struct Paced {
+    evaluator: Evaluator,
+    /// When the last readings came, or where it began.
+    came: Option<Micros>,
+    last_tick: Micros,
+    number: u64,
+    sequence: u64,
+    source: Arc<str>,
+}
+
+impl Paced {
+    /// Nothing came yet.
+    pub fn new(program: Arc<Program>, catalog: Arc<Catalog>, source: &str) -> Self {
+        let evaluator = Evaluator::new(program, catalog);
+        Self { evaluator, came: None, last_tick: Micros::MIN, number: 0, sequence: 0, source: source.into() }
+    }
+
+    /// Judges readings that all come at `came`, no earlier than those before.
+    pub fn readings(&mut self, came: Micros, readings: &Readings, out: &mut Vec<Transition>) {
+        self.ticks(came - 1, out);
+        // Ids are made of the origin: by its time they do not depend on what was read before.
+        self.sequence = (came.max(0) as u64).max(self.sequence + 1);
+        let at = self.at(came, Origin { collector: 1, sequence: self.sequence });
+        let run = Run { source: self.source.clone(), received: came, rows: readings.len() as u32, flags: 0 };
+        self.evaluator.readings(at, &[run], readings, out);
+        self.came = Some(came);
+    }
+
+    /// Lets time pass up to `time` and including it.
+    pub fn pass(&mut self, time: Micros, out: &mut Vec<Transition>) {
+        self.came.get_or_insert(time);
+        self.ticks(time, out);
+    }
+
+    /// The ticks not yet given up to `until`.
+    fn ticks(&mut self, until: Micros, out: &mut Vec<Transition>) {
+        let Some(came) = self.came else { return };
+        let mut next = whole_second(came).max(self.last_tick.saturating_add(SECOND));
+        while next <= until {
+            let at = self.at(next, Origin { collector: 0, sequence: 0 });
+            self.evaluator.tick(at, out);
+            self.last_tick = next;
+            next += if next - came > DENSE { MINUTE } else { SECOND };
+        }
+    }
+
+    fn at(&mut self, appended: Micros, origin: Origin) -> At {
+        let number = self.number;
+        self.number += 1;
+        At { offset: Offset { partition: 0, number }, appended, origin }
+    }
+}
+
+/// The first whole second that is not before `time`.
+fn whole_second(time: Micros) -> Micros {
+    (time + SECOND - 1).div_euclid(SECOND) * SECOND
+}
