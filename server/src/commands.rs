@@ -7,16 +7,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 mod alarms;
+mod backtest;
 mod balance;
 mod check;
 mod client;
 mod demo;
+mod explain;
 mod offline;
 mod points;
 mod probe;
 mod query;
+mod rules;
 mod run;
 mod simulate;
+mod subject;
 
 /// firedamp: sensor telemetry and alarms for coal mines and major hazard sources
 #[derive(Parser, Debug)]
@@ -50,6 +54,13 @@ enum Command {
     /// Alarms
     #[command(subcommand)]
     Alarms(alarms::AlarmsCommand),
+    /// Rules: check them, show those of a point, run their tests
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
+    /// Judge history by rules: what they would have decided, what others decide differently
+    Backtest(backtest::BacktestArgs),
+    /// Why an alarm or transition was decided: rule, limit, timers, readings
+    Explain(explain::ExplainArgs),
     /// Unknown points: list them, register one
     #[command(subcommand)]
     Points(points::PointsCommand),
@@ -110,6 +121,9 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Query(args) => query::query(args).await,
         Command::Balance(args) => balance::balance(args).await,
         Command::Alarms(command) => alarms::alarms(command).await,
+        Command::Rules(command) => rules::rules(command),
+        Command::Backtest(args) => backtest::backtest(args).await,
+        Command::Explain(args) => explain::explain(args).await,
         Command::Points(command) => points::points(command).await,
     };
     match done {

@@ -16,7 +16,10 @@ mod load;
 pub mod reference;
 mod server;
 
-pub use load::{Loaded, load_catalog, load_rules, registered_file, rule_files};
+pub use load::{
+    Loaded, catalog_of_files, is_tests, load_catalog, load_rules, pack_files, registered_file,
+    rule_and_test_files, rule_files,
+};
 pub use server::{Role, ServerConfig, Tls, TokenConfig};
 
 /// Which log carries the readings.

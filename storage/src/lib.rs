@@ -6,6 +6,7 @@
 //!                    |  dedupe: late and repeated readings are looked up before a flush or a query
 //! flush -> writer -> files (Parquet) -> delta (commits; `arrivals` last) -> view
 //! query -> view + tail, pinned at one instant -> DataFusion
+//! histories -> the readings in the order of the log, for rules that judge them again
 //! maintain -> stats (five minutes of each point), compaction, retention, checkpoints, deletion
 //! ```
 //!
@@ -23,6 +24,7 @@ mod delta;
 mod error;
 mod events;
 mod files;
+mod history;
 mod maintain;
 mod metrics;
 mod names;
@@ -42,6 +44,7 @@ mod writer;
 
 pub use balance::SourceBalance;
 pub use error::{QueryError, StorageError};
+pub use history::{History, HistoryRecord};
 pub use maintain::Maintained;
 #[doc(hidden)]
 pub use options::Planted;

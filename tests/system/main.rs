@@ -1,14 +1,18 @@
 //! Whole-system tests: the built binary, real brokers, real devices, real kills.
 
+mod backtest;
 mod config;
 mod deploy;
+mod explained;
 mod faults;
 mod kafka;
 mod kill;
 mod longwall;
 mod page;
 mod points;
+mod rule_tools;
 mod s3;
+mod same;
 mod seed;
 mod stand;
 mod torn;

@@ -124,13 +124,24 @@ pub fn registered_file(config: &Config) -> PathBuf {
 
 /// Sites and points of all files, the registered ones last.
 pub fn load_catalog(config: &Config, problems: &mut Problems) -> Catalog {
+    let registered = registered_file(config);
+    let points = config.catalog.points.iter().cloned();
+    let points: Vec<PathBuf> = points.chain(registered.exists().then_some(registered)).collect();
+    catalog_of_files(config.catalog.sites.as_deref(), &points, config.log.partitions, problems)
+}
+
+/// Sites and points of these files, CSV or CDDY.
+pub fn catalog_of_files(
+    sites_file: Option<&Path>,
+    points_files: &[PathBuf],
+    partitions: u32,
+    problems: &mut Problems,
+) -> Catalog {
     let (mut sites, mut points) = (Vec::new(), Vec::new());
-    if let Some((name, text)) = config.catalog.sites.as_deref().and_then(|path| read(path, problems)) {
+    if let Some((name, text)) = sites_file.and_then(|path| read(path, problems)) {
         sites = model::catalog::sites_from_csv(&name, &text, problems);
     }
-    let registered = registered_file(config);
-    let registered = registered.exists().then_some(registered);
-    for path in config.catalog.points.iter().chain(&registered) {
+    for path in points_files {
         let Some((name, text)) = read(path, problems) else { continue };
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("txt")) {
             let (more_sites, more_points) = ingest::national::catalog_from_cddy(&name, &text, problems);
@@ -142,11 +153,35 @@ pub fn load_catalog(config: &Config, problems: &mut Problems) -> Catalog {
             points.extend(model::catalog::points_from_csv(&name, &text, problems));
         }
     }
-    Catalog::build(sites, points, config.log.partitions, problems)
+    Catalog::build(sites, points, partitions, problems)
 }
 
-/// The rule files a list of files and folders stands for, in the order of their names.
+/// End of the names of files that hold tests of rules and no rules.
+const TESTS: &str = ".test.toml";
+
+/// The rule files a list of files and folders stands for, in the order of their names; tests in folders are left out.
 pub fn rule_files(paths: &[PathBuf], problems: &mut Problems) -> Vec<RuleFile> {
+    let mut files = toml_files(paths, problems);
+    files.retain(|f| paths.contains(f) || !is_tests(f));
+    read_all(&files, problems)
+}
+
+/// All TOML files a list of files and folders stands for: rules, and tests of them.
+pub fn rule_and_test_files(paths: &[PathBuf], problems: &mut Problems) -> Vec<RuleFile> {
+    let files = toml_files(paths, problems);
+    read_all(&files, problems)
+}
+
+/// Whether a file holds tests of rules and no rules, by its name.
+pub fn is_tests(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(TESTS)
+}
+
+fn read_all(files: &[PathBuf], problems: &mut Problems) -> Vec<RuleFile> {
+    files.iter().filter_map(|p| read(p, problems)).map(|(name, text)| RuleFile { name, text }).collect()
+}
+
+fn toml_files(paths: &[PathBuf], problems: &mut Problems) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
@@ -172,15 +207,18 @@ pub fn rule_files(paths: &[PathBuf], problems: &mut Problems) -> Vec<RuleFile> {
             files.push(path.clone());
         }
     }
-    files.iter().filter_map(|p| read(p, problems)).map(|(name, text)| RuleFile { name, text }).collect()
+    files
 }
 
 /// The texts of all rules a configuration names: packs first, then its own files.
 pub fn load_rules(config: &Config, problems: &mut Problems) -> Vec<RuleFile> {
-    let packs = rules::packs().iter().filter(|(name, _)| config.rules.packs.iter().any(|p| p == name));
-    let mut files: Vec<RuleFile> = packs
-        .map(|(name, text)| RuleFile { name: format!("pack:{name}"), text: (*text).to_owned() })
-        .collect();
+    let mut files = pack_files(&config.rules.packs);
     files.extend(rule_files(&config.rules.paths, problems));
     files
+}
+
+/// The texts of shipped packs, in the order of the packs.
+pub fn pack_files(names: &[String]) -> Vec<RuleFile> {
+    let packs = rules::packs().iter().filter(|(name, _)| names.iter().any(|p| p == name));
+    packs.map(|(name, text)| RuleFile { name: format!("pack:{name}"), text: (*text).to_owned() }).collect()
 }

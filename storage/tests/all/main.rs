@@ -3,6 +3,7 @@
 mod accounts;
 mod basics;
 mod exactly_once;
+mod history;
 mod minio;
 mod queries;
 mod rig;

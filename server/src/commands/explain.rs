@@ -1,0 +1,280 @@
+//! `firedamp explain`: why an alarm or a transition was decided: the rule and its version, the limit and where it came from, the
+//! delays, the steps of the alarm, and the readings that led to it.
+
+use super::client::Client;
+use super::{ConfigArg, Form, Stop, check, offline, rules as rule_commands, subject};
+use crate::config::{Config, Loaded};
+use anyhow::anyhow;
+use clap::Args;
+use model::time::{DAY, Micros, parse, rfc3339};
+use reqwest::Method;
+use rules::RuleAtPoint;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use storage::output::{self, Format};
+use storage::{Limits, Storage};
+
+/// Readings shown up to the decision, and after it.
+const READINGS: (usize, usize) = (25, 3);
+/// Steps of an alarm are looked for so long before and after.
+const AROUND: Micros = 60 * DAY;
+/// Fewest digits of an id.
+const DIGITS_MIN: usize = 6;
+
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// Id of an alarm or a transition, or its first digits
+    id: String,
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value = "table")]
+    format: Form,
+}
+
+/// Finds it and says why.
+pub async fn explain(args: ExplainArgs) -> Result<(), Stop> {
+    let id = args.id.to_lowercase();
+    if id.len() < DIGITS_MIN || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(Stop::Input(format!(
+            "`{}` is not an id: give at least {DIGITS_MIN} of its hex digits",
+            args.id
+        )));
+    }
+    let (config, loaded) = check::load(&args.config.config)?;
+    let ask = Ask::of(config).await?;
+    let event = find(&ask, &id).await?;
+    let steps = steps(&ask, &event).await?;
+    let readings = readings(&ask, &event).await?;
+    let why = Why { event, steps, readings, loaded: &loaded };
+    match args.format {
+        Form::Json => println!("{}", why.json()),
+        Form::Table => why.tell(),
+    }
+    Ok(())
+}
+
+/// Where the tables are asked: the running server, or the folder when none runs.
+enum Ask {
+    Server(Client),
+    Table(Storage),
+}
+
+impl Ask {
+    async fn of(config: Config) -> Result<Self, Stop> {
+        Ok(match Client::find(&config).await? {
+            Some(client) => Self::Server(client),
+            None => Self::Table(offline::table(&config).await?),
+        })
+    }
+
+    async fn rows(&self, sql: String) -> Result<Vec<Value>, Stop> {
+        let bytes = match self {
+            Self::Server(client) => {
+                client.ask(Method::POST, "/api/v1/sql", "application/json", sql, "text/plain").await?
+            }
+            Self::Table(table) => {
+                let limits = Limits { time: Duration::from_secs(600), ..Limits::default() };
+                let rows = table.query(&sql, limits).await.map_err(|e| anyhow!(e))?;
+                let mut bytes = Vec::new();
+                output::write(rows, Format::Json, &mut bytes).await.map_err(|e| anyhow!("{e:?}"))?;
+                bytes
+            }
+        };
+        serde_json::from_slice(&bytes).map_err(|e| anyhow!(e).into())
+    }
+}
+
+const COLUMNS: &str = "id, site, point, time, decided, rule, version, level, \"to\", value, severity, reason, marks, decided_offset";
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn text<'a>(row: &'a Value, key: &str) -> &'a str {
+    row[key].as_str().unwrap_or_default()
+}
+
+async fn find(ask: &Ask, id: &str) -> Result<Value, Stop> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM events WHERE id LIKE {} ORDER BY id LIMIT 10",
+        quoted(&format!("{id}%"))
+    );
+    let mut found = ask.rows(sql).await?;
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => {
+            let message = "no alarm or transition of a rule has this id; it may be older than `storage.retain.events`, or firedamp's own";
+            Err(Stop::Input(format!("{id}: {message}")))
+        }
+        n => {
+            let ids: Vec<&str> = found.iter().map(|e| text(e, "id")).collect();
+            Err(Stop::Input(format!("{n} or more ids begin with {id}: {}", ids.join(", "))))
+        }
+    }
+}
+
+/// The steps of the alarm that the event belongs to: from its first level on to its last off.
+async fn steps(ask: &Ask, event: &Value) -> Result<Vec<Value>, Stop> {
+    let decided = parse(text(event, "decided")).map_err(|e| anyhow!(e))?;
+    let sql = format!(
+        "SELECT {COLUMNS} FROM events WHERE site = {} AND point = {} AND rule = {} AND decided >= '{}' AND decided <= '{}' \
+         ORDER BY decided, \"offset\"",
+        quoted(text(event, "site")),
+        quoted(text(event, "point")),
+        quoted(text(event, "rule")),
+        rfc3339(decided - AROUND),
+        rfc3339(decided + AROUND)
+    );
+    let mut alarm = Vec::new();
+    let mut on = BTreeSet::new();
+    for row in ask.rows(sql).await? {
+        match text(&row, "to") {
+            "on" => on.insert(text(&row, "level").to_owned()),
+            _ => on.remove(text(&row, "level")),
+        };
+        alarm.push(row);
+        if on.is_empty() {
+            if alarm.iter().any(|r| r["id"] == event["id"]) {
+                return Ok(alarm);
+            }
+            alarm.clear();
+        }
+    }
+    Ok(alarm)
+}
+
+/// The readings of the point up to the decision and just after.
+async fn readings(ask: &Ask, event: &Value) -> Result<Vec<Value>, Stop> {
+    let (site, point, time) = (text(event, "site"), text(event, "point"), text(event, "time"));
+    let part = |compare: &str, order: &str, n: usize| {
+        format!(
+            "SELECT time, value, status, source, \"offset\", row FROM readings WHERE site = {} AND point = {} AND time {compare} \
+             '{time}' ORDER BY time {order}, \"offset\" {order} LIMIT {n}",
+            quoted(site),
+            quoted(point)
+        )
+    };
+    let mut rows = ask.rows(part("<=", "DESC", READINGS.0)).await?;
+    rows.reverse();
+    rows.extend(ask.rows(part(">", "ASC", READINGS.1)).await?);
+    Ok(rows)
+}
+
+/// What is known of a decision.
+struct Why<'a> {
+    event: Value,
+    steps: Vec<Value>,
+    readings: Vec<Value>,
+    loaded: &'a Loaded,
+}
+
+impl Why<'_> {
+    /// The rule as it is in the files now, at the point; `None` where rule or point are gone.
+    fn rule(&self) -> Option<RuleAtPoint> {
+        let ix = self.loaded.catalog.find(text(&self.event, "site"), text(&self.event, "point"))?;
+        self.loaded.program.at_point(ix).into_iter().find(|r| r.name == text(&self.event, "rule"))
+    }
+
+    /// The reading that decided; `None` where time did.
+    fn decided_by(&self) -> Option<&Value> {
+        self.readings
+            .iter()
+            .find(|r| r["offset"] == self.event["decided_offset"] && r["time"] == self.event["time"])
+    }
+
+    fn json(&self) -> Value {
+        let rule = self.rule().map(|rule| {
+            let level = rule.levels.iter().find(|l| l.level == text(&self.event, "level"));
+            json!({
+                "at": subject::place(&rule.place), "version": rule.version, "source": rule.source,
+                "same_version": rule.version == text(&self.event, "version"),
+                "text": subject::text_of(&self.loaded.rules, &rule.place),
+                "limit": level.map(|l| &l.limit), "from": level.map(|l| rule_commands::origin(&rule, l)),
+                "on_delay": level.map(|l| model::time::show_duration(l.on_delay)),
+                "off_delay": level.map(|l| model::time::show_duration(l.off_delay)),
+            })
+        });
+        let by = if self.decided_by().is_some() { "reading" } else { "time" };
+        json!({ "transition": self.event, "decided_by": by, "rule": rule, "steps": self.steps, "readings": self.readings })
+    }
+
+    fn tell(&self) {
+        let e = &self.event;
+        println!(
+            "{} {}: {} {} {} at {}\n  because {}",
+            text(e, "site"),
+            text(e, "point"),
+            text(e, "rule"),
+            text(e, "level"),
+            text(e, "to"),
+            text(e, "time"),
+            text(e, "reason")
+        );
+        println!("  id {}, severity {}, marks {}", text(e, "id"), text(e, "severity"), text(e, "marks"));
+        let by = match self.decided_by() {
+            Some(r) => format!("by the reading of {} ({})", text(r, "time"), number(&r["value"])),
+            None => "by the passing of time, at a tick or the next record, not by a reading of this point"
+                .to_owned(),
+        };
+        println!(
+            "  decided when the clock stood at {}, at offset {}, {by}",
+            text(e, "decided"),
+            e["decided_offset"]
+        );
+        self.tell_rule();
+        println!("\nsteps of this alarm:");
+        for step in &self.steps {
+            let here = if step["id"] == e["id"] { "->" } else { "  " };
+            println!(
+                "{here} {}  {:<10} {:<9}  {}",
+                text(step, "time"),
+                text(step, "level"),
+                text(step, "to"),
+                text(step, "reason")
+            );
+        }
+        println!("\nreadings:");
+        if self.readings.is_empty() {
+            println!("   none is in the table any more");
+        }
+        let decided_by = self.decided_by();
+        for reading in &self.readings {
+            let here = if decided_by == Some(reading) { "->" } else { "  " };
+            let status = model::status::names(reading["status"].as_i64().unwrap_or(0) as i32).join(", ");
+            println!(
+                "{here} {}  {:>12}  offset {} row {}  {}  {status}",
+                text(reading, "time"),
+                number(&reading["value"]),
+                reading["offset"],
+                number(&reading["row"]),
+                text(reading, "source")
+            );
+        }
+    }
+
+    fn tell_rule(&self) {
+        let version = text(&self.event, "version");
+        let Some(rule) = self.rule() else {
+            return println!("\nthe rule (version {version}) or the point is no longer in the files");
+        };
+        println!("\nrule, version {version}, {}:", subject::place(&rule.place));
+        if rule.version != version {
+            println!(
+                "  what follows is version {}: the files have changed since it was decided",
+                rule.version
+            );
+        }
+        for line in subject::text_of(&self.loaded.rules, &rule.place).lines() {
+            println!("  {line}");
+        }
+        println!("at this point:");
+        rule.levels.iter().for_each(|l| println!("  {}", rule_commands::level_line(&rule, l)));
+    }
+}
+
+/// A number, or a dash where there is none.
+fn number(value: &Value) -> String {
+    if value.is_null() { "-".to_owned() } else { value.to_string() }
+}
