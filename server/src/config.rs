@@ -17,8 +17,8 @@ pub mod reference;
 mod server;
 
 pub use load::{
-    Loaded, catalog_of_files, is_tests, load_catalog, load_rules, pack_files, registered_file,
-    rule_and_test_files, rule_files,
+    Loaded, catalog_of_files, load_catalog, load_rules, pack_files, registered_file, rule_and_test_files,
+    rule_files,
 };
 pub use server::{Role, ServerConfig, Tls, TokenConfig};
 

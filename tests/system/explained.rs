@@ -10,7 +10,9 @@ pub async fn running(firedamp: &Firedamp) {
         let rows = firedamp.post("/api/v1/sql", "text/plain", sql.to_owned()).await.unwrap();
         rows[0]["id"].as_str().unwrap().to_owned()
     };
-    let held = ask("SELECT id FROM events WHERE rule = 'slow' AND \"to\" = 'on' AND site = 'M1'").await;
+    let held =
+        ask("SELECT id FROM events WHERE rule = 'slow' AND level = 'held' AND \"to\" = 'on' AND site = 'M1'")
+            .await;
     let (code, out, err) = command(firedamp.folder(), &["explain", &held]);
     assert_eq!(code, 0, "{err}");
     for part in [

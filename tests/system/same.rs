@@ -113,6 +113,8 @@ async fn live(firedamp: &mut Firedamp) {
     })
     .await;
     swing(firedamp).await;
+    // M1 spoke again at C, and falls silent again.
+    decided(firedamp, "quiet", "on", 4).await;
 }
 
 fn version() -> Version {
@@ -235,14 +237,14 @@ async fn live_log_and_table_decide_the_same_through_a_kill_and_a_change_of_rules
     // What readings decide: every key, in the same order.
     let by_readings = ["limit", "rise"];
     assert_eq!(without(of_rules(&table, &by_readings), &more), without(of_rules(&live, &by_readings), &[]));
-    // An on-delay that ran out at a tick: the same decision with the same id; the table knows the time of a tick to a second.
+    // An on-delay that ran out at a tick: the same decision with the same id; the table knows the time of a tick to about a second.
     let held = without(of_rules(&live, &["slow"]), &["time"]);
     assert_eq!(without(of_rules(&table, &["slow"]), &[&more[..], &["time"]].concat()), held);
     // Silence has no reading to be named by: the same points, on and off.
     let what = ["time", "id", "reason", "severity", "marks"];
     assert_eq!(without(of_rules(&table, &["quiet"]), &what), without(of_rules(&live, &["quiet"]), &what));
     for (a, b) in of_rules(&table, &["slow", "quiet"]).iter().zip(of_rules(&live, &["slow", "quiet"])) {
-        assert!((millis(a) - millis(b)).abs() < 1000, "{a} {b}");
+        assert!((millis(a) - millis(b)).abs() < 1500, "{a} {b}");
     }
     // The rule that came is judged from the beginning here: more than live.
     assert!(of_rules(&table, &["second"]).len() > of_rules(&live, &["second"]).len());

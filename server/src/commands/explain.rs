@@ -120,7 +120,7 @@ async fn steps(ask: &Ask, event: &Value) -> Result<Vec<Value>, Stop> {
     let decided = parse(text(event, "decided")).map_err(|e| anyhow!(e))?;
     let sql = format!(
         "SELECT {COLUMNS} FROM events WHERE site = {} AND point = {} AND rule = {} AND decided >= '{}' AND decided <= '{}' \
-         ORDER BY decided, \"offset\"",
+         ORDER BY decided, \"offset\", rank",
         quoted(text(event, "site")),
         quoted(text(event, "point")),
         quoted(text(event, "rule")),

@@ -173,7 +173,7 @@ pub fn rule_and_test_files(paths: &[PathBuf], problems: &mut Problems) -> Vec<Ru
 }
 
 /// Whether a file holds tests of rules and no rules, by its name.
-pub fn is_tests(path: &Path) -> bool {
+fn is_tests(path: &Path) -> bool {
     path.to_string_lossy().ends_with(TESTS)
 }
 

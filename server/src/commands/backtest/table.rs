@@ -25,6 +25,8 @@ use tokio::sync::mpsc;
 
 /// From one tick of a quiet log to the next: the second that its owner waits, and what it takes to write one.
 const TICK: Micros = SECOND + 2_000;
+/// Most ticks before the first reading of a log: with more missing, its beginning was removed.
+const LEADING_MAX: Micros = 3600;
 /// Windows read ahead of the judge.
 const AHEAD: usize = 1;
 
@@ -83,8 +85,8 @@ impl Table {
         let mut seen = Seen::default();
         for history in histories {
             let (partition, nobody) = (history.partition(), history.nobody.0);
-            let mut judge = Judge::new(task, partition, &self.replay);
-            let (_, end) = history.progress();
+            let (begin, end) = history.progress();
+            let mut judge = Judge::new(task, partition, begin, &self.replay);
             let (send, mut windows) = mpsc::channel(AHEAD);
             let reading = tokio::spawn(read(history, send));
             while let Some(records) = windows.recv().await {
@@ -168,19 +170,22 @@ async fn read(mut history: History, to: mpsc::Sender<Vec<HistoryRecord>>) -> Res
 struct Judge<'a> {
     evaluators: Vec<Evaluator>,
     replay: &'a [String],
-    /// Offset and append time of the last entry.
-    last: Option<(Offset, Micros)>,
+    partition: u32,
+    /// Offset expected next.
+    next: u64,
+    /// Append time of the last entry.
+    last: Option<Micros>,
     out: Vec<Vec<Transition>>,
 }
 
 impl<'a> Judge<'a> {
-    fn new(task: &Task, partition: u32, replay: &'a [String]) -> Self {
+    fn new(task: &Task, partition: u32, next: u64, replay: &'a [String]) -> Self {
         debug_assert!(matches!(task.source, Source::Table(_)));
         let catalog = Arc::new(task.catalog.slice(partition));
         let programs = task.programs(&catalog);
         let out = programs.iter().map(|_| Vec::new()).collect();
         let evaluators = programs.into_iter().map(|p| Evaluator::new(p, catalog.clone())).collect();
-        Self { evaluators, replay, last: None, out }
+        Self { evaluators, replay, partition, next, last: None, out }
     }
 
     fn record(&mut self, mut record: HistoryRecord) {
@@ -195,20 +200,25 @@ impl<'a> Judge<'a> {
                 None => evaluator.other(at, out),
             }
         }
-        self.last = Some((record.offset, record.appended));
+        (self.next, self.last) = (record.offset.number + 1, Some(record.appended));
     }
 
     /// The ticks between the last entry and offset `next`, which was appended at `until`.
     fn ticks_to(&mut self, next: u64, until: Micros) {
-        let Some((last, appended)) = self.last else { return };
-        let missing = next.saturating_sub(last.number + 1);
+        let missing = next.saturating_sub(self.next) as Micros;
+        let before = match self.last {
+            Some(appended) => appended,
+            // A log begins with ticks: what never speaks is waited for from the first of them.
+            None if missing <= LEADING_MAX && until != Micros::MAX => until - (missing + 1) * TICK,
+            None => return,
+        };
         for i in 1..=missing {
-            let mut time = appended.saturating_add(i as Micros * TICK).min(until);
+            let mut time = before.saturating_add(i * TICK).min(until);
             // After an outage records wait for a tick that confirms the time: one of these was it.
             if i == missing && until != Micros::MAX && until - time > JUMP {
                 time = until;
             }
-            let offset = Offset { number: last.number + i, ..last };
+            let offset = Offset { partition: self.partition, number: self.next + i as u64 - 1 };
             let at = At { offset, appended: time, origin: Origin { collector: 0, sequence: 0 } };
             for (evaluator, out) in self.evaluators.iter_mut().zip(&mut self.out) {
                 evaluator.tick(at, out);
