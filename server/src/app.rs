@@ -102,7 +102,7 @@ impl App {
             .transpose()
             .context("a receiver cannot be set up")?;
         let snapshots: Option<Arc<dyn SnapshotStore>> = has(ProcessRole::Rules)
-            .then(|| Arc::new(FolderSnapshots(config.data_dir.join("rules"))) as Arc<dyn SnapshotStore>);
+            .then(|| Arc::new(FolderSnapshots::new(config.data_dir.join("rules"))) as Arc<dyn SnapshotStore>);
 
         let trimmed = edge_log.clone();
         let pipeline = Pipeline::start(Parts {
