@@ -178,6 +178,10 @@ impl Catalog {
         problems: &mut Problems,
     ) -> Self {
         let mut this = Self { partitions, ..Self::default() };
+        this.points.reserve_exact(points.len());
+        this.ids.reserve_exact(points.len());
+        this.site_of.reserve_exact(points.len());
+        this.by_id.reserve(points.len());
         for (site, place) in sites {
             this.add_site(site, &place, problems);
         }
@@ -212,14 +216,18 @@ impl Catalog {
             let message = format!("point `{}`: site `{}` is not in the catalog", point.code, point.site);
             return problems.push(Problem::error(&place.file, place.line, 1, message).help(help));
         };
-        if self.find(&point.site, &point.code).is_some() {
+        let id = point.id();
+        let same_id = self.by_id.get(&id.0).map(|ix| self.point(*ix));
+        // A point with a salt has another id than one of the same name without it.
+        let salted = !point.salt.is_empty() || !self.salted.is_empty();
+        if same_id.is_some_and(|other| other.code == point.code && other.site == point.site)
+            || (salted && self.find(&point.site, &point.code).is_some())
+        {
             let message = format!("point `{}` of site `{}` stands twice", point.code, point.site);
             return problems
                 .push(Problem::error(&place.file, place.line, 1, message).help("keep one of the two rows"));
         }
-        let id = point.id();
-        if let Some(&other) = self.by_id.get(&id.0) {
-            let other = &self.points[other as usize];
+        if let Some(other) = same_id {
             let message = format!(
                 "point `{}` of site `{}` has the same id as point `{}` of site `{}`",
                 point.code, point.site, other.code, other.site

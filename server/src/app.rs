@@ -129,10 +129,12 @@ impl App {
         .await
         .map_err(|e| anyhow!(e))?;
         steps.done("rules restored");
-        if let Some(storage) = &storage {
-            crate::restore::live(storage, &pipeline.live, clock.now()).await;
+        if let Some(storage) = storage.clone() {
+            // Beside the path: a day of readings takes longer to look through than a start may.
+            let (live, now, stop) = (pipeline.live.clone(), clock.now(), stop.clone());
+            let restored = async move { crate::restore::live(&storage, &live, now).await };
+            tokio::spawn(async move { stop.run_until_cancelled(restored).await });
         }
-        steps.done("last values read");
 
         let active =
             Arc::new(Active { catalog: catalog.clone(), versions, loaded: RwLock::new(Arc::new(loaded)) });

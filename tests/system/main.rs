@@ -7,6 +7,7 @@ mod kafka;
 mod kill;
 mod longwall;
 mod page;
+mod people;
 mod points;
 mod s3;
 mod seed;
