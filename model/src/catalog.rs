@@ -154,11 +154,12 @@ pub struct Place {
     pub line: usize,
 }
 
-/// All sites and points, with dense indexes: `points[i]` and `sites[j]` never change place within one catalog.
+/// All sites and points, with dense indexes: `points[i]` and `sites[j]` never change place within one catalog. Points are shared
+/// with the slices of the partitions: a point takes about 650 bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     sites: Vec<Site>,
-    points: Vec<Point>,
+    points: Vec<Arc<Point>>,
     ids: Vec<PointId>,
     site_of: Vec<u32>,
     partition_of_site: Vec<u32>,
@@ -235,10 +236,10 @@ impl Catalog {
             let help = "give the newer row another `salt`";
             return problems.push(Problem::error(&place.file, place.line, 1, message).help(help));
         }
-        self.put(point, id, site);
+        self.put(Arc::new(point), id, site);
     }
 
-    fn put(&mut self, point: Point, id: PointId, site: u32) {
+    fn put(&mut self, point: Arc<Point>, id: PointId, site: u32) {
         let ix = self.points.len() as u32;
         self.by_id.insert(id.0, ix);
         if !point.salt.is_empty() {
@@ -255,7 +256,7 @@ impl Catalog {
     }
 
     /// All points.
-    pub fn points(&self) -> &[Point] {
+    pub fn points(&self) -> &[Arc<Point>] {
         &self.points
     }
 

@@ -83,7 +83,7 @@ async fn quarantined_readings_are_listed_and_released_into_history() {
     let place = ::model::catalog::Place::default;
     let new = ::model::Point { site: "M1".into(), code: "N'1".into(), ..::model::Point::default() };
     let sites = points.sites().iter().map(|s| (s.clone(), place())).collect();
-    let all = points.points().iter().chain([&new]).map(|p| (p.clone(), place())).collect();
+    let all = points.points().iter().map(AsRef::as_ref).chain([&new]).map(|p| (p.clone(), place())).collect();
     points = ::model::Catalog::build(sites, all, 4, &mut problems);
     rig.catalog = Arc::new(std::sync::RwLock::new(Arc::new(points)));
     storage.flush().await.unwrap();
