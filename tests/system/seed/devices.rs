@@ -13,14 +13,17 @@ use rand::{Rng, SeedableRng};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub const SITES: &str = "site,name,kind,region\nMA,Ash,mine,140100\nMB,Birch,mine,140200\n";
+/// The first mine lies in partition 1, the second in partition 0.
+pub const SITES: &str = "site,name,kind,region\nMA,Ash,mine,140100\nMC,Cedar,mine,140200\n";
 pub const POINTS: &str = "site,point,name,quantity,unit,low,high,place,period\nMA,CH4,face,ch4,%,0,4,T1,10s\n\
-                          MA,CO,return,co,ppm,0,500,,10s\nMB,CH4,face,ch4,%,0,4,T1,10s\nMB,T,belt,temperature,°C,0,100,,10s\n";
+                          MA,CO,return,co,ppm,0,500,,10s\nMA,T,belt,temperature,°C,0,100,,10s\n\
+                          MC,CH4,face,ch4,%,0,4,T1,10s\nMC,T,belt,temperature,°C,0,100,,10s\n";
 /// How long the devices send.
 pub const LENGTH: Micros = 30 * 60 * SECOND;
 
 /// The points of each device; the second is a gateway of both mines.
-const DEVICES: [&[(&str, &str)]; 2] = [&[("MA", "CH4"), ("MA", "CO")], &[("MB", "CH4"), ("MB", "T")]];
+const DEVICES: [&[(&str, &str)]; 2] =
+    [&[("MA", "CH4"), ("MA", "CO")], &[("MC", "CH4"), ("MA", "T"), ("MC", "T")]];
 
 /// One reading as it is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]

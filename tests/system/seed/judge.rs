@@ -59,15 +59,20 @@ fn order_of_points(stage: &Stage, history: &History) -> Result<(), String> {
     let mut came: BTreeMap<i64, Vec<Micros>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for p in 0..PARTITIONS {
+        let mut rows = 0;
         for entry in &history[&(false, p)] {
             let record = entry.decode().map_err(|e| e.to_string())?;
             let Record::Readings { readings, .. } = record else { continue };
+            rows += readings.len();
             for i in 0..readings.len() {
                 let (id, time, ..) = readings.row(i);
                 if seen.insert((id.0, time)) {
                     came.entry(id.0).or_default().push(time);
                 }
             }
+        }
+        if rows == 0 {
+            return Err(format!("partition {p} got no readings"));
         }
     }
     let mut sent: BTreeMap<i64, Vec<Micros>> = BTreeMap::new();
