@@ -9,10 +9,15 @@ use model::{Alarm, Clock, Micros};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
+/// A batch of transitions as the store took it.
+pub type Taken = TransitionBatch;
+
 #[derive(Clone, Debug)]
 pub struct SeedAlarms {
     pub inner: MemoryStore,
     pub world: World,
+    /// Every batch taken, in order, for the judge.
+    pub taken: Arc<Mutex<Vec<Taken>>>,
 }
 
 impl SeedAlarms {
@@ -40,7 +45,11 @@ impl AlarmStore for SeedAlarms {
     }
 
     async fn apply(&self, batch: TransitionBatch) -> Result<Vec<AlarmEvent>, StoreError> {
-        self.change(APPLY, self.inner.apply(batch)).await
+        let apply = async {
+            self.taken.lock().unwrap().push(batch.clone());
+            self.inner.apply(batch).await
+        };
+        self.change(APPLY, apply).await
     }
 
     async fn acknowledge(

@@ -51,6 +51,8 @@ pub struct Device {
     pub messages: Vec<Message>,
     /// How many are known to be durable.
     answered: Mutex<usize>,
+    /// How often each was handed over.
+    tries: Mutex<Vec<i64>>,
 }
 
 impl Device {
@@ -60,13 +62,19 @@ impl Device {
         each.map(|(i, points)| {
             let mut random = StdRng::seed_from_u64(seed ^ (0xD0_0000 + i as u64));
             let messages = messages(points, start, &mut random);
-            Arc::new(Self { name: format!("device-{i}").into(), messages, answered: Mutex::new(0) })
+            let (name, tries) = (format!("device-{i}").into(), Mutex::new(vec![0; messages.len()]));
+            Arc::new(Self { name, messages, answered: Mutex::new(0), tries })
         })
         .collect()
     }
 
     pub fn is_done(&self) -> bool {
         *self.answered.lock().unwrap() == self.messages.len()
+    }
+
+    /// How often each message was handed over.
+    pub fn tries(&self) -> Vec<i64> {
+        self.tries.lock().unwrap().clone()
     }
 
     /// Sends what is not yet answered, each message at its time, at most eight under way, until all are.
@@ -86,6 +94,7 @@ impl Device {
                         *self.answered.lock().unwrap() += usize::from(!refused);
                     }
                     () = tokio::time::sleep(Duration::from_micros(wait as u64)), if may => {
+                        self.tries.lock().unwrap()[next] += 1;
                         window.push_back(sink.accept(&info, self.messages[next].delivery(world.now())));
                         next += 1;
                     }
