@@ -3,9 +3,10 @@
 
 use super::world::World;
 use alerts::notifiers::{Message, Notice};
+use alerts::store::DIGEST_LATE;
 use alerts::*;
 use async_trait::async_trait;
-use model::{Alarm, Clock, Micros};
+use model::{Alarm, Clock, Micros, Transition};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -21,6 +22,16 @@ pub struct SeedAlarms {
 }
 
 impl SeedAlarms {
+    /// When everything that is settled by then has been told: what was held or found late waits for others.
+    pub fn told_by(&self, started: Micros) -> Micros {
+        let taken = self.taken.lock().expect("no holder of this lock panics");
+        let held = taken.iter().rev().find(|b| b.hold).map_or(started, |b| b.now.max(started));
+        let is_late = |t: &Transition| t.marks.late;
+        let late =
+            taken.iter().rev().find(|b| b.transitions.iter().any(is_late)).map(|b| b.now + DIGEST_LATE);
+        late.unwrap_or(held).max(held) + model::time::MINUTE
+    }
+
     /// A change, with a point before and one after it.
     async fn change<T>(
         &self,

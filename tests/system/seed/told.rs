@@ -144,15 +144,3 @@ fn prompt(alarms: &SeedAlarms, message: &Message) -> Result<(), String> {
     let late = message.at - since.unwrap_or(message.at);
     if late <= longest { Ok(()) } else { Err(format!("{} was told {late} µs late", message.event)) }
 }
-
-impl SeedAlarms {
-    /// When everything that is settled by then has been told: what was held or found late waits for others.
-    pub fn told_by(&self, started: Micros) -> Micros {
-        let taken = self.taken.lock().expect("no holder of this lock panics");
-        let held = taken.iter().rev().find(|b| b.hold).map_or(started, |b| b.now.max(started));
-        let is_late = |t: &Transition| t.marks.late;
-        let late =
-            taken.iter().rev().find(|b| b.transitions.iter().any(is_late)).map(|b| b.now + DIGEST_LATE);
-        late.unwrap_or(held).max(held) + model::time::MINUTE
-    }
-}
