@@ -143,9 +143,10 @@ impl App {
         let sources = Sources::new(&config, pipeline.edge.clone(), catalog, clock.clone(), metrics);
         let readiness = Readiness {
             log: log.clone(),
-            lag: pipeline.lag.clone(),
+            lag: has(ProcessRole::Rules).then(|| pipeline.lag.clone()),
             alarms: alarms.clone(),
             broken: pipeline.broken.clone(),
+            clock: clock.clone(),
         };
         if let Some(beat) = config.server.heartbeat.clone() {
             let (readiness, own) = (readiness.clone(), pipeline.own.clone());
