@@ -362,6 +362,7 @@ async fn open_logs(
         brokers: brokers.clone(),
         topic: kafka.topic.clone(),
         partitions: c.partitions,
+        settings: kafka.settings(),
         ..KafkaOptions::default()
     };
     let log = KafkaLog::open(options, registry).await;

@@ -12,10 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+mod kafka;
 mod load;
 pub mod reference;
 mod server;
 
+pub use kafka::KafkaConfig;
 pub use load::{Loaded, load_catalog, load_rules, registered_file, rule_files};
 pub use server::{Role, ServerConfig, Tls, TokenConfig};
 
@@ -47,15 +49,6 @@ pub struct LogConfig {
     pub linger: Duration,
     /// Kafka's brokers and topic.
     pub kafka: Option<KafkaConfig>,
-}
-
-/// `log.kafka`.
-#[derive(Clone, Debug)]
-pub struct KafkaConfig {
-    /// `host:port` of some brokers.
-    pub brokers: Vec<String>,
-    /// Topic of the readings; transitions go to `<topic>.transitions`.
-    pub topic: String,
 }
 
 /// What happens to readings of points that are not in the catalog.
@@ -184,20 +177,9 @@ pub const KEYS: &[(&str, &[KeyDoc])] = &[
                 "\"5ms\"",
                 "how long a record waits for more readings, at most 10ms: longer costs latency, shorter costs CPU",
             ),
-            key(
-                "kafka.brokers",
-                "list of texts",
-                "-",
-                "`host:port` of some brokers; needed with kind = \"kafka\"",
-            ),
-            key(
-                "kafka.topic",
-                "text",
-                "\"firedamp\"",
-                "topic of the readings; decisions go to `<topic>.transitions`",
-            ),
         ],
     ),
+    ("[log.kafka]", kafka::KEYS),
     (
         "[catalog]",
         &[
@@ -346,13 +328,7 @@ fn read_log(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> LogCo
         log.linger = Duration::from_micros(linger.value.clamp(0, 10_000) as u64);
     }
     if let Some(kafka) = s.table("kafka") {
-        let brokers = kafka.strs("brokers").unwrap_or_default();
-        if brokers.is_empty() {
-            kafka.missing("brokers", "[\"127.0.0.1:9092\"]");
-        }
-        let topic = kafka.str("topic").map_or("firedamp", |t| t.value).to_owned();
-        log.kafka =
-            Some(KafkaConfig { brokers: brokers.iter().map(|b| b.value.to_owned()).collect(), topic });
+        log.kafka = Some(KafkaConfig::read(path, &kafka));
         kafka.finish();
     }
     if log.kind == LogKind::Kafka && log.kafka.is_none() {
