@@ -117,30 +117,32 @@ fn secured(security: Security, folder: &Path) -> Result<String> {
         );
     }
     if security == Security::PasswordInTls {
-        let store = folder.join("broker.p12");
-        let keytool = |more: &[&str]| {
+        let [keys, trusted, ca] = ["broker.p12", "trusted.p12", "ca.pem"].map(|name| folder.join(name));
+        let keytool = |store: &Path, more: &[&str]| {
             let mut command = Command::new("keytool");
-            command.args(more).args(["-alias", "broker", "-storepass", "changeit", "-keystore"]).arg(&store);
-            run("keytool", &command)
+            command.args(more).args(["-alias", "broker", "-storetype", "PKCS12", "-storepass", "changeit"]);
+            run("keytool", command.arg("-keystore").arg(store))
         };
-        keytool(&[
+        let pair = [
             "-genkeypair",
             "-keyalg",
             "EC",
-            "-storetype",
-            "PKCS12",
             "-validity",
             "2",
             "-dname",
             "CN=broker",
             "-ext",
             "SAN=ip:127.0.0.1",
-        ])?;
-        std::fs::write(folder.join("ca.pem"), keytool(&["-exportcert", "-rfc"])?)?;
-        out += &format!(
-            "ssl.keystore.location={}\nssl.keystore.password=changeit\nssl.keystore.type=PKCS12\n",
-            store.display()
-        );
+        ];
+        keytool(&keys, &pair)?;
+        std::fs::write(&ca, keytool(&keys, &["-exportcert", "-rfc"])?)?;
+        // A broker speaks to itself before it starts, and must trust what it then meets.
+        keytool(&trusted, &["-importcert", "-noprompt", "-file", &ca.display().to_string()])?;
+        for (kind, store) in [("key", keys), ("trust", trusted)] {
+            out += &format!("ssl.{kind}store.location={}\nssl.{kind}store.type=PKCS12\n", store.display());
+            out += &format!("ssl.{kind}store.password=changeit\n");
+        }
+        out += "ssl.key.password=changeit\n";
     }
     Ok(out)
 }
