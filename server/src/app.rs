@@ -90,7 +90,10 @@ impl App {
 
         let storage = if has(ProcessRole::Storage) {
             let storage = open_table(&config, &catalog, &clock, &registry).await?;
-            of_this_log(&storage, &log, &config).await?;
+            // To judge and to alarm goes before to store: a table that is not this log's ends only the storing.
+            if let Err(why) = of_this_log(&storage, &log, &config).await? {
+                storage.refuse(why).await;
+            }
             Some(storage)
         } else {
             None
@@ -143,7 +146,7 @@ impl App {
             log: log.clone(),
             lag: pipeline.lag.clone(),
             alarms: alarms.clone(),
-            broken: pipeline.broken.clone(),
+            broken: pipeline.not_storing.clone(),
         };
         if let Some(beat) = config.server.heartbeat.clone() {
             let (readiness, own) = (readiness.clone(), pipeline.own.clone());
@@ -281,25 +284,30 @@ async fn open_table(
     opened.with_context(|| format!("the table at {} cannot be opened", config.storage.url))
 }
 
-/// Refuses a table that was written from another log: to go on from where it stands would leave out what this log holds, and nobody
+/// Refuses, with the reason, a table that was written from another log: to go on from where it stands would leave out what this log holds, and nobody
 /// would see it. A log that ends before the table stands may have lost its end only (`runners::behind` fills it up): then it holds
 /// records of a collector that the table knows.
-async fn of_this_log(storage: &Storage, log: &Arc<dyn Log>, config: &Config) -> anyhow::Result<()> {
+async fn of_this_log(
+    storage: &Storage,
+    log: &Arc<dyn Log>,
+    config: &Config,
+) -> anyhow::Result<Result<(), String>> {
     for p in 0..log.partitions() {
         let stands =
             [(Stream::Readings, storage.next_offset(p)), (Stream::Transitions, storage.next_event_offset(p))];
         for (stream, next) in stands {
             let end = log.bounds(stream, p).await.context("the log cannot be read")?.next;
-            anyhow::ensure!(
-                next <= end || is_known(storage, log).await?,
-                "the table at {} has stored partition {p} up to offset {next}, but this log ends at {end}: another process \
-                 writes this table from its own log, or this log is not the one it was written from. Give this process a \
-                 `storage.url` of its own, or bring back the log's folder",
-                config.storage.url
-            );
+            if next > end && !is_known(storage, log).await? {
+                return Ok(Err(format!(
+                    "the table at {} has stored partition {p} up to offset {next}, but this log ends at {end}: another \
+                     process writes this table from its own log, or this log is not the one it was written from. Give this \
+                     process a `storage.url` of its own, or bring back the log's folder",
+                    config.storage.url
+                )));
+            }
         }
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
 /// Whether the first reading of the log came from a collector that the table knows.

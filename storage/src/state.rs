@@ -12,6 +12,7 @@ use crate::tail::{
     Arrival, ArrivalKind, Event, Generation, Numbers, PositionRow, QuarantineRow, Segment, Suspect,
 };
 use crate::view::{Pinned, Tail, View};
+use crate::writer::{readings_app, transitions_app};
 use lookup::Lookup;
 use model::record::{Quarantined, run_flags};
 use model::status::{MISSING, NO_DEVICE_TIME};
@@ -373,8 +374,15 @@ impl State {
         self.stopped.as_ref().map_or(Ok(()), |why| Err(StorageError::Stopped(why.clone())))
     }
 
-    /// Throws the tail away and takes nothing more.
-    pub fn stop(&mut self, why: String) {
+    /// Throws the tail away and takes nothing more; what is committed of each partition is where it stands.
+    pub fn stop(&mut self, why: String, committed: impl Fn(Table, String) -> u64) {
+        for (partition, next) in &mut self.next {
+            *next = committed(Table::Arrivals, readings_app(*partition));
+        }
+        for (partition, next) in &mut self.next_event {
+            *next = committed(Table::Events, transitions_app(*partition));
+        }
+        self.metrics.stopped.set(1);
         self.flushing = None;
         self.current = Generation::new(self.current.number + 1, self.names.clone());
         self.stopped = Some(why);

@@ -293,6 +293,20 @@ impl Storage {
         self.inner.state().tail_bytes()
     }
 
+    /// Stops this writer: what is not committed is thrown away and nothing more is taken. The first reason stays.
+    pub async fn stop(&self, why: String) {
+        let mut writer = self.inner.writer.lock().await;
+        if self.stopped().is_none() {
+            self.inner.stop(&mut writer, why);
+        }
+    }
+
+    /// Stops this writer before it took anything, because the tables are another log's: nothing of this log is in them.
+    pub async fn refuse(&self, why: String) {
+        let _writer = self.inner.writer.lock().await;
+        self.inner.state().stop(why, |_, _| 0);
+    }
+
     /// Why this writer takes nothing more, when it has stopped.
     pub fn stopped(&self) -> Option<String> {
         self.inner.state().stopped.clone()

@@ -113,6 +113,7 @@ mod tests {
             aside: Aside(None),
             own,
             lag: Lag::new(2),
+            not_storing: Default::default(),
         };
         let next = |stream, p| {
             let log = log.clone();
