@@ -9,6 +9,7 @@ use crate::readiness::Readiness;
 use crate::registration;
 use crate::reload::{self, Active};
 use crate::runners::{aside::Aside, rules::SNAPSHOT_EVERY};
+use crate::same_log;
 use crate::snapshots::{FolderSnapshots, SnapshotStore};
 use crate::source_watch;
 use crate::sources::Sources;
@@ -16,7 +17,7 @@ use crate::trim;
 use ::alerts::{AlarmStore, Dispatcher, SqliteStore};
 use ::storage::Storage;
 use anyhow::{Context, anyhow};
-use model::{Catalog, Clock, Stream, SystemClock};
+use model::{Catalog, Clock, SystemClock};
 use prometheus::Registry;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -83,7 +84,8 @@ impl App {
         let registry = Registry::new();
         let stop = CancellationToken::new();
         let mut steps = Steps::begin();
-        let (edge_log, log, forwarder) = open_logs(&config, &clock, &registry, roles).await?;
+        let Logs { edge: edge_log, log, forwarder, identity } =
+            open_logs(&config, &clock, &registry, roles).await?;
         steps.done("log opened");
         let catalog = Arc::new(RwLock::new(loaded.catalog.clone()));
         let (versions, wanted) = watch::channel(loaded.version.clone());
@@ -91,8 +93,8 @@ impl App {
         let storage = if has(ProcessRole::Storage) {
             let storage = open_table(&config, &catalog, &clock, &registry).await?;
             // To judge and to alarm goes before to store: a table that is not this log's ends only the storing.
-            if let Err(why) = of_this_log(&storage, &log, &config).await? {
-                storage.refuse(why).await;
+            if let Err(why) = same_log::check(&storage, &log, identity).await? {
+                storage.refuse(format!("the table at {}: {why}", config.storage.url)).await;
             }
             Some(storage)
         } else {
@@ -284,48 +286,6 @@ async fn open_table(
     opened.with_context(|| format!("the table at {} cannot be opened", config.storage.url))
 }
 
-/// Refuses, with the reason, a table that was written from another log: to go on from where it stands would leave out what this log holds, and nobody
-/// would see it. A log that ends before the table stands may have lost its end only (`runners::behind` fills it up): then it holds
-/// records of a collector that the table knows.
-async fn of_this_log(
-    storage: &Storage,
-    log: &Arc<dyn Log>,
-    config: &Config,
-) -> anyhow::Result<Result<(), String>> {
-    for p in 0..log.partitions() {
-        let stands =
-            [(Stream::Readings, storage.next_offset(p)), (Stream::Transitions, storage.next_event_offset(p))];
-        for (stream, next) in stands {
-            let end = log.bounds(stream, p).await.context("the log cannot be read")?.next;
-            if next > end && !is_known(storage, log).await? {
-                return Ok(Err(format!(
-                    "the table at {} has stored partition {p} up to offset {next}, but this log ends at {end}: another \
-                     process writes this table from its own log, or this log is not the one it was written from. Give this \
-                     process a `storage.url` of its own, or bring back the log's folder",
-                    config.storage.url
-                )));
-            }
-        }
-    }
-    Ok(Ok(()))
-}
-
-/// Whether the first reading of the log came from a collector that the table knows.
-async fn is_known(storage: &Storage, log: &Arc<dyn Log>) -> anyhow::Result<bool> {
-    for p in 0..log.partitions() {
-        let mut next = log.bounds(Stream::Readings, p).await?.first;
-        loop {
-            let entries = log.read(Stream::Readings, p, next, 1 << 20).await?;
-            let Some(last) = entries.last() else { break };
-            next = last.offset.number + 1;
-            if let Some(entry) = entries.iter().find(|e| e.origin.collector != 0) {
-                return Ok(storage.knows_collector(entry.origin.collector));
-            }
-        }
-    }
-    Ok(false)
-}
-
 async fn open_alarms(
     config: &Config,
     catalog: &Arc<RwLock<Arc<Catalog>>>,
@@ -337,7 +297,15 @@ async fn open_alarms(
     Ok(Arc::new(store.with_places(catalog.clone())))
 }
 
-type Logs = (Arc<dyn Log>, Arc<dyn Log>, Option<Forwarder>);
+struct Logs {
+    /// The collector's own.
+    edge: Arc<dyn Log>,
+    /// What rules, storage and alerts read.
+    log: Arc<dyn Log>,
+    forwarder: Option<Forwarder>,
+    /// The number of `log`, in the role storage.
+    identity: u64,
+}
 
 async fn open_logs(
     config: &Config,
@@ -359,7 +327,8 @@ async fn open_logs(
     };
     if c.kind == LogKind::Embedded {
         let log = embedded()?;
-        return Ok((log.clone(), log, None));
+        let identity = same_log::of_folder(&c.dir)?;
+        return Ok(Logs { edge: log.clone(), log, forwarder: None, identity });
     }
     let kafka = c.kafka.as_ref().context("log.kafka is missing")?;
     let brokers = kafka.brokers.join(",");
@@ -370,11 +339,16 @@ async fn open_logs(
         ..KafkaOptions::default()
     };
     let log = KafkaLog::open(options, registry).await;
-    let log: Arc<dyn Log> = Arc::new(log.with_context(|| format!("Kafka at {brokers} cannot be used"))?);
+    let log = log.with_context(|| format!("Kafka at {brokers} cannot be used"))?;
+    let identity = match roles.contains(&ProcessRole::Storage) {
+        true => same_log::of_topic(&log.cluster().await?, &kafka.topic),
+        false => 0,
+    };
+    let log: Arc<dyn Log> = Arc::new(log);
     if !roles.contains(&ProcessRole::Ingest) {
-        return Ok((log.clone(), log, None));
+        return Ok(Logs { edge: log.clone(), log, forwarder: None, identity });
     }
     let own = embedded()?;
     let forwarder = Forwarder::new(own.clone(), log.clone(), registry).context("metrics of the forwarder")?;
-    Ok((own, log, Some(forwarder)))
+    Ok(Logs { edge: own, log, forwarder: Some(forwarder), identity })
 }
