@@ -166,6 +166,8 @@ impl Pipeline {
             }
             let (s, t, stop) = (shared.clone(), storage.clone(), committing.stop.clone());
             committing.tasks.spawn(runners::storage::commits(s, t, parts.flush, stop));
+            let (s, t, stop) = (shared.clone(), storage.clone(), storing.stop.clone());
+            storing.tasks.spawn(runners::storage::maintenance(s, t, stop));
         }
         if let Some(dispatcher) = parts.dispatcher {
             telling.tasks.spawn(dispatcher.run(telling.stop.clone()));

@@ -1,4 +1,4 @@
-//! Storage's reader: carries records of both streams into the table's tail, and commits on time.
+//! Storage's reader: carries records of both streams into the table's tail, commits on time, and maintains the table beside that.
 //!
 //! The table itself knows where it stands ([`Storage::next_offset`]); the position saved in the log only frees space, and
 //! is saved after the commit that covers it.
@@ -107,9 +107,8 @@ pub fn tell_stopped(shared: &Shared, storage: &Storage) {
     shared.own.raise("table-stopped", "table", format!("{why}. {what}"));
 }
 
-/// Commits every `every`, maintains the table every [`MAINTAIN_EVERY`], and commits once more at the end.
+/// Commits every `every`, and once more at the end.
 pub async fn commits(shared: Shared, storage: Storage, every: Duration, stop: CancellationToken) {
-    let mut last_maintained = shared.clock.now();
     loop {
         let stopped = tokio::select! {
             biased;
@@ -134,18 +133,30 @@ pub async fn commits(shared: Shared, storage: Storage, every: Duration, stop: Ca
         if stopped {
             return;
         }
-        let now = shared.clock.now();
-        if now - last_maintained >= MAINTAIN_EVERY {
-            last_maintained = now;
+    }
+}
+
+/// Statistics, compaction, clean-up and retention: often enough that small files stay few, seldom enough to cost nothing.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(600);
+
+/// Maintains the table, a round at a time. It has a task of its own, since a round takes as long as what has piled up, and commits
+/// must not wait for it. A stop ends it where it is: what a round had committed stays, and the next process goes on from there.
+pub async fn maintenance(shared: Shared, storage: Storage, stop: CancellationToken) {
+    let rounds = async {
+        loop {
+            tokio::time::sleep(MAINTAIN_EVERY).await;
             if let Err(e) = storage.maintain().await {
                 tracing::warn!("the table was not maintained: {e}");
             }
         }
+    };
+    tokio::select! {
+        biased; // a simulation's seed must replay
+        _ = stop.cancelled() => {}
+        _ = shared.not_storing.cancelled() => {}
+        () = rounds => {}
     }
 }
-
-/// Compaction, clean-up and retention: often enough that small files stay few, seldom enough to cost nothing.
-const MAINTAIN_EVERY: model::Micros = 10 * model::time::MINUTE;
 
 async fn save_positions(shared: &Shared, flushed: Flushed) {
     let readings = flushed.next.into_iter().map(|(p, next)| (Stream::Readings, p, next));
