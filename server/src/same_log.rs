@@ -6,6 +6,7 @@
 //! stands may be another one all the same (its folder was emptied) or have lost its end only (`runners::behind` fills it up): in
 //! that case it holds records of a collector that the table knows.
 
+use crate::runners::behind;
 use ::storage::Storage;
 use anyhow::Context;
 use model::Stream;
@@ -61,12 +62,9 @@ pub async fn check(
     let another = "another process writes this table from its own log, or this log is not the one it was written from. Give this \
                    process a `storage.url` of its own, or bring back the log's folder";
     let mut has_rows = false;
-    for p in 0..log.partitions() {
-        let stands =
-            [(Stream::Readings, storage.next_offset(p)), (Stream::Transitions, storage.next_event_offset(p))];
-        for (stream, next) in stands {
+    for (p, ends) in (0..).zip(behind::ends(log).await.context("the log cannot be read")?) {
+        for (next, end) in [storage.next_offset(p), storage.next_event_offset(p)].into_iter().zip(ends) {
             has_rows |= next > 0;
-            let end = log.bounds(stream, p).await.context("the log cannot be read")?.next;
             if next > end && knows(storage, log).await? != Some(true) {
                 return Ok(Err(format!(
                     "the table has stored partition {p} up to offset {next}, but this log ends at {end}: {another}"
