@@ -6,7 +6,7 @@ use crate::heartbeat::Heartbeat;
 use crate::http;
 use crate::pipeline::{Drained, Parts, Pipeline};
 use crate::readiness::Readiness;
-use crate::registration;
+use crate::registration::{self, Registrar};
 use crate::reload::{self, Active};
 use crate::runners::{aside::Aside, rules::SNAPSHOT_EVERY};
 use crate::same_log;
@@ -139,8 +139,7 @@ impl App {
         }
         steps.done("last values read");
 
-        let active =
-            Arc::new(Active { catalog: catalog.clone(), versions, loaded: RwLock::new(Arc::new(loaded)) });
+        let active = Arc::new(Active::new(&config, loaded, catalog.clone(), versions));
         let config = Arc::new(config);
         let metrics = ingest::metrics::Metrics::register(&registry).context("metrics of the sources")?;
         let sources = Sources::new(&config, pipeline.edge.clone(), catalog, clock.clone(), metrics);
@@ -155,12 +154,22 @@ impl App {
             let beat = Heartbeat::new(beat, readiness, own, clock.clone(), &registry);
             tokio::spawn(beat.map_err(|e| anyhow!("the heartbeat: {e}"))?.run(stop.clone()));
         }
+        let registrar = storage.clone().map(|storage| {
+            let push = sources.context().clone();
+            Arc::new(Registrar::new(config.clone(), active.clone(), storage, push))
+        });
+        if let Some(registrar) = registrar.clone().filter(|_| config.catalog.unknown != Unknown::Refuse) {
+            let registers = config.catalog.unknown == Unknown::Register;
+            let watch = registration::watch::Watch::new(registrar, pipeline.own.clone(), registers);
+            tokio::spawn(watch.run(log.clone(), stop.clone()));
+        }
         let state = http::State {
             config: config.clone(),
             live: pipeline.live.clone(),
             readiness,
             alarms: alarms.clone(),
             storage: storage.clone(),
+            registrar,
             log: log.clone(),
             sources: sources.clone(),
             active: active.clone(),
@@ -168,12 +177,6 @@ impl App {
             registry: registry.clone(),
         };
         let serving = if has(ProcessRole::Server) { Some(http::serve(state).await?) } else { None };
-        if config.catalog.unknown == Unknown::Register
-            && let Some(storage) = storage.clone()
-        {
-            let (config, push) = (config.clone(), sources.context().clone());
-            tokio::spawn(registration::watch(config, active.clone(), storage, push, stop.clone()));
-        }
         tokio::spawn(reload::watch(config.clone(), active, pipeline.own.clone(), stop.clone()));
         let (retain, own) = (config.log.retain_age, pipeline.own.clone());
         let consumers: &[&str] = match config.log.kind {

@@ -7,6 +7,7 @@ use crate::dedupe::Newest;
 use crate::error::StorageError;
 use crate::metrics::Metrics;
 use crate::names::Names;
+use crate::quarantine::Strangers;
 use crate::schema::Table;
 use crate::tail::{
     Arrival, ArrivalKind, Event, Generation, Numbers, PositionRow, QuarantineRow, Segment, Suspect,
@@ -39,6 +40,10 @@ pub struct State {
     pub view: Arc<View>,
     /// Why this writer takes nothing more.
     pub stopped: Option<String>,
+    /// Who came to quarantine.
+    pub strangers: Strangers,
+    /// Rows of released readings taken.
+    pub released: u64,
     /// Offset each table has come to by itself, where a crash left it ahead of `arrivals`.
     ahead: HashMap<(Table, u32), u64>,
     next: BTreeMap<u32, u64>,
@@ -79,6 +84,8 @@ impl State {
             flushing: None,
             view: Arc::new(view),
             stopped: None,
+            strangers: Strangers::default(),
+            released: 0,
             ahead: start.ahead,
             next: start.next,
             next_event: start.next_event,
@@ -237,6 +244,7 @@ impl State {
     }
 
     fn quarantine(&mut self, entry: &Entry, arrival: &Arrival, row: Quarantined, released: bool) {
+        self.strangers.note(&row);
         if self.is_ahead(Table::Quarantine, entry) {
             return;
         }
@@ -329,6 +337,7 @@ impl State {
     }
 
     fn note_released(&mut self, entry: &Entry, arrival: &Arrival, rows: &Readings, dense: &[u32]) {
+        self.released += dense.len() as u64;
         for (row, d) in dense.iter().enumerate() {
             let (_, time, value, status) = rows.row(row);
             let row = Quarantined {

@@ -8,6 +8,7 @@ mod kill;
 mod longwall;
 mod page;
 mod points;
+mod registration;
 mod s3;
 mod seed;
 mod stand;
