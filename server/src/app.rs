@@ -153,6 +153,8 @@ impl App {
             let (readiness, own) = (readiness.clone(), pipeline.own.clone());
             let beat = Heartbeat::new(beat, readiness, own, clock.clone(), &registry);
             tokio::spawn(beat.map_err(|e| anyhow!("the heartbeat: {e}"))?.run(stop.clone()));
+        } else {
+            pipeline.own.clear("heartbeat", "watcher", "no watcher is configured".to_owned());
         }
         let registrar = storage.clone().map(|storage| {
             let push = sources.context().clone();
@@ -185,6 +187,8 @@ impl App {
         };
         tokio::spawn(trim::run(trimmed, consumers, retain, clock.clone(), own, stop.clone()));
         if has(ProcessRole::Ingest) {
+            let names: Vec<String> = sources.states().into_iter().map(|s| s.name).collect();
+            source_watch::end_those_of_others(&*alarms, &names, &pipeline.own).await;
             sources.start();
             let (own, stop) = (pipeline.own.clone(), stop.clone());
             tokio::spawn(source_watch::run(sources.clone(), clock.clone(), own, stop));
