@@ -36,5 +36,7 @@ async fn the_demo_shows_an_alarm_and_balances() {
     assert_eq!(n("received"), n("accepted") + n("refused"), "{end}");
     assert_eq!(n("accepted"), n("stored") + n("duplicate") + n("quarantined"), "{end}");
     assert!(n("alarms_raised") > 0 && n("notifications_delivered") > 0, "{end}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("file set aside"), "the demo's own files are all known: {said}");
     assert!(end["latency_ms"]["p50"].as_f64().is_some(), "{end}");
 }

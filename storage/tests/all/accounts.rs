@@ -79,11 +79,8 @@ async fn quarantined_readings_are_listed_and_released_into_history() {
     assert_eq!(shown, [("N'1", 4, Some(9.0), at(4.0), "west"), ("N2", 1, Some(7.0), at(2.0), "east")]);
     let one = [("M1".to_owned(), "N'1".to_owned())];
     let held = storage.quarantined_rows(&one, 100, Limits::default()).await.unwrap();
-    let all = storage.quarantined_rows(
-        &[one.to_vec(), vec![("M1".into(), "N2".into())]].concat(),
-        100,
-        Limits::default(),
-    );
+    let both = [one.to_vec(), vec![("M1".into(), "N2".into())]].concat();
+    let all = storage.quarantined_rows(&both, 100, Limits::default());
     assert_eq!(all.await.unwrap().len(), 5);
     let crossed = [("M1".to_owned(), "N9".to_owned()), ("M9".to_owned(), "N2".to_owned())];
     assert_eq!(storage.quarantined_rows(&crossed, 100, Limits::default()).await.unwrap(), []);
