@@ -189,7 +189,9 @@ pub const KEYS: &[(&str, &[KeyDoc])] = &[
                 "unknown",
                 "`refuse`, `quarantine` or `register`",
                 "\"quarantine\"",
-                "what happens to readings of points that are not in the catalog",
+                "what happens to readings of points that are not in the catalog: refused; kept aside until the point is \
+                 registered; or the point of a known site registers itself, with the quantity `unknown`, which rules by site, \
+                 region or kind select and rules by quantity do not",
             ),
         ],
     ),

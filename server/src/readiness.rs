@@ -92,6 +92,7 @@ mod tests {
                 aside: Aside(None),
                 own: OwnAlarms::queue().0,
                 lag: lag.clone(),
+                not_storing: CancellationToken::new(),
             };
             let catalog = model::Catalog::build(Vec::new(), Vec::new(), 1, &mut Default::default());
             let version = Arc::new(Version::of_all(&[], &Arc::new(catalog)));

@@ -9,6 +9,7 @@ mod longwall;
 mod page;
 mod people;
 mod points;
+mod registration;
 mod s3;
 mod seed;
 mod stand;

@@ -42,6 +42,8 @@ async fn the_demo_ends_by_itself_and_its_object_balances() {
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     let end: Value = serde_json::from_str(text.trim()).unwrap();
     balances(&end);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("file set aside"), "the demo's own files are all known: {said}");
     assert!(end["latency_ms"]["p50"].as_f64().is_some(), "{end}");
 }
 

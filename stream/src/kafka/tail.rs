@@ -93,6 +93,11 @@ impl Tail {
         self.0.followed[region].get_or_try_init(follow).await.copied()
     }
 
+    /// The id of the cluster. Blocks.
+    pub fn cluster(&self, timeout: Duration) -> Option<String> {
+        self.0.consumer.client().fetch_cluster_id(timeout)
+    }
+
     /// First and next offset of a region, as the broker tells. Blocks.
     pub fn watermarks(&self, region: usize) -> Result<(u64, u64), LogError> {
         self.0.watermarks(region)

@@ -192,7 +192,7 @@ impl Stage {
         let log: Arc<dyn Log> = Arc::new(self.log.clone());
         let clock: Arc<dyn Clock> = Arc::new(self.world.clone());
         let consumers = &["rules", "storage", "alerts"];
-        let stop = pipeline.broken.clone();
+        let stop = pipeline.not_storing.clone();
         tokio::spawn(firedamp::trim::run(log, consumers, 2 * MINUTE, clock, pipeline.own.clone(), stop));
         let later = self.versions[1].clone();
         tokio::spawn(async move {
@@ -200,7 +200,7 @@ impl Stage {
             versions.send_replace(later);
             std::future::pending::<()>().await; // the sender stays, as in the server
         });
-        let broken = pipeline.broken.clone();
+        let broken = pipeline.not_storing.clone();
         tokio::select! {
             biased;
             () = broken.cancelled() => End::Broke("the pipeline".to_owned()),
@@ -229,7 +229,7 @@ impl Stage {
             let (versions, _) = watch::channel(self.versions[0].clone());
             // Where it cannot be started it would be tried again; once is enough here.
             if let Ok((_storage, pipeline)) = self.start(&versions, false).await {
-                pipeline.broken.cancelled().await;
+                pipeline.not_storing.cancelled().await;
             }
         }
         std::future::pending::<()>().await;
