@@ -13,6 +13,9 @@ const DELAY_MAX: Micros = 86_400 * model::time::SECOND;
 /// Most levels of a rule, the added `reported` among them: the evaluator has room for as many.
 pub(crate) const LEVELS_MAX: usize = 16;
 
+/// Name of the level that the mine's own bits raise, with a bad value; kinds add it, no rule names a level so.
+pub const REPORTED: &str = "reported";
+
 /// What every level has, whatever the kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LevelDef {
@@ -111,6 +114,13 @@ pub fn read_level(s: &Section<'_>, name: Name, rank: usize) -> Option<LevelDef> 
         Name::Default(name) => s.str("name").map_or(name, |n| n.value).to_owned(),
         Name::Needed => s.need_str("name", "\"alarm\"")?.value.to_owned(),
     };
+    if name == REPORTED {
+        s.error(
+            format!("a level cannot be named `{REPORTED}`"),
+            "so is called what the mine reports with a bad value; choose another name",
+        );
+        return None;
+    }
     let severity = s.one_of("severity", &Severity::WORDS).and_then(|w| Severity::parse(w.value));
     let delay = |key| match s.duration(key) {
         Some(d) if d.value > DELAY_MAX => {

@@ -258,7 +258,9 @@ impl Evaluator {
             0 => self.clock.max(at.appended),
             n => self.replay[n as usize - 1].now,
         };
-        let late = status & status::HISTORICAL != 0 || (clock == 0 && at.appended - time > LATE_AFTER);
+        // What a replay brings is as late as it is behind the newest time of its own source.
+        let now = if clock == 0 { at.appended } else { heard };
+        let late = status & status::HISTORICAL != 0 || now.saturating_sub(time) > LATE_AFTER;
         let (origin, row) = (at.origin, row as u32);
         let state = &mut self.lane(status & status::SIMULATED != 0).points[ix as usize];
         let newer = !late && time > state.last;
@@ -269,7 +271,7 @@ impl Evaluator {
         Reading { time, heard, value, status, newer, late, calibrating, replay: clock > 0, origin, row }
     }
 
-    fn lane(&mut self, simulated: bool) -> &mut Lane {
+    pub(crate) fn lane(&mut self, simulated: bool) -> &mut Lane {
         if !simulated {
             return &mut self.live;
         }

@@ -185,6 +185,11 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
         true
     }
 
+    /// How far back readings may lie that a verdict depends on: what is read again where no snapshot can be used.
+    fn remembers(&self) -> Micros {
+        0
+    }
+
     /// The levels of a slot as a person reads them: name, limit, and where the limit comes from.
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)>;
 }

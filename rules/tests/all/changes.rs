@@ -269,7 +269,8 @@ fn an_on_delay_ends_with_its_limit() {
     check(rules, &[&over[..], &[with(3, ","), tick(4.)]].concat(), &[]);
 }
 
-/// A replay brings its own clock: it is neither late nor in the future, and the partition's clock decides nothing for it.
+/// A replay brings its own clock: late is judged against its own newest time, nothing is in the future, and the partition's clock
+/// decides nothing for it.
 #[test]
 fn a_replay_is_judged_by_its_own_clock_only() {
     let row = |appended: i64, event: i64, status| {
@@ -277,6 +278,12 @@ fn a_replay_is_judged_by_its_own_clock_only() {
     };
     check(FACE, &[row(0, -500_000, 0)], &["alarm on -500000"]);
     check(FACE, &[row(0, 500_000, FUTURE)], &["alarm on 500000"]);
+    check(FACE, &[row(0, 500_000, FUTURE), row(1, 499_880, 0)], &["alarm on 500000"]);
+    let point = |point, event: i64, value| {
+        Event::Rows(START, REPLAY, vec![(point, START + event * SECOND, value, 0)])
+    };
+    check(FACE, &[point("T2", 0, 0.2), point("T1", -120, 1.2)], &["alarm on -120"]);
+    check(FACE, &[point("T2", 0, 0.2), point("T1", -121, 1.2)], &["alarm on -121 late"]);
     check(DELAYED, &[row(0, 0, 0), tick(1.), tick(3.)], &[]);
     check(DELAYED, &[row(0, 0, 0), row(1, 3, 0)], &["alarm on 3"]);
 }
