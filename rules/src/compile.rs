@@ -3,7 +3,7 @@
 use crate::def::{self, LevelDef, RuleDef};
 use crate::kinds::{Binding, Bound};
 use crate::legal;
-use model::{Catalog, Problems};
+use model::{Catalog, Micros, Problems};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -114,6 +114,12 @@ impl Program {
             .iter()
             .map(|(rule, slot)| self.rules[*rule as usize].info(Some(*slot as usize)))
             .collect()
+    }
+
+    /// How far back readings may lie that a decision depends on: the longest window, or delay.
+    pub fn remembers(&self) -> Micros {
+        let delays = |r: &Rule| r.levels.iter().map(|l| l.on_delay).max().unwrap_or_default();
+        self.rules.iter().map(|r| r.bound.remembers().saturating_add(delays(r))).max().unwrap_or_default()
     }
 
     pub(crate) fn bound_rules(&self) -> &[Rule] {

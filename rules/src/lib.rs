@@ -8,6 +8,7 @@
 //!
 //! [`Transition`]: model::Transition
 
+mod adopt;
 mod compare;
 mod compile;
 mod def;
@@ -23,6 +24,7 @@ mod reading;
 mod select;
 mod snapshot;
 
+pub use adopt::OpenLevels;
 pub use compile::{Program, RuleFile, RuleInfo};
 pub use evaluator::{At, Evaluator};
 pub use reading::{Grade, Reading, Verdict};

@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Format of the bytes.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
+/// Oldest format that is read: what its kinds remembered in another way begins anew, as where a window is changed.
+const OLDEST: u32 = 3;
 
 impl Evaluator {
     /// The bytes of one shard, as of the entries applied so far.
@@ -122,8 +124,9 @@ impl Evaluator {
     fn load_shard(&mut self, shard: usize, bytes: &[u8], lowest: &mut u64) -> Option<Result<u64, String>> {
         let mut all = In(bytes);
         let version = all.u32()?;
-        if version != VERSION {
-            return Some(Err(format!("the snapshot has format {version}, this firedamp reads {VERSION}")));
+        if !(OLDEST..=VERSION).contains(&version) {
+            let reads = format!("this firedamp reads {OLDEST} to {VERSION}");
+            return Some(Err(format!("the snapshot has format {version}, {reads}")));
         }
         let next = all.u64()?;
         if all.u64()? != self.catalog.points().len() as u64 {
@@ -158,6 +161,7 @@ impl Evaluator {
                 &self.catalog,
                 &layout,
                 shard_range(shard, points).len(),
+                version,
                 &mut all,
             )?;
         }
@@ -194,6 +198,7 @@ fn load_lane(
     catalog: &Catalog,
     layout: &[Saved],
     points: usize,
+    version: u32,
     all: &mut In<'_>,
 ) -> Option<()> {
     if all.u32()? as usize != points {
@@ -212,6 +217,7 @@ fn load_lane(
             let slot = saved.rule.and_then(|rule| of_rule(rule).map(|slot| (rule, slot)));
             if let Some((rule, slot)) = slot
                 && !lane.machines[rule].load(slot, state)
+                && version == VERSION
             {
                 return None;
             }

@@ -5,6 +5,7 @@ mod bound;
 mod cases;
 mod changes;
 mod exact;
+mod formats;
 mod kind_clock;
 mod kind_forecast;
 mod kind_masked;
