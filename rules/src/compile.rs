@@ -3,6 +3,7 @@
 use crate::def::{self, LevelDef, RuleDef};
 use crate::kinds::{Binding, Bound};
 use crate::legal;
+use ahash::AHashMap;
 use model::{Catalog, Micros, Problems};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -124,6 +125,11 @@ impl Program {
 
     pub(crate) fn bound_rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Where each rule is, by kind and name.
+    pub(crate) fn by_name(&self) -> AHashMap<(&str, &str), usize> {
+        self.rules.iter().enumerate().map(|(i, r)| ((r.kind, r.name.as_str()), i)).collect()
     }
 
     pub(crate) fn defs(&self) -> &[RuleDef] {

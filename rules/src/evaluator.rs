@@ -12,7 +12,7 @@
 //!
 //! Simulated readings run in a lane of their own with its own state: a drill can neither raise nor clear anything real.
 
-use crate::compile::{Program, Rule};
+use crate::compile::Program;
 use crate::def::LEVELS_MAX;
 use crate::emit::{Context, Who, transition};
 use crate::lane::{Lane, PointState};
@@ -430,7 +430,7 @@ impl Evaluator {
 
     /// Levels that are on and whose rule, level or point is not in the next version.
     fn withdraw_gone(&mut self, at: At, next: &Self, out: &mut Vec<Transition>) {
-        let kept = next.names();
+        let kept = next.program.by_name();
         let lanes = [(Some(&mut self.live), false), (self.drill.as_deref_mut(), true)];
         for (lane, simulated) in lanes {
             let Some(lane) = lane else { continue };
@@ -442,7 +442,9 @@ impl Evaluator {
                     let ix = rule.points[slot as usize];
                     let is = kept.get(&(rule.kind, rule.name.as_str()));
                     let same = next.catalog.ix(self.catalog.ids()[ix as usize]);
-                    let place = is.zip(same).and_then(|(r, ix)| r.judges(ix, &rule.levels[level].name));
+                    let rules = next.program.bound_rules();
+                    let place =
+                        is.zip(same).and_then(|(r, ix)| rules[*r].judges(ix, &rule.levels[level].name));
                     if place.is_some() {
                         continue;
                     }
@@ -463,10 +465,6 @@ impl Evaluator {
                 }
             }
         }
-    }
-
-    fn names(&self) -> BTreeMap<(&'static str, &str), &Rule> {
-        self.program.bound_rules().iter().map(|r| ((r.kind, r.name.as_str()), r)).collect()
     }
 }
 

@@ -171,10 +171,11 @@ impl Evaluator {
     /// For each rule of the snapshot: its number of levels, and where it and its levels are now.
     fn layout(&self, all: &mut In<'_>) -> Option<Vec<Saved>> {
         let mut layout = Vec::new();
+        let now = self.program.by_name();
         for _ in 0..all.u32()? {
             let kind = std::str::from_utf8(all.bytes()?).ok()?;
             let name = std::str::from_utf8(all.bytes()?).ok()?;
-            let rule = self.program.bound_rules().iter().position(|r| r.kind == kind && r.name == name);
+            let rule = now.get(&(kind, name)).copied();
             let mut levels = Vec::new();
             for _ in 0..all.u32()? {
                 let level = std::str::from_utf8(all.bytes()?).ok()?;

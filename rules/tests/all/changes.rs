@@ -297,3 +297,23 @@ fn an_offset_counts_once() {
     apply(&mut e, 1, &tick(50.), &mut out);
     assert_eq!((e.clock() - START, e.next_offset(), out.len()), (SECOND, 2, 0));
 }
+
+/// Many rules are read, activated and restored within seconds (three, where nothing else runs): nothing is looked for by going through
+/// all of them. Where something is, it takes minutes.
+#[test]
+fn a_hundred_thousand_rules_are_activated() {
+    const RULES: usize = 100_000;
+    let began = std::time::Instant::now();
+    let rule = |i: usize| format!("{}\n", FACE.replace("\"ch4\"", &format!("\"r{i}\"")));
+    let text: String = (0..RULES).map(rule).collect();
+    let (all, problems) = program(&text);
+    assert!(problems.0.is_empty(), "{problems}");
+    let (mut e, mut out) = (rules::Evaluator::new(all.clone(), catalog()), Vec::new());
+    apply(&mut e, 0, &at(0., 1.2, 0), &mut out);
+    let offset = model::Offset { partition: 0, number: 1 };
+    let at = rules::At { offset, appended: START, origin: model::Origin { collector: 0, sequence: 0 } };
+    e.activate(at, all.clone(), catalog(), &mut out);
+    assert_eq!(out.len(), RULES, "all are on, and stay on");
+    rules::Evaluator::restore(all, catalog(), &[e.snapshot(0)]).unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
+}
