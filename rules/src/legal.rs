@@ -21,7 +21,7 @@ struct Legal {
 const METHANE: [(&[&str], Legal); 5] = [
     (&["T0", "T1", "T5", "shearer"], Legal { alarm: 1.0, cut: Some((1.5, 1.0)) }),
     (&["T2", "T6", "T8", "return-middle"], Legal { alarm: 1.0, cut: Some((1.0, 1.0)) }),
-    (&["T3", "T4", "haulage"], Legal { alarm: 0.5, cut: Some((0.5, 0.5)) }),
+    (&["T3", "T4", "haulage", "series-fan"], Legal { alarm: 0.5, cut: Some((0.5, 0.5)) }),
     (&["T7"], Legal { alarm: 2.5, cut: Some((2.5, 2.5)) }),
     (&["bunker"], Legal { alarm: 1.5, cut: Some((1.5, 1.5)) }),
 ];

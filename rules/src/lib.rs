@@ -29,7 +29,14 @@ pub use compile::{Program, RuleFile, RuleInfo};
 pub use evaluator::{At, Evaluator};
 pub use reading::{Grade, Reading, Verdict};
 
-/// The shipped rule packs: name and text.
+/// The shipped rule packs, name and text; none is on unless a configuration names it.
 pub fn packs() -> &'static [(&'static str, &'static str)] {
-    &[("coal", include_str!("../packs/coal.toml")), ("chemical", include_str!("../packs/chemical.toml"))]
+    &[
+        ("coal", include_str!("../packs/coal.toml")),
+        ("coal-unverified", include_str!("../packs/coal-unverified.toml")),
+        ("chemical", include_str!("../packs/chemical.toml")),
+        ("chemical-unverified", include_str!("../packs/chemical-unverified.toml")),
+        ("regulator", include_str!("../packs/regulator.toml")),
+        ("health", include_str!("../packs/health.toml")),
+    ]
 }

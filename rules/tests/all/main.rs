@@ -20,4 +20,5 @@ mod kind_window;
 mod legal;
 mod longwall;
 mod models;
+mod packs;
 mod stand;
