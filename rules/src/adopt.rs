@@ -2,8 +2,9 @@
 //! good reading ends it as it ends any other. What became of an episode's first reading is not known any more: its further steps have
 //! ids made from the step that was told last.
 
-use crate::evaluator::{At, Evaluator};
+use crate::evaluator::Evaluator;
 use crate::latch::Latch;
+use crate::reading::At;
 use model::{PointId, To, Transition};
 use std::collections::BTreeMap;
 

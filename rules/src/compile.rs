@@ -1,8 +1,8 @@
 //! Rule files against a catalog: every rule bound to the points it selects, with its limits in their units.
 
-use crate::def::{self, LevelDef, RuleDef};
+use crate::def::{self, RuleDef};
 use crate::kinds::{Binding, Bound};
-use crate::legal;
+use crate::level::LevelDef;
 use ahash::AHashMap;
 use model::{Catalog, Micros, Problems};
 use std::collections::BTreeMap;
@@ -92,11 +92,6 @@ impl Program {
         let (by_point, instances) = index(&rules, catalog.points().len());
         let version = hasher.finalize().to_hex()[..12].to_owned();
         (Arc::new(Self { rules, by_point, instances, version, defs }), problems)
-    }
-
-    /// Points of a legally limited kind that no rule covers, and limits looser than the legal ones.
-    pub fn check_coverage(&self, catalog: &Catalog) -> Problems {
-        legal::check(self, catalog)
     }
 
     /// Short hash of all texts.

@@ -1,10 +1,10 @@
 //! From a change of a latch to the transition the log carries. Texts are built here, only when something changed.
 
 use crate::compile::Rule;
-use crate::def::REPORTED;
-use crate::evaluator::At;
 use crate::kinds::Machine;
 use crate::latch::{Cause, Change};
+use crate::level::REPORTED;
+use crate::reading::At;
 use model::time::Micros;
 use model::transition::Marks;
 use model::{Catalog, Transition, TransitionId};

@@ -13,14 +13,14 @@
 //! Simulated readings run in a lane of their own with its own state: a drill can neither raise nor clear anything real.
 
 use crate::compile::Program;
-use crate::def::LEVELS_MAX;
 use crate::emit::{Context, Who, transition};
 use crate::lane::{Lane, PointState};
-use crate::reading::{PERIOD, Reading, Verdict};
+use crate::level::LEVELS_MAX;
+use crate::reading::{At, PERIOD, Reading, Verdict};
 use ahash::AHashMap;
 use model::record::run_flags;
 use model::time::{Micros, SECOND};
-use model::{Catalog, Offset, Origin, PointId, Readings, Run, To, Transition, status};
+use model::{Catalog, PointId, Readings, Run, To, Transition, status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -30,17 +30,6 @@ pub const JUMP: Micros = 60 * SECOND;
 pub const LATE_AFTER: Micros = 120 * SECOND;
 /// Points of one shard: copying a shard stops the evaluator for well under 5 ms.
 const SHARD_POINTS: usize = 4096;
-
-/// Where an entry stands.
-#[derive(Clone, Copy, Debug)]
-pub struct At {
-    /// Its offset.
-    pub offset: Offset,
-    /// When the log took it.
-    pub appended: Micros,
-    /// Who made it durable first.
-    pub origin: Origin,
-}
 
 /// One clock of a source marked replay.
 #[derive(Clone, Debug, PartialEq)]

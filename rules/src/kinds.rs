@@ -2,7 +2,7 @@
 //! gives a verdict for each level at each reading, or at each tick for those that wait for what does not come.
 
 use crate::compare::Compare;
-use crate::def::LevelDef;
+use crate::level::LevelDef;
 use crate::reading::{Reading, Verdict};
 use model::time::Micros;
 use model::toml_file::Section;

@@ -12,7 +12,7 @@
 //! - Decided while calibrating is marked; still over at the first reading that is not, it is real from then on, a step of its own.
 //! - What is real and gets the bit stays on and real; a step marked calibrating says so, and one that is not marked when the bit goes.
 
-use crate::def::LevelDef;
+use crate::level::LevelDef;
 use crate::reading::{Reading, Verdict};
 use model::time::Micros;
 use model::{Origin, To, Transition};

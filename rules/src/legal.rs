@@ -82,8 +82,14 @@ impl Level<'_> {
     }
 }
 
-/// Points of a limited kind without a limit rule, and levels looser than the law.
-pub fn check(program: &Program, catalog: &Catalog) -> Problems {
+impl Program {
+    /// Points of a legally limited kind that no rule covers, and limits looser than the legal ones.
+    pub fn check_coverage(&self, catalog: &Catalog) -> Problems {
+        check(self, catalog)
+    }
+}
+
+fn check(program: &Program, catalog: &Catalog) -> Problems {
     let mut problems = Problems::default();
     let mut uncovered = Vec::new();
     let mut loose = Loose::default();

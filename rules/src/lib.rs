@@ -9,6 +9,7 @@
 //! [`Transition`]: model::Transition
 
 mod adopt;
+mod bytes;
 mod compare;
 mod compile;
 mod def;
@@ -19,6 +20,7 @@ mod lane;
 pub mod latch;
 mod latches;
 mod legal;
+mod level;
 mod past;
 mod reading;
 mod select;
@@ -26,8 +28,8 @@ mod snapshot;
 
 pub use adopt::OpenLevels;
 pub use compile::{Program, RuleFile, RuleInfo};
-pub use evaluator::{At, Evaluator};
-pub use reading::{Grade, Reading, Verdict};
+pub use evaluator::Evaluator;
+pub use reading::{At, Grade, Reading, Verdict};
 
 /// The shipped rule packs, name and text; none is on unless a configuration names it.
 pub fn packs() -> &'static [(&'static str, &'static str)] {

@@ -4,6 +4,7 @@
 //! The shards of one pass may stand for different offsets: restored, the evaluator goes on at the lowest, and each shard skips what it
 //! has seen. Rules and levels are written by name, so that another order of the same rules reads them.
 
+use crate::bytes::{In, Out};
 use crate::compile::Program;
 use crate::evaluator::{Evaluator, ReplayClock, shard_range, shards_of};
 use crate::lane::{Lane, PointState};
@@ -83,7 +84,7 @@ impl Evaluator {
                         latch.save(&mut slots.0);
                     }
                     if let Some(past) = past(level) {
-                        past.save(&mut slots.0);
+                        past.save(&mut slots);
                     }
                 }
             }
@@ -228,7 +229,7 @@ fn load_lane(
                     0 => Latch::IDLE,
                     _ => Latch::load(all.take(Latch::SAVED_LEN)?.try_into().ok()?),
                 };
-                let past = if there & 2 == 0 { None } else { Some(Past::load(&mut all.0)?) };
+                let past = if there & 2 == 0 { None } else { Some(Past::load(all)?) };
                 let (Some((rule, slot)), Some(level)) = (slot, level) else { continue };
                 lane.latches[rule].set(slot as u32, *level, latch);
                 if let Some(past) = past {
@@ -241,44 +242,4 @@ fn load_lane(
         }
     }
     Some(())
-}
-
-struct Out(Vec<u8>);
-
-impl Out {
-    fn u32(&mut self, n: u32) {
-        self.0.extend_from_slice(&n.to_le_bytes());
-    }
-
-    fn u64(&mut self, n: u64) {
-        self.0.extend_from_slice(&n.to_le_bytes());
-    }
-
-    fn bytes(&mut self, b: &[u8]) {
-        self.u32(b.len() as u32);
-        self.0.extend_from_slice(b);
-    }
-}
-
-struct In<'a>(&'a [u8]);
-
-impl<'a> In<'a> {
-    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(n)?;
-        self.0 = tail;
-        Some(head)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let n = self.u32()? as usize;
-        self.take(n)
-    }
 }

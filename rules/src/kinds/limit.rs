@@ -7,7 +7,7 @@
 use super::shared::{Rung, catalog_rung, may_clear, read_rung};
 use super::{Binding, Bound, Machine, Read, Shapes, Spec};
 use crate::compare::Compare;
-use crate::def::{LevelDef, Name, REPORTED, read_level};
+use crate::level::{LevelDef, Name, REPORTED, read_level};
 use crate::reading::{Grade, Reading, Verdict, range};
 use model::catalog::Limits;
 use model::toml_file::Section;

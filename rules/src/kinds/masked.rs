@@ -7,7 +7,7 @@
 use super::shared::{Limit, may_clear, read_span, save, words};
 use super::{Binding, Bound, Machine, Read, Spec};
 use crate::compare::Compare;
-use crate::def::{Name, read_level};
+use crate::level::{Name, read_level};
 use crate::reading::{Grade, Reading, Verdict, range};
 use model::status;
 use model::time::{MINUTE, Micros, show_duration};

@@ -6,7 +6,7 @@
 
 use super::shared::{Rung, catalog_rung, may_clear, read_rung};
 use super::{Binding, Bound, Machine, Read, Spec};
-use crate::def::{Name, read_level};
+use crate::level::{Name, read_level};
 use crate::reading::{Reading, Verdict};
 use model::toml_file::Section;
 use model::{Point, status};

@@ -6,7 +6,7 @@
 
 use super::shared::{decimal, may_clear, read_positive};
 use super::{Binding, Bound, Machine, Read, Spec};
-use crate::def::{Name, read_level};
+use crate::level::{Name, read_level};
 use crate::reading::{Grade, Reading, Verdict, range};
 use model::toml_file::Section;
 use std::sync::Arc;

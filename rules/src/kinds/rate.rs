@@ -11,7 +11,7 @@ use super::shared::{
 };
 use super::{Binding, Bound, Machine, Read, Shapes, Spec};
 use crate::compare::parse;
-use crate::def::{Name, read_level};
+use crate::level::{Name, read_level};
 use crate::reading::{Reading, Verdict};
 use model::status;
 use model::time::{MINUTE, Micros, SECOND, show_duration};

@@ -3,7 +3,7 @@
 
 use super::Binding;
 use crate::compare::{Compare, Op, parse};
-use crate::def::{LevelDef, Name, read_level};
+use crate::level::{LevelDef, Name, read_level};
 use crate::reading::{PERIOD, Reading, Verdict, range};
 use model::time::{DAY, Micros};
 use model::toml_file::Section;

@@ -5,7 +5,7 @@
 
 use super::shared::{may_clear, read_span};
 use super::{Binding, Bound, Machine, Read, Spec};
-use crate::def::{Name, read_level};
+use crate::level::{Name, read_level};
 use crate::reading::{PERIOD, Reading, Verdict};
 use model::time::{Micros, show_duration};
 use model::toml_file::Section;

@@ -5,7 +5,7 @@
 
 use super::shared::{may_clear, read_levels, refuse_unit};
 use super::{Binding, Bound, Machine, Read, Spec};
-use crate::def::{LevelDef, REPORTED};
+use crate::level::{LevelDef, REPORTED};
 use crate::reading::{Grade, Reading, Verdict};
 use model::toml_file::Section;
 use model::{Point, status};

@@ -2,7 +2,7 @@
 
 use super::shared::may_clear;
 use super::{Binding, Bound, Machine, Read, Spec};
-use crate::def::{Name, read_level};
+use crate::level::{Name, read_level};
 use crate::reading::{Reading, Verdict};
 use model::problem::nearest;
 use model::status;

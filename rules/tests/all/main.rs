@@ -21,4 +21,5 @@ mod legal;
 mod longwall;
 mod models;
 mod packs;
+mod shards;
 mod stand;
