@@ -8,6 +8,8 @@
 //!
 //! [`Transition`]: model::Transition
 
+mod adopt;
+mod bytes;
 mod compare;
 mod compile;
 mod def;
@@ -18,16 +20,25 @@ mod lane;
 pub mod latch;
 mod latches;
 mod legal;
+mod level;
 mod past;
 mod reading;
 mod select;
 mod snapshot;
 
+pub use adopt::OpenLevels;
 pub use compile::{Program, RuleFile, RuleInfo};
-pub use evaluator::{At, Evaluator};
-pub use reading::{Grade, Reading, Verdict};
+pub use evaluator::Evaluator;
+pub use reading::{At, Grade, Reading, Verdict};
 
-/// The shipped rule packs: name and text.
+/// The shipped rule packs, name and text; none is on unless a configuration names it.
 pub fn packs() -> &'static [(&'static str, &'static str)] {
-    &[("coal", include_str!("../packs/coal.toml")), ("chemical", include_str!("../packs/chemical.toml"))]
+    &[
+        ("coal", include_str!("../packs/coal.toml")),
+        ("coal-unverified", include_str!("../packs/coal-unverified.toml")),
+        ("chemical", include_str!("../packs/chemical.toml")),
+        ("chemical-unverified", include_str!("../packs/chemical-unverified.toml")),
+        ("regulator", include_str!("../packs/regulator.toml")),
+        ("health", include_str!("../packs/health.toml")),
+    ]
 }

@@ -1,5 +1,6 @@
 //! Whole-system tests: the built binary, real brokers, real devices, real kills.
 
+mod activation;
 mod config;
 mod deploy;
 mod faults;

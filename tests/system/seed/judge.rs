@@ -5,9 +5,7 @@ use super::life::{PARTITIONS, Stage};
 use super::log::History;
 use arrow::util::display::array_value_to_string;
 use firedamp::balance::Counts;
-use firedamp::versions::Version;
 use futures::TryStreamExt;
-use model::record::Activated;
 use model::{Micros, Record, Transition};
 use prometheus::Registry;
 use rules::{At, Evaluator};
@@ -130,12 +128,7 @@ fn judged_once(stage: &Stage, entries: &[model::Entry], partition: u32) -> Resul
         match entry.decode().map_err(|e| e.to_string())? {
             Record::Readings { runs, readings } => evaluator.readings(at, &runs, &readings, &mut out),
             Record::Activation(a) => {
-                let text = a.text.ok_or("an activation without its text")?;
-                let version = match a.what {
-                    Activated::Rules => Version::from_texts(&text, &active.catalog_text),
-                    Activated::Catalog => Version::from_texts(&active.rules_text, &text),
-                };
-                active = Arc::new(version?);
+                active = Arc::new(active.after(&a)?);
                 evaluator.activate(at, active.program.clone(), active.catalog.clone(), &mut out);
             }
             Record::Tick => evaluator.tick(at, &mut out),
