@@ -158,16 +158,7 @@ impl Pipeline {
         let storing_into = parts.storage.as_ref().filter(|_| !shared.not_storing.is_cancelled());
         runners::behind::reach_all(&shared, storing_into, alarms).await?;
         if let Some(storage) = &parts.storage {
-            for p in 0..partitions {
-                let (s, t) = (shared.clone(), storage.clone());
-                storing.tasks.spawn(runners::storage::readings(s, t, live.clone(), p, storing.stop.clone()));
-                let (s, t) = (shared.clone(), storage.clone());
-                storing.tasks.spawn(runners::storage::events(s, t, p, storing.stop.clone()));
-            }
-            let (s, t, stop) = (shared.clone(), storage.clone(), committing.stop.clone());
-            committing.tasks.spawn(runners::storage::commits(s, t, parts.flush, stop));
-            let (s, t, stop) = (shared.clone(), storage.clone(), storing.stop.clone());
-            storing.tasks.spawn(runners::storage::maintenance(s, t, stop));
+            store(&shared, storage, &live, parts.flush, &storing, &committing);
         }
         if let Some(dispatcher) = parts.dispatcher {
             telling.tasks.spawn(dispatcher.run(telling.stop.clone()));
@@ -231,4 +222,26 @@ impl Pipeline {
         }
         drained
     }
+}
+
+/// Starts what carries both streams into the table and commits and maintains it.
+fn store(
+    shared: &Shared,
+    storage: &Storage,
+    live: &Arc<Live>,
+    flush: Duration,
+    storing: &Stage,
+    committing: &Stage,
+) {
+    let both = || (shared.clone(), storage.clone());
+    for p in 0..shared.log.partitions() {
+        let (s, t) = both();
+        storing.tasks.spawn(runners::storage::readings(s, t, live.clone(), p, storing.stop.clone()));
+        let (s, t) = both();
+        storing.tasks.spawn(runners::storage::events(s, t, p, storing.stop.clone()));
+    }
+    let (s, t) = both();
+    storing.tasks.spawn(runners::storage::maintenance(s, t, storing.stop.clone()));
+    let (s, t) = both();
+    committing.tasks.spawn(runners::storage::commits(s, t, flush, committing.stop.clone()));
 }
