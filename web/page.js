@@ -105,7 +105,8 @@ function listen() {
   });
 }
 
-const tell = (error) => { $("lost").hidden = false; $("lost").textContent = String(error.message || error); };
+// While the link is lost that is what is told: each request that fails then says nothing more.
+const tell = (error) => { if (lost()) return; $("lost").hidden = false; $("lost").textContent = String(error.message || error); };
 
 async function acknowledge(id) {
   const { results } = await post("/api/v1/alarms/ack", { ids: [id], seen_seq: state.seq });
@@ -181,11 +182,13 @@ function drawPoints() {
 }
 
 async function showTrend(point) {
+  const opened = state.trend !== point;
   state.trend = point;
   $("trend-of").hidden = false;
   $("h-trend").textContent = `${point.site} ${point.point} ${point.name || ""} · ${point.quantity} ${point.unit} · ${t("trend")}`;
   const rows = await api(`/api/v1/trend?site=${encodeURIComponent(point.site)}&point=${encodeURIComponent(point.point)}&px=450`);
   if (state.trend === point) drawTrend(rows.filter((r) => r.n > 0));
+  if (opened) $("trend-of").scrollIntoView({ block: "nearest" });
 }
 
 function drawTrend(rows) {
@@ -208,6 +211,8 @@ function drawTrend(rows) {
   const runs = [];
   rows.forEach((r, i) => { if (i && time(r) - time(rows[i - 1]) <= gap) runs.at(-1).push(r); else runs.push([r]); });
   for (const run of runs) {
+    // A reading alone makes no line.
+    if (run.length === 1) svg.append(make("circle", { cx: x(run[0]), cy: y(run[0].avg), r: 2 }));
     const up = run.map((r) => `${x(r)},${y(r.max)}`), down = run.map((r) => `${x(r)},${y(r.min)}`).reverse();
     svg.append(make("path", { class: "band", d: `M${[...up, ...down].join("L")}Z` }), make("path", { d: `M${run.map((r) => `${x(r)},${y(r.avg)}`).join("L")}` }));
   }

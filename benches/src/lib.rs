@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
+pub mod columns;
 pub mod feed;
 pub mod outside;
 pub mod proc;

@@ -4,7 +4,7 @@
 use crate::feed::{Feed, Pace};
 use crate::outside::{Metrics, Watched};
 use crate::stats::{later, number, percent_a_minute, rate};
-use crate::{outside, proc, setup};
+use crate::{columns, outside, proc, setup};
 use anyhow::Context;
 use firedamp::app::{App, ProcessRole};
 use serde_json::{Value, json};
@@ -106,6 +106,7 @@ pub async fn run(dir: &Path, whole: Whole) -> anyhow::Result<Value> {
         "memory": memory(&samples, whole.points, before.resident, &idle, &end),
         "log_bytes_a_reading": appended / n as f64, "log_folder_bytes_a_reading": folder_bytes("data/log"),
         "table_bytes_a_reading": folder_bytes("data/lake"),
+        "log_bytes_by_column": columns::of_log(), "table_bytes_by_column": columns::of_table(&dir.join("data/lake/readings"))?,
         "log_bytes_a_commit": appended / metrics.sum("firedamp_stream_commit_seconds_count", ""),
         "alarms": app.alarms.counts().await?, "balance": balance,
         "balance_exact": outside::is_exact(&json!(balance), n), "samples": samples,

@@ -1,13 +1,14 @@
 //! What the machine gives in the same run, to hold the whole path against: the disk alone, and the wire format alone.
 
 use crate::feed;
-use model::{PointId, Readings, ReadingsBuilder, Record, Run};
+use model::{PointId, ReadingsBuilder, Record, Run};
 use std::io::Write;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// Rows of a record: as many as the edge puts in one.
-const ROWS: usize = 8192;
+pub const ROWS: usize = 8192;
 /// Most bytes that are written.
 const FILE_MAX: u64 = 8 << 30;
 
@@ -44,17 +45,9 @@ pub fn wire(how_long: Duration) -> f64 {
 }
 
 fn wire_on_one(how_long: Duration) -> u64 {
-    let points: Vec<PointId> = (0..ROWS).map(|p| PointId::of("F00000", &format!("P{p:07}"))).collect();
     let (began, mut done) = (Instant::now(), 0u64);
     while began.elapsed() < how_long {
-        // As on the path: deliveries of a site each, gathered into one record.
-        let mut rows = ReadingsBuilder::with_capacity(ROWS);
-        for (site, points) in points.chunks(crate::setup::SITE_POINTS).enumerate() {
-            rows.extend(&feed::values(points, site, done).readings);
-        }
-        let readings: Readings = rows.finish();
-        let run = Run { source: "s".into(), received: 0, rows: ROWS as u32, flags: 0 };
-        let bytes = Record::Readings { runs: vec![run], readings }.encode();
+        let bytes = record(done).encode();
         for _ in 0..2 {
             if let Ok(Record::Readings { readings, .. }) = Record::decode(&bytes) {
                 done += std::hint::black_box(readings).len() as u64;
@@ -62,6 +55,19 @@ fn wire_on_one(how_long: Duration) -> u64 {
         }
     }
     done / 2
+}
+
+/// A record as on the path: deliveries of a site each, gathered into one.
+#[must_use]
+pub fn record(turn: u64) -> Record {
+    static POINTS: LazyLock<Vec<PointId>> =
+        LazyLock::new(|| (0..ROWS).map(|p| PointId::of("F00000", &format!("P{p:07}"))).collect());
+    let mut rows = ReadingsBuilder::with_capacity(ROWS);
+    for (site, points) in POINTS.chunks(crate::setup::SITE_POINTS).enumerate() {
+        rows.extend(&feed::values(points, site, turn).readings);
+    }
+    let run = Run { source: "s".into(), received: 0, rows: ROWS as u32, flags: 0 };
+    Record::Readings { runs: vec![run], readings: rows.finish() }
 }
 
 #[cfg(test)]

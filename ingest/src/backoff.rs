@@ -4,6 +4,9 @@
 use rand::Rng;
 use std::time::Duration;
 
+/// Longest pause before a delivery is tried again that the log did not take.
+pub const SINK_PAUSE_MAX: Duration = Duration::from_secs(2);
+
 /// Delays between attempts.
 #[derive(Clone, Debug)]
 pub struct Backoff {
@@ -24,9 +27,10 @@ impl Backoff {
         Self::new(Duration::from_millis(250), Duration::from_secs(30))
     }
 
-    /// For a log that does not take readings now: 20 ms up to 2 s, so that it is used again soon after space is freed.
+    /// For a log that does not take readings now: 20 ms up to [`SINK_PAUSE_MAX`], so that it is used again soon after space is
+    /// freed.
     pub fn sink() -> Self {
-        Self::new(Duration::from_millis(20), Duration::from_secs(2))
+        Self::new(Duration::from_millis(20), SINK_PAUSE_MAX)
     }
 
     /// The delay before the next attempt: between half of the present step and the whole of it.

@@ -154,11 +154,12 @@ pub struct Place {
     pub line: usize,
 }
 
-/// All sites and points, with dense indexes: `points[i]` and `sites[j]` never change place within one catalog.
+/// All sites and points, with dense indexes: `points[i]` and `sites[j]` never change place within one catalog. Points are shared
+/// with the slices of the partitions: a point takes about 650 bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     sites: Vec<Site>,
-    points: Vec<Point>,
+    points: Vec<Arc<Point>>,
     ids: Vec<PointId>,
     site_of: Vec<u32>,
     partition_of_site: Vec<u32>,
@@ -178,6 +179,10 @@ impl Catalog {
         problems: &mut Problems,
     ) -> Self {
         let mut this = Self { partitions, ..Self::default() };
+        this.points.reserve_exact(points.len());
+        this.ids.reserve_exact(points.len());
+        this.site_of.reserve_exact(points.len());
+        this.by_id.reserve(points.len());
         for (site, place) in sites {
             this.add_site(site, &place, problems);
         }
@@ -212,14 +217,18 @@ impl Catalog {
             let message = format!("point `{}`: site `{}` is not in the catalog", point.code, point.site);
             return problems.push(Problem::error(&place.file, place.line, 1, message).help(help));
         };
-        if self.find(&point.site, &point.code).is_some() {
+        let id = point.id();
+        let same_id = self.by_id.get(&id.0).map(|ix| self.point(*ix));
+        // A point with a salt has another id than one of the same name without it.
+        let salted = !point.salt.is_empty() || !self.salted.is_empty();
+        if same_id.is_some_and(|other| other.code == point.code && other.site == point.site)
+            || (salted && self.find(&point.site, &point.code).is_some())
+        {
             let message = format!("point `{}` of site `{}` stands twice", point.code, point.site);
             return problems
                 .push(Problem::error(&place.file, place.line, 1, message).help("keep one of the two rows"));
         }
-        let id = point.id();
-        if let Some(&other) = self.by_id.get(&id.0) {
-            let other = &self.points[other as usize];
+        if let Some(other) = same_id {
             let message = format!(
                 "point `{}` of site `{}` has the same id as point `{}` of site `{}`",
                 point.code, point.site, other.code, other.site
@@ -227,10 +236,10 @@ impl Catalog {
             let help = "give the newer row another `salt`";
             return problems.push(Problem::error(&place.file, place.line, 1, message).help(help));
         }
-        self.put(point, id, site);
+        self.put(Arc::new(point), id, site);
     }
 
-    fn put(&mut self, point: Point, id: PointId, site: u32) {
+    fn put(&mut self, point: Arc<Point>, id: PointId, site: u32) {
         let ix = self.points.len() as u32;
         self.by_id.insert(id.0, ix);
         if !point.salt.is_empty() {
@@ -247,7 +256,7 @@ impl Catalog {
     }
 
     /// All points.
-    pub fn points(&self) -> &[Point] {
+    pub fn points(&self) -> &[Arc<Point>] {
         &self.points
     }
 

@@ -97,7 +97,7 @@ pub struct Refused {
     pub received: Micros,
 }
 
-/// A new version of the rules or of the catalog, in force from this offset on.
+/// A new version of the rules, of the catalog, or of both, in force from this offset on.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Activation {
     /// What changes.
@@ -117,6 +117,8 @@ pub enum Activated {
     Rules,
     /// The sites and points.
     Catalog,
+    /// Both together: JSON `[rules text, catalog text]`.
+    Whole,
 }
 
 /// A record of the log.

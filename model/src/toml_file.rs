@@ -13,6 +13,8 @@ use toml::de::{DeTable, DeValue};
 pub struct TomlFile<'a> {
     file: String,
     text: &'a str,
+    /// Where each line begins: a file of 100,000 rules asks for as many places.
+    lines: Vec<usize>,
     root: Spanned<DeTable<'a>>,
     problems: RefCell<Problems>,
 }
@@ -21,7 +23,8 @@ impl<'a> TomlFile<'a> {
     /// Parses `text`; syntax errors become problems and what could be read is kept.
     pub fn parse(file: &str, text: &'a str) -> Self {
         let (root, errors) = DeTable::parse_recoverable(text);
-        let this = Self { file: file.to_owned(), text, root, problems: RefCell::default() };
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
+        let this = Self { file: file.to_owned(), text, lines, root, problems: RefCell::default() };
         for e in errors {
             this.error_at(e.span().map_or(0, |s| s.start), e.message().to_owned(), "");
         }
@@ -63,7 +66,9 @@ impl<'a> TomlFile<'a> {
 
     /// `file:line` of a byte position.
     pub fn place(&self, at: usize) -> (String, usize, usize) {
-        let (line, column) = line_column(self.text, at);
+        let line = self.lines.partition_point(|begin| *begin <= at);
+        let begin = self.lines[line - 1];
+        let (_, column) = line_column(&self.text[begin..], at - begin);
         (self.file.clone(), line, column)
     }
 }

@@ -40,6 +40,12 @@ impl Compare {
         matches!(self.op, Op::Ge | Op::Gt)
     }
 
+    /// Whether it holds wherever the other one does; both look the same way.
+    pub fn covers(self, other: Self) -> bool {
+        let (mine, theirs) = if self.is_up() { (self.limit, other.limit) } else { (other.limit, self.limit) };
+        mine < theirs || (mine == theirs && (self.op == other.op || matches!(self.op, Op::Ge | Op::Le)))
+    }
+
     /// The opposite: what ends it where nothing is said.
     pub fn opposite(self) -> Self {
         let op = match self.op {
@@ -116,6 +122,15 @@ mod tests {
             assert_eq!(compare.holds(2.1), text.starts_with('>'), "{text}");
             assert_eq!(compare.holds(1.9), text.starts_with('<'), "{text}");
             assert_eq!(compare.opposite().show(), format!("{opposite} 2"), "{text}");
+        }
+        let covers = |a, b| parse(a).unwrap().0.covers(parse(b).unwrap().0);
+        for (wide, narrow) in
+            [(">= 1", "> 1"), (">= 1", ">= 1.1"), ("> 1", ">= 1.1"), ("<= 1", "< 1"), ("< 1", "<= 0.9")]
+        {
+            assert!(
+                covers(wide, narrow) && !covers(narrow, wide) && covers(narrow, narrow),
+                "{wide}, {narrow}"
+            );
         }
         for wrong in ["1.0", ">= x", ">= NaN", ">= inf", ">= 1 /fortnight", ""] {
             assert!(parse(wrong).is_err(), "{wrong}");

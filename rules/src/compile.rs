@@ -1,9 +1,10 @@
 //! Rule files against a catalog: every rule bound to the points it selects, with its limits in their units.
 
-use crate::def::{self, LevelDef, RuleDef};
+use crate::def::{self, RuleDef};
 use crate::kinds::{Binding, Bound};
-use crate::legal;
-use model::{Catalog, Problems};
+use crate::level::LevelDef;
+use ahash::AHashMap;
+use model::{Catalog, Micros, Problems};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -93,11 +94,6 @@ impl Program {
         (Arc::new(Self { rules, by_point, instances, version, defs }), problems)
     }
 
-    /// Points of a legally limited kind that no rule covers, and limits looser than the legal ones.
-    pub fn check_coverage(&self, catalog: &Catalog) -> Problems {
-        legal::check(self, catalog)
-    }
-
     /// Short hash of all texts.
     pub fn version(&self) -> &str {
         &self.version
@@ -116,8 +112,19 @@ impl Program {
             .collect()
     }
 
+    /// How far back readings may lie that a decision depends on: the longest window, or delay.
+    pub fn remembers(&self) -> Micros {
+        let delays = |r: &Rule| r.levels.iter().map(|l| l.on_delay).max().unwrap_or_default();
+        self.rules.iter().map(|r| r.bound.remembers().saturating_add(delays(r))).max().unwrap_or_default()
+    }
+
     pub(crate) fn bound_rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Where each rule is, by kind and name.
+    pub(crate) fn by_name(&self) -> AHashMap<(&str, &str), usize> {
+        self.rules.iter().enumerate().map(|(i, r)| ((r.kind, r.name.as_str()), i)).collect()
     }
 
     pub(crate) fn defs(&self) -> &[RuleDef] {

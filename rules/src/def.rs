@@ -1,30 +1,11 @@
 //! A rule as its file says it: name, kind, selection, levels with delays and severity. What a level's condition means is the kind's.
 
 use crate::kinds::{self, Spec};
+use crate::level::{LEVELS_MAX, LevelDef};
 use crate::select::Select;
-use model::time::Micros;
+use model::Problems;
 use model::toml_file::{Section, TomlFile};
-use model::{Problems, Severity};
 use std::sync::Arc;
-
-/// Longest delay: a day.
-const DELAY_MAX: Micros = 86_400 * model::time::SECOND;
-
-/// Most levels of a rule, the added `reported` among them: the evaluator has room for as many.
-pub(crate) const LEVELS_MAX: usize = 16;
-
-/// What every level has, whatever the kind.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LevelDef {
-    /// Name.
-    pub name: String,
-    /// Severity when it is on.
-    pub severity: Severity,
-    /// How long the condition must hold.
-    pub on_delay: Micros,
-    /// How long the release must hold.
-    pub off_delay: Micros,
-}
 
 /// A rule.
 #[derive(Clone, Debug)]
@@ -92,36 +73,4 @@ fn read_rule(s: &Section<'_>) -> Option<RuleDef> {
     }
     let place = s.file().place(s.at());
     Some(RuleDef { name, kind: kind.name, source, select, unit, levels, spec, place })
-}
-
-/// Where the name of a level comes from.
-pub enum Name {
-    /// The section is the rule itself: its one level has this name.
-    Is(&'static str),
-    /// This, unless the section says otherwise.
-    Default(&'static str),
-    /// The section must say it.
-    Needed,
-}
-
-/// What every level has; the kind reads the rest from the same section.
-pub fn read_level(s: &Section<'_>, name: Name, rank: usize) -> Option<LevelDef> {
-    let name = match name {
-        Name::Is(name) => name.to_owned(),
-        Name::Default(name) => s.str("name").map_or(name, |n| n.value).to_owned(),
-        Name::Needed => s.need_str("name", "\"alarm\"")?.value.to_owned(),
-    };
-    let severity = s.one_of("severity", &Severity::WORDS).and_then(|w| Severity::parse(w.value));
-    let delay = |key| match s.duration(key) {
-        Some(d) if d.value > DELAY_MAX => {
-            s.file().error_at(d.at, format!("`{key}` is longer than a day"), "");
-            0
-        }
-        Some(d) => d.value,
-        None => 0,
-    };
-    let (on_delay, off_delay) = (delay("on_delay"), delay("off_delay"));
-    // Where no severity is said the first level is yellow, further ones orange.
-    let severity = severity.unwrap_or(if rank == 0 { Severity::Yellow } else { Severity::Orange });
-    Some(LevelDef { name, severity, on_delay, off_delay })
 }

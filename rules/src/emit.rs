@@ -1,13 +1,17 @@
 //! From a change of a latch to the transition the log carries. Texts are built here, only when something changed.
 
 use crate::compile::Rule;
-use crate::evaluator::At;
 use crate::kinds::Machine;
-use crate::kinds::limit::REPORTED;
 use crate::latch::{Cause, Change};
+use crate::level::REPORTED;
+use crate::reading::At;
 use model::time::Micros;
 use model::transition::Marks;
 use model::{Catalog, Transition, TransitionId};
+
+/// Why a level is withdrawn.
+pub(crate) const GONE: &str =
+    "it is not judged any more: its rule, level, point or limit is gone, or its site is idle";
 
 /// Whose level changed.
 pub(crate) struct Who<'a> {
@@ -35,7 +39,7 @@ pub(crate) fn transition(c: &Context<'_>, w: &Who<'_>, machine: &dyn Machine, ch
     let (origin, row) = change.first_over;
     let finite = |v: f64| v.is_finite().then_some(v);
     let reason = match (change.to, change.cause) {
-        (model::To::Withdrawn, _) => "the rule or the point is gone".to_owned(),
+        (model::To::Withdrawn, _) => GONE.to_owned(),
         (_, Cause::CalibrationBegan) => "calibration: it stays active, shown as calibrating".to_owned(),
         (_, Cause::CalibrationEnded) => "calibration is over, it is still active".to_owned(),
         (to, Cause::Decided) => machine.reason(w.slot as usize, w.level, w.value, to == model::To::On),

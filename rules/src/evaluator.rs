@@ -12,15 +12,15 @@
 //!
 //! Simulated readings run in a lane of their own with its own state: a drill can neither raise nor clear anything real.
 
-use crate::compile::{Program, Rule};
-use crate::def::LEVELS_MAX;
+use crate::compile::Program;
 use crate::emit::{Context, Who, transition};
 use crate::lane::{Lane, PointState};
-use crate::reading::{PERIOD, Reading, Verdict};
+use crate::level::LEVELS_MAX;
+use crate::reading::{At, PERIOD, Reading, Verdict};
 use ahash::AHashMap;
 use model::record::run_flags;
 use model::time::{Micros, SECOND};
-use model::{Catalog, Offset, Origin, PointId, Readings, Run, To, Transition, status};
+use model::{Catalog, PointId, Readings, Run, To, Transition, status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -30,17 +30,6 @@ pub const JUMP: Micros = 60 * SECOND;
 pub const LATE_AFTER: Micros = 120 * SECOND;
 /// Points of one shard: copying a shard stops the evaluator for well under 5 ms.
 const SHARD_POINTS: usize = 4096;
-
-/// Where an entry stands.
-#[derive(Clone, Copy, Debug)]
-pub struct At {
-    /// Its offset.
-    pub offset: Offset,
-    /// When the log took it.
-    pub appended: Micros,
-    /// Who made it durable first.
-    pub origin: Origin,
-}
 
 /// One clock of a source marked replay.
 #[derive(Clone, Debug, PartialEq)]
@@ -258,7 +247,9 @@ impl Evaluator {
             0 => self.clock.max(at.appended),
             n => self.replay[n as usize - 1].now,
         };
-        let late = status & status::HISTORICAL != 0 || (clock == 0 && at.appended - time > LATE_AFTER);
+        // What a replay brings is as late as it is behind the newest time of its own source.
+        let now = if clock == 0 { at.appended } else { heard };
+        let late = status & status::HISTORICAL != 0 || now.saturating_sub(time) > LATE_AFTER;
         let (origin, row) = (at.origin, row as u32);
         let state = &mut self.lane(status & status::SIMULATED != 0).points[ix as usize];
         let newer = !late && time > state.last;
@@ -269,7 +260,7 @@ impl Evaluator {
         Reading { time, heard, value, status, newer, late, calibrating, replay: clock > 0, origin, row }
     }
 
-    fn lane(&mut self, simulated: bool) -> &mut Lane {
+    pub(crate) fn lane(&mut self, simulated: bool) -> &mut Lane {
         if !simulated {
             return &mut self.live;
         }
@@ -428,7 +419,7 @@ impl Evaluator {
 
     /// Levels that are on and whose rule, level or point is not in the next version.
     fn withdraw_gone(&mut self, at: At, next: &Self, out: &mut Vec<Transition>) {
-        let kept = next.names();
+        let kept = next.program.by_name();
         let lanes = [(Some(&mut self.live), false), (self.drill.as_deref_mut(), true)];
         for (lane, simulated) in lanes {
             let Some(lane) = lane else { continue };
@@ -440,7 +431,9 @@ impl Evaluator {
                     let ix = rule.points[slot as usize];
                     let is = kept.get(&(rule.kind, rule.name.as_str()));
                     let same = next.catalog.ix(self.catalog.ids()[ix as usize]);
-                    let place = is.zip(same).and_then(|(r, ix)| r.judges(ix, &rule.levels[level].name));
+                    let rules = next.program.bound_rules();
+                    let place =
+                        is.zip(same).and_then(|(r, ix)| rules[*r].judges(ix, &rule.levels[level].name));
                     if place.is_some() {
                         continue;
                     }
@@ -461,10 +454,6 @@ impl Evaluator {
                 }
             }
         }
-    }
-
-    fn names(&self) -> BTreeMap<(&'static str, &str), &Rule> {
-        self.program.bound_rules().iter().map(|r| ((r.kind, r.name.as_str()), r)).collect()
     }
 }
 

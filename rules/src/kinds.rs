@@ -2,7 +2,7 @@
 //! gives a verdict for each level at each reading, or at each tick for those that wait for what does not come.
 
 use crate::compare::Compare;
-use crate::def::LevelDef;
+use crate::level::LevelDef;
 use crate::reading::{Reading, Verdict};
 use model::time::Micros;
 use model::toml_file::Section;
@@ -184,6 +184,11 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
     /// Whether what is decided on a calibrating reading is marked; not where the rule is about calibration itself.
     fn minds_calibration(&self) -> bool {
         true
+    }
+
+    /// How far back readings may lie that a verdict depends on: what is read again where no snapshot can be used.
+    fn remembers(&self) -> Micros {
+        0
     }
 
     /// The levels of a slot as a person reads them: name, limit, and where the limit comes from.

@@ -1,6 +1,6 @@
 //! State of all rules for one kind of reading: live, or simulated.
 
-use crate::compile::{Program, Rule};
+use crate::compile::Program;
 use crate::kinds::Machine;
 use crate::latches::Latches;
 use crate::past::Past;
@@ -68,11 +68,10 @@ impl Lane {
                 }
             }
         }
+        let before = old_program.by_name();
         for (rule_ix, rule) in program.bound_rules().iter().enumerate() {
-            let same = |r: &&Rule| r.name == rule.name && r.kind == rule.kind;
-            let Some(old_rule) = old_program.bound_rules().iter().find(same) else { continue };
-            let old_ix =
-                old_program.bound_rules().iter().position(|r| r.name == rule.name).unwrap_or_default();
+            let Some(&old_ix) = before.get(&(rule.kind, rule.name.as_str())) else { continue };
+            let old_rule = &old_program.bound_rules()[old_ix];
             for (slot, ix) in rule.points.iter().enumerate() {
                 let id = catalog.ids()[*ix as usize];
                 let old_point = old_catalog.ix(id);

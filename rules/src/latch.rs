@@ -12,10 +12,10 @@
 //! - Decided while calibrating is marked; still over at the first reading that is not, it is real from then on, a step of its own.
 //! - What is real and gets the bit stays on and real; a step marked calibrating says so, and one that is not marked when the bit goes.
 
-use crate::def::LevelDef;
+use crate::level::LevelDef;
 use crate::reading::{Reading, Verdict};
 use model::time::Micros;
-use model::{Origin, To};
+use model::{Origin, To, Transition};
 
 /// Readings older than this many periods are not fresh.
 const FRESH_PERIODS: i64 = 3;
@@ -92,6 +92,17 @@ impl Latch {
         seen: Micros::MIN,
         peak: f64::NAN,
     };
+
+    /// On since a step that was told before the state was lost.
+    pub fn adopted(told: &Transition, is_real: bool, origin: Origin) -> Self {
+        let mark = match (is_real, told.marks.calibrating) {
+            (false, _) => CALIBRATING,
+            (true, true) => SHOWN_CALIBRATING,
+            (true, false) => 0,
+        };
+        let peak = told.peak.unwrap_or(f64::NAN);
+        Self { flags: ON | mark, step: 1, origin, first: told.time, peak, ..Self::IDLE }
+    }
 
     /// Whether nothing is going on: the common case, decided by one byte.
     pub fn is_idle(&self) -> bool {
@@ -249,7 +260,7 @@ impl Latch {
     pub fn tick(&mut self, level: &LevelDef, now: Micros, period: Micros) -> Option<Change> {
         // Below zero where the clock has not confirmed a jump yet: then the reading itself decided what there is to decide.
         let age = now.saturating_sub(self.seen);
-        if self.flags & PENDING == 0 || age > FRESH_PERIODS * period {
+        if self.flags & PENDING == 0 || age > period.saturating_mul(FRESH_PERIODS) {
             return None;
         }
         ((self.below - self.first) + age >= level.on_delay).then(|| self.turn_on())

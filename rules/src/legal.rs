@@ -21,7 +21,7 @@ struct Legal {
 const METHANE: [(&[&str], Legal); 5] = [
     (&["T0", "T1", "T5", "shearer"], Legal { alarm: 1.0, cut: Some((1.5, 1.0)) }),
     (&["T2", "T6", "T8", "return-middle"], Legal { alarm: 1.0, cut: Some((1.0, 1.0)) }),
-    (&["T3", "T4", "haulage"], Legal { alarm: 0.5, cut: Some((0.5, 0.5)) }),
+    (&["T3", "T4", "haulage", "series-fan"], Legal { alarm: 0.5, cut: Some((0.5, 0.5)) }),
     (&["T7"], Legal { alarm: 2.5, cut: Some((2.5, 2.5)) }),
     (&["bunker"], Legal { alarm: 1.5, cut: Some((1.5, 1.5)) }),
 ];
@@ -96,8 +96,14 @@ impl Level<'_> {
     }
 }
 
-/// Points of a limited kind without a limit rule, and levels looser than the law.
-pub fn check(program: &Program, catalog: &Catalog) -> Problems {
+impl Program {
+    /// Points of a legally limited kind that no rule covers, and limits looser than the legal ones.
+    pub fn check_coverage(&self, catalog: &Catalog) -> Problems {
+        check(self, catalog)
+    }
+}
+
+fn check(program: &Program, catalog: &Catalog) -> Problems {
     let mut problems = Problems::default();
     let mut uncovered = Vec::new();
     let mut loose = Loose::default();

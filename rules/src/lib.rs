@@ -10,6 +10,8 @@
 //!
 //! [`Transition`]: model::Transition
 
+mod adopt;
+mod bytes;
 mod compare;
 mod compile;
 mod def;
@@ -21,6 +23,7 @@ mod lane;
 pub mod latch;
 mod latches;
 mod legal;
+mod level;
 mod paced;
 mod past;
 mod reading;
@@ -30,13 +33,21 @@ mod show;
 mod snapshot;
 pub mod testing;
 
+pub use adopt::OpenLevels;
 pub use compile::{Program, RuleFile, RuleInfo};
-pub use evaluator::{At, Evaluator};
+pub use evaluator::Evaluator;
 pub use paced::Paced;
-pub use reading::{Grade, Reading, Verdict};
+pub use reading::{At, Grade, Reading, Verdict};
 pub use show::{Condition, RuleAtPoint};
 
-/// The shipped rule packs: name and text.
+/// The shipped rule packs, name and text; none is on unless a configuration names it.
 pub fn packs() -> &'static [(&'static str, &'static str)] {
-    &[("coal", include_str!("../packs/coal.toml")), ("chemical", include_str!("../packs/chemical.toml"))]
+    &[
+        ("coal", include_str!("../packs/coal.toml")),
+        ("coal-unverified", include_str!("../packs/coal-unverified.toml")),
+        ("chemical", include_str!("../packs/chemical.toml")),
+        ("chemical-unverified", include_str!("../packs/chemical-unverified.toml")),
+        ("regulator", include_str!("../packs/regulator.toml")),
+        ("health", include_str!("../packs/health.toml")),
+    ]
 }

@@ -6,7 +6,8 @@
 //! silent for longer than an hour is found a minute late at most.
 
 use crate::compile::Program;
-use crate::evaluator::{At, Evaluator};
+use crate::evaluator::Evaluator;
+use crate::reading::At;
 use model::time::{MINUTE, Micros, SECOND};
 use model::{Catalog, Offset, Origin, Readings, Run, Transition};
 use std::sync::Arc;

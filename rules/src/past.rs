@@ -9,8 +9,9 @@
 //! Only points that were over have an entry. At most [`SPANS_MAX`] spans a level are kept. One more joins the two that lie closest
 //! together: then a late episode between two of a chattering sensor may go unnoticed, but nothing is told twice.
 
-use crate::def::LevelDef;
+use crate::bytes::{In, Out};
 use crate::latch::{Cause, Change, Latch, farther};
+use crate::level::LevelDef;
 use crate::reading::{Reading, Verdict};
 use model::{Micros, Origin, To};
 
@@ -139,46 +140,36 @@ impl Past {
     }
 
     /// Bytes of a snapshot.
-    pub fn save(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&(self.spans.len() as u32).to_le_bytes());
+    pub fn save(&self, out: &mut Out) {
+        out.u32(self.spans.len() as u32);
         for (from, to) in &self.spans {
-            out.extend_from_slice(&from.to_le_bytes());
-            out.extend_from_slice(&to.to_le_bytes());
+            out.u64(*from as u64);
+            out.u64(*to as u64);
         }
-        out.push(u8::from(self.late.is_some()));
+        out.0.push(u8::from(self.late.is_some()));
         if let Some(l) = &self.late {
             let (origin, row) = l.first_over;
-            out.extend_from_slice(&origin.collector.to_le_bytes());
-            out.extend_from_slice(&origin.sequence.to_le_bytes());
-            for n in [l.since, l.last, l.until] {
-                out.extend_from_slice(&n.to_le_bytes());
+            let [since, last, until] = [l.since, l.last, l.until].map(|t| t as u64);
+            for n in [origin.collector, origin.sequence, since, last, until, l.peak.to_bits()] {
+                out.u64(n);
             }
-            out.extend_from_slice(&l.peak.to_bits().to_le_bytes());
-            out.extend_from_slice(&row.to_le_bytes());
-            out.push(u8::from(l.told));
+            out.u32(row);
+            out.0.push(u8::from(l.told));
         }
     }
 
-    /// What [`Past::save`] wrote, from the front of `bytes`.
-    pub fn load(bytes: &mut &[u8]) -> Option<Self> {
-        fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-            let (head, tail) = bytes.split_first_chunk::<N>()?;
-            *bytes = tail;
-            Some(*head)
-        }
+    /// What [`Past::save`] wrote, from the front.
+    pub fn load(all: &mut In<'_>) -> Option<Self> {
         let mut past = Self::default();
-        for _ in 0..u32::from_le_bytes(take(bytes)?) {
-            past.add(i64::from_le_bytes(take(bytes)?), i64::from_le_bytes(take(bytes)?));
+        for _ in 0..all.u32()? {
+            past.add(all.u64()? as Micros, all.u64()? as Micros);
         }
-        if take::<1>(bytes)?[0] != 0 {
-            let origin = Origin {
-                collector: u64::from_le_bytes(take(bytes)?),
-                sequence: u64::from_le_bytes(take(bytes)?),
-            };
-            let [since, last, until] = [take(bytes)?, take(bytes)?, take(bytes)?].map(i64::from_le_bytes);
-            let peak = f64::from_bits(u64::from_le_bytes(take(bytes)?));
-            let first_over = (origin, u32::from_le_bytes(take(bytes)?));
-            let told = take::<1>(bytes)?[0] != 0;
+        if all.take(1)?[0] != 0 {
+            let origin = Origin { collector: all.u64()?, sequence: all.u64()? };
+            let [since, last, until] = [all.u64()?, all.u64()?, all.u64()?].map(|t| t as Micros);
+            let peak = f64::from_bits(all.u64()?);
+            let first_over = (origin, all.u32()?);
+            let told = all.take(1)?[0] != 0;
             past.late = Some(Late { first_over, since, last, until, peak, told });
         }
         Some(past)

@@ -1,7 +1,18 @@
-//! One reading as rules see it, and what a kind says of it.
+//! Where an entry stands, one reading of it as rules see it, and what a kind says of that.
 
 use model::time::Micros;
-use model::{Origin, Point, status};
+use model::{Offset, Origin, Point, status};
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug)]
+pub struct At {
+    /// Its offset.
+    pub offset: Offset,
+    /// When the log took it.
+    pub appended: Micros,
+    /// Who made it durable first.
+    pub origin: Origin,
+}
 
 /// What a kind says of one level at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -48,7 +48,7 @@ impl Program {
             let (def, slot) = (&self.defs()[rule as usize], slot as usize);
             let rule = &self.bound_rules()[rule as usize];
             let said = rule.bound.describe(slot);
-            let level = |(i, level): (usize, &crate::def::LevelDef)| {
+            let level = |(i, level): (usize, &crate::level::LevelDef)| {
                 // Some kinds say one limit a level under a name of their own.
                 let named = |name: &str| rule.levels.iter().any(|l| l.name == name);
                 let found = said.iter().find(|(name, ..)| *name == level.name);

@@ -4,6 +4,7 @@
 //! The shards of one pass may stand for different offsets: restored, the evaluator goes on at the lowest, and each shard skips what it
 //! has seen. Rules and levels are written by name, so that another order of the same rules reads them.
 
+use crate::bytes::{In, Out};
 use crate::compile::Program;
 use crate::evaluator::{Evaluator, ReplayClock, shard_range, shards_of};
 use crate::lane::{Lane, PointState};
@@ -14,7 +15,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Format of the bytes.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
+/// Oldest format that is read: what its kinds remembered in another way begins anew, as where a window is changed.
+const OLDEST: u32 = 3;
 
 impl Evaluator {
     /// The bytes of one shard, as of the entries applied so far.
@@ -81,7 +84,7 @@ impl Evaluator {
                         latch.save(&mut slots.0);
                     }
                     if let Some(past) = past(level) {
-                        past.save(&mut slots.0);
+                        past.save(&mut slots);
                     }
                 }
             }
@@ -122,8 +125,9 @@ impl Evaluator {
     fn load_shard(&mut self, shard: usize, bytes: &[u8], lowest: &mut u64) -> Option<Result<u64, String>> {
         let mut all = In(bytes);
         let version = all.u32()?;
-        if version != VERSION {
-            return Some(Err(format!("the snapshot has format {version}, this firedamp reads {VERSION}")));
+        if !(OLDEST..=VERSION).contains(&version) {
+            let reads = format!("this firedamp reads {OLDEST} to {VERSION}");
+            return Some(Err(format!("the snapshot has format {version}, {reads}")));
         }
         let next = all.u64()?;
         if all.u64()? != self.catalog.points().len() as u64 {
@@ -158,6 +162,7 @@ impl Evaluator {
                 &self.catalog,
                 &layout,
                 shard_range(shard, points).len(),
+                version,
                 &mut all,
             )?;
         }
@@ -167,10 +172,11 @@ impl Evaluator {
     /// For each rule of the snapshot: its number of levels, and where it and its levels are now.
     fn layout(&self, all: &mut In<'_>) -> Option<Vec<Saved>> {
         let mut layout = Vec::new();
+        let now = self.program.by_name();
         for _ in 0..all.u32()? {
             let kind = std::str::from_utf8(all.bytes()?).ok()?;
             let name = std::str::from_utf8(all.bytes()?).ok()?;
-            let rule = self.program.bound_rules().iter().position(|r| r.kind == kind && r.name == name);
+            let rule = now.get(&(kind, name)).copied();
             let mut levels = Vec::new();
             for _ in 0..all.u32()? {
                 let level = std::str::from_utf8(all.bytes()?).ok()?;
@@ -194,6 +200,7 @@ fn load_lane(
     catalog: &Catalog,
     layout: &[Saved],
     points: usize,
+    version: u32,
     all: &mut In<'_>,
 ) -> Option<()> {
     if all.u32()? as usize != points {
@@ -212,6 +219,7 @@ fn load_lane(
             let slot = saved.rule.and_then(|rule| of_rule(rule).map(|slot| (rule, slot)));
             if let Some((rule, slot)) = slot
                 && !lane.machines[rule].load(slot, state)
+                && version == VERSION
             {
                 return None;
             }
@@ -221,7 +229,7 @@ fn load_lane(
                     0 => Latch::IDLE,
                     _ => Latch::load(all.take(Latch::SAVED_LEN)?.try_into().ok()?),
                 };
-                let past = if there & 2 == 0 { None } else { Some(Past::load(&mut all.0)?) };
+                let past = if there & 2 == 0 { None } else { Some(Past::load(all)?) };
                 let (Some((rule, slot)), Some(level)) = (slot, level) else { continue };
                 lane.latches[rule].set(slot as u32, *level, latch);
                 if let Some(past) = past {
@@ -234,44 +242,4 @@ fn load_lane(
         }
     }
     Some(())
-}
-
-struct Out(Vec<u8>);
-
-impl Out {
-    fn u32(&mut self, n: u32) {
-        self.0.extend_from_slice(&n.to_le_bytes());
-    }
-
-    fn u64(&mut self, n: u64) {
-        self.0.extend_from_slice(&n.to_le_bytes());
-    }
-
-    fn bytes(&mut self, b: &[u8]) {
-        self.u32(b.len() as u32);
-        self.0.extend_from_slice(b);
-    }
-}
-
-struct In<'a>(&'a [u8]);
-
-impl<'a> In<'a> {
-    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(n)?;
-        self.0 = tail;
-        Some(head)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let n = self.u32()? as usize;
-        self.take(n)
-    }
 }

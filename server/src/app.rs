@@ -6,9 +6,10 @@ use crate::heartbeat::Heartbeat;
 use crate::http;
 use crate::pipeline::{Drained, Parts, Pipeline};
 use crate::readiness::Readiness;
-use crate::registration;
+use crate::registration::{self, Registrar};
 use crate::reload::{self, Active};
 use crate::runners::{aside::Aside, rules::SNAPSHOT_EVERY};
+use crate::same_log;
 use crate::snapshots::{FolderSnapshots, SnapshotStore};
 use crate::source_watch;
 use crate::sources::Sources;
@@ -16,7 +17,7 @@ use crate::trim;
 use ::alerts::{AlarmStore, Dispatcher, SqliteStore};
 use ::storage::Storage;
 use anyhow::{Context, anyhow};
-use model::{Catalog, Clock, Stream, SystemClock};
+use model::{Catalog, Clock, SystemClock};
 use prometheus::Registry;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -83,14 +84,18 @@ impl App {
         let registry = Registry::new();
         let stop = CancellationToken::new();
         let mut steps = Steps::begin();
-        let (edge_log, log, forwarder) = open_logs(&config, &clock, &registry, roles).await?;
+        let Logs { edge: edge_log, log, forwarder, identity } =
+            open_logs(&config, &clock, &registry, roles).await?;
         steps.done("log opened");
         let catalog = Arc::new(RwLock::new(loaded.catalog.clone()));
         let (versions, wanted) = watch::channel(loaded.version.clone());
 
         let storage = if has(ProcessRole::Storage) {
             let storage = open_table(&config, &catalog, &clock, &registry).await?;
-            of_this_log(&storage, &log, &config).await?;
+            // To judge and to alarm goes before to store: a table that is not this log's ends only the storing.
+            if let Err(why) = same_log::check(&storage, &log, identity).await? {
+                storage.refuse(format!("the table at {}: {why}", config.storage.url)).await;
+            }
             Some(storage)
         } else {
             None
@@ -102,7 +107,7 @@ impl App {
             .transpose()
             .context("a receiver cannot be set up")?;
         let snapshots: Option<Arc<dyn SnapshotStore>> = has(ProcessRole::Rules)
-            .then(|| Arc::new(FolderSnapshots(config.data_dir.join("rules"))) as Arc<dyn SnapshotStore>);
+            .then(|| Arc::new(FolderSnapshots::new(config.data_dir.join("rules"))) as Arc<dyn SnapshotStore>);
 
         let trimmed = edge_log.clone();
         let pipeline = Pipeline::start(Parts {
@@ -129,26 +134,39 @@ impl App {
         .await
         .map_err(|e| anyhow!(e))?;
         steps.done("rules restored");
-        if let Some(storage) = &storage {
-            crate::restore::live(storage, &pipeline.live, clock.now()).await;
+        if let Some(storage) = storage.clone() {
+            // Beside the path: a day of readings takes longer to look through than a start may.
+            let (live, now, stop) = (pipeline.live.clone(), clock.now(), stop.clone());
+            let restored = async move { crate::restore::live(&storage, &live, now).await };
+            tokio::spawn(async move { stop.run_until_cancelled(restored).await });
         }
-        steps.done("last values read");
 
-        let active =
-            Arc::new(Active { catalog: catalog.clone(), versions, loaded: RwLock::new(Arc::new(loaded)) });
+        let active = Arc::new(Active::new(&config, loaded, catalog.clone(), versions));
         let config = Arc::new(config);
         let metrics = ingest::metrics::Metrics::register(&registry).context("metrics of the sources")?;
         let sources = Sources::new(&config, pipeline.edge.clone(), catalog, clock.clone(), metrics);
         let readiness = Readiness {
             log: log.clone(),
-            lag: pipeline.lag.clone(),
+            lag: has(ProcessRole::Rules).then(|| pipeline.lag.clone()),
             alarms: alarms.clone(),
-            broken: pipeline.broken.clone(),
+            broken: pipeline.not_storing.clone(),
+            clock: clock.clone(),
         };
         if let Some(beat) = config.server.heartbeat.clone() {
             let (readiness, own) = (readiness.clone(), pipeline.own.clone());
             let beat = Heartbeat::new(beat, readiness, own, clock.clone(), &registry);
             tokio::spawn(beat.map_err(|e| anyhow!("the heartbeat: {e}"))?.run(stop.clone()));
+        } else {
+            pipeline.own.clear("heartbeat", "watcher", "no watcher is configured".to_owned());
+        }
+        let registrar = storage.clone().map(|storage| {
+            let push = sources.context().clone();
+            Arc::new(Registrar::new(config.clone(), active.clone(), storage, push))
+        });
+        if let Some(registrar) = registrar.clone().filter(|_| config.catalog.unknown != Unknown::Refuse) {
+            let registers = config.catalog.unknown == Unknown::Register;
+            let watch = registration::watch::Watch::new(registrar, pipeline.own.clone(), registers);
+            tokio::spawn(watch.run(log.clone(), stop.clone()));
         }
         let state = http::State {
             config: config.clone(),
@@ -156,6 +174,7 @@ impl App {
             readiness,
             alarms: alarms.clone(),
             storage: storage.clone(),
+            registrar,
             log: log.clone(),
             sources: sources.clone(),
             active: active.clone(),
@@ -163,12 +182,6 @@ impl App {
             registry: registry.clone(),
         };
         let serving = if has(ProcessRole::Server) { Some(http::serve(state).await?) } else { None };
-        if config.catalog.unknown == Unknown::Register
-            && let Some(storage) = storage.clone()
-        {
-            let (config, push) = (config.clone(), sources.context().clone());
-            tokio::spawn(registration::watch(config, active.clone(), storage, push, stop.clone()));
-        }
         tokio::spawn(reload::watch(config.clone(), active, pipeline.own.clone(), stop.clone()));
         let (retain, own) = (config.log.retain_age, pipeline.own.clone());
         let consumers: &[&str] = match config.log.kind {
@@ -177,6 +190,8 @@ impl App {
         };
         tokio::spawn(trim::run(trimmed, consumers, retain, clock.clone(), own, stop.clone()));
         if has(ProcessRole::Ingest) {
+            let names: Vec<String> = sources.states().into_iter().map(|s| s.name).collect();
+            source_watch::end_those_of_others(&*alarms, &names, &pipeline.own).await;
             sources.start();
             let (own, stop) = (pipeline.own.clone(), stop.clone());
             tokio::spawn(source_watch::run(sources.clone(), clock.clone(), own, stop));
@@ -281,43 +296,6 @@ async fn open_table(
     opened.with_context(|| format!("the table at {} cannot be opened", config.storage.url))
 }
 
-/// Refuses a table that was written from another log: to go on from where it stands would leave out what this log holds, and nobody
-/// would see it. A log that ends before the table stands may have lost its end only (`runners::behind` fills it up): then it holds
-/// records of a collector that the table knows.
-async fn of_this_log(storage: &Storage, log: &Arc<dyn Log>, config: &Config) -> anyhow::Result<()> {
-    for p in 0..log.partitions() {
-        let stands =
-            [(Stream::Readings, storage.next_offset(p)), (Stream::Transitions, storage.next_event_offset(p))];
-        for (stream, next) in stands {
-            let end = log.bounds(stream, p).await.context("the log cannot be read")?.next;
-            anyhow::ensure!(
-                next <= end || is_known(storage, log).await?,
-                "the table at {} has stored partition {p} up to offset {next}, but this log ends at {end}: another process \
-                 writes this table from its own log, or this log is not the one it was written from. Give this process a \
-                 `storage.url` of its own, or bring back the log's folder",
-                config.storage.url
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Whether the first reading of the log came from a collector that the table knows.
-async fn is_known(storage: &Storage, log: &Arc<dyn Log>) -> anyhow::Result<bool> {
-    for p in 0..log.partitions() {
-        let mut next = log.bounds(Stream::Readings, p).await?.first;
-        loop {
-            let entries = log.read(Stream::Readings, p, next, 1 << 20).await?;
-            let Some(last) = entries.last() else { break };
-            next = last.offset.number + 1;
-            if let Some(entry) = entries.iter().find(|e| e.origin.collector != 0) {
-                return Ok(storage.knows_collector(entry.origin.collector));
-            }
-        }
-    }
-    Ok(false)
-}
-
 async fn open_alarms(
     config: &Config,
     catalog: &Arc<RwLock<Arc<Catalog>>>,
@@ -329,7 +307,15 @@ async fn open_alarms(
     Ok(Arc::new(store.with_places(catalog.clone())))
 }
 
-type Logs = (Arc<dyn Log>, Arc<dyn Log>, Option<Forwarder>);
+struct Logs {
+    /// The collector's own.
+    edge: Arc<dyn Log>,
+    /// What rules, storage and alerts read.
+    log: Arc<dyn Log>,
+    forwarder: Option<Forwarder>,
+    /// The number of `log`, in the role storage.
+    identity: u64,
+}
 
 async fn open_logs(
     config: &Config,
@@ -351,7 +337,8 @@ async fn open_logs(
     };
     if c.kind == LogKind::Embedded {
         let log = embedded()?;
-        return Ok((log.clone(), log, None));
+        let identity = same_log::of_folder(&c.dir)?;
+        return Ok(Logs { edge: log.clone(), log, forwarder: None, identity });
     }
     let kafka = c.kafka.as_ref().context("log.kafka is missing")?;
     let brokers = kafka.brokers.join(",");
@@ -359,14 +346,20 @@ async fn open_logs(
         brokers: brokers.clone(),
         topic: kafka.topic.clone(),
         partitions: c.partitions,
+        settings: kafka.settings(),
         ..KafkaOptions::default()
     };
     let log = KafkaLog::open(options, registry).await;
-    let log: Arc<dyn Log> = Arc::new(log.with_context(|| format!("Kafka at {brokers} cannot be used"))?);
+    let log = log.with_context(|| format!("Kafka at {brokers} cannot be used"))?;
+    let identity = match roles.contains(&ProcessRole::Storage) {
+        true => same_log::of_topic(&log.cluster().await?, &kafka.topic),
+        false => 0,
+    };
+    let log: Arc<dyn Log> = Arc::new(log);
     if !roles.contains(&ProcessRole::Ingest) {
-        return Ok((log.clone(), log, None));
+        return Ok(Logs { edge: log.clone(), log, forwarder: None, identity });
     }
     let own = embedded()?;
     let forwarder = Forwarder::new(own.clone(), log.clone(), registry).context("metrics of the forwarder")?;
-    Ok((own, log, Some(forwarder)))
+    Ok(Logs { edge: own, log, forwarder: Some(forwarder), identity })
 }

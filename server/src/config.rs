@@ -12,10 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+mod kafka;
 mod load;
 pub mod reference;
 mod server;
 
+pub use kafka::KafkaConfig;
 pub use load::{
     Loaded, catalog_of_files, load_catalog, load_rules, pack_files, registered_file, rule_and_test_files,
     rule_files,
@@ -50,15 +52,6 @@ pub struct LogConfig {
     pub linger: Duration,
     /// Kafka's brokers and topic.
     pub kafka: Option<KafkaConfig>,
-}
-
-/// `log.kafka`.
-#[derive(Clone, Debug)]
-pub struct KafkaConfig {
-    /// `host:port` of some brokers.
-    pub brokers: Vec<String>,
-    /// Topic of the readings; transitions go to `<topic>.transitions`.
-    pub topic: String,
 }
 
 /// What happens to readings of points that are not in the catalog.
@@ -187,20 +180,9 @@ pub const KEYS: &[(&str, &[KeyDoc])] = &[
                 "\"5ms\"",
                 "how long a record waits for more readings, at most 10ms: longer costs latency, shorter costs CPU",
             ),
-            key(
-                "kafka.brokers",
-                "list of texts",
-                "-",
-                "`host:port` of some brokers; needed with kind = \"kafka\"",
-            ),
-            key(
-                "kafka.topic",
-                "text",
-                "\"firedamp\"",
-                "topic of the readings; decisions go to `<topic>.transitions`",
-            ),
         ],
     ),
+    ("[log.kafka]", kafka::KEYS),
     (
         "[catalog]",
         &[
@@ -210,7 +192,9 @@ pub const KEYS: &[(&str, &[KeyDoc])] = &[
                 "unknown",
                 "`refuse`, `quarantine` or `register`",
                 "\"quarantine\"",
-                "what happens to readings of points that are not in the catalog",
+                "what happens to readings of points that are not in the catalog: refused; kept aside until the point is \
+                 registered; or the point of a known site registers itself, with the quantity `unknown`, which rules by site, \
+                 region or kind select and rules by quantity do not",
             ),
         ],
     ),
@@ -349,13 +333,7 @@ fn read_log(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> LogCo
         log.linger = Duration::from_micros(linger.value.clamp(0, 10_000) as u64);
     }
     if let Some(kafka) = s.table("kafka") {
-        let brokers = kafka.strs("brokers").unwrap_or_default();
-        if brokers.is_empty() {
-            kafka.missing("brokers", "[\"127.0.0.1:9092\"]");
-        }
-        let topic = kafka.str("topic").map_or("firedamp", |t| t.value).to_owned();
-        log.kafka =
-            Some(KafkaConfig { brokers: brokers.iter().map(|b| b.value.to_owned()).collect(), topic });
+        log.kafka = Some(KafkaConfig::read(path, &kafka));
         kafka.finish();
     }
     if log.kind == LogKind::Kafka && log.kafka.is_none() {

@@ -2,8 +2,8 @@
 //! within the linger, and answers each source once its readings are durable.
 //!
 //! Promises: deliveries of one source enter each partition in the order they were handed over, also when some are refused (see
-//! [`Line`]); what is answered with `Ok` is in the log, on disk; everything is counted, refusals too, as records in the log. At most [`ROWS_UNDER_WAY_MAX`] rows
-//! are under way: beyond that `accept` waits, and that is the back-pressure of the sources.
+//! [`Ticket`]); what is answered with `Ok` is in the log, on disk; everything is counted, refusals too, as records in the log.
+//! At most [`ROWS_UNDER_WAY_MAX`] rows are under way: beyond that `accept` waits, and that is the back-pressure of the sources.
 
 use ahash::AHashMap;
 use async_trait::async_trait;
@@ -11,8 +11,8 @@ use ingest::{Delivery, Sink, SinkError, SourceInfo};
 use model::ids::partition_of;
 use model::record::{Quarantined, Refused, run_flags};
 use model::{Catalog, Micros, Readings, ReadingsBuilder, Run};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
 use stream::Log;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -28,6 +28,8 @@ mod batcher;
 mod book;
 mod full;
 mod metrics;
+#[cfg(test)]
+mod tests;
 
 pub use book::{Book, Refusals};
 pub use metrics::EdgeMetrics;
@@ -61,29 +63,30 @@ struct Part {
     _rows: tokio::sync::OwnedSemaphorePermit,
 }
 
-/// Keeps the order of a source where the log refuses one of several deliveries under way: those handed over before the source
-/// could know of it are refused too, else they would stand before the one that is sent again.
-type Line = Arc<AtomicU64>;
+/// A place in the line of a source: what it has under way at one time shares it, and it is void once the log refused any of it.
+///
+/// So the order is kept where one of several deliveries is refused: those handed over before the source could know of it are
+/// refused too, else they would stand before the one that is sent again. The line stays void until nothing of it is under way:
+/// a delivery refused by one partition is answered only after the others, and until then its source goes on sending.
+#[derive(Clone, Default)]
+struct Ticket(Arc<AtomicBool>);
 
-/// A place in the line; void once one before it was refused.
-#[derive(Clone)]
-struct Ticket {
-    line: Line,
-    number: u64,
-}
+/// The line of a source: the place of what is under way, gone when nothing is.
+type Line = Weak<AtomicBool>;
 
 impl Ticket {
-    fn of(line: &Line) -> Self {
-        Self { line: line.clone(), number: line.load(Ordering::SeqCst) }
+    fn of(line: &mut Line) -> Self {
+        let ticket = line.upgrade().map(Self).unwrap_or_default();
+        *line = Arc::downgrade(&ticket.0);
+        ticket
     }
 
     fn is_void(&self) -> bool {
-        self.line.load(Ordering::SeqCst) != self.number
+        self.0.load(Ordering::SeqCst)
     }
 
     fn refuse(&self) {
-        // Once a line: others of the same number are void with it.
-        let _ = self.line.compare_exchange(self.number, self.number + 1, Ordering::SeqCst, Ordering::SeqCst);
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 
@@ -294,6 +297,13 @@ impl Sink for Edge {
     async fn accept(&self, source: &SourceInfo, delivery: Delivery) -> Result<(), SinkError> {
         let (received, asked) = (delivery.received, Instant::now());
         let ticket = self.ticket(source);
+        if ticket.is_void() {
+            // Not held: else a source that never rests would keep its own line void.
+            drop(ticket);
+            let refused = Err(SinkError::Retry(batcher::BEHIND.to_owned()));
+            self.metrics.accepted(source, 0, asked.elapsed(), &refused);
+            return refused;
+        }
         let note = Note::of(&delivery, self.options.unknown == Unknown::Refuse);
         let bodies = self.bodies(source, delivery);
         let rows: usize = bodies.iter().map(|(_, _, rows)| (*rows as usize).max(1)).sum();

@@ -103,3 +103,50 @@ impl Heartbeat {
         answer.error_for_status().map(|_| ()).map_err(|e| e.without_url().to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runners::Lag;
+    use ::tests::webhook::Webhook;
+    use model::{ManualClock, time::SECOND};
+
+    /// In real time, since the watcher is a real server; the clock that the rules are judged by stands still.
+    #[tokio::test]
+    async fn is_held_while_the_rules_are_not_heard_of() {
+        let (watcher, clock, lag) = (Webhook::start().await, ManualClock::at(1_000 * SECOND), Lag::new(1));
+        let readiness = Readiness {
+            log: Arc::new(stream::MemoryLog::new(1, 7, Arc::new(clock.clone()))),
+            lag: Some(lag.clone()),
+            alarms: Arc::new(alerts::MemoryStore::new(Vec::new())),
+            broken: CancellationToken::new(),
+            clock: Arc::new(clock.clone()),
+        };
+        let config = HeartbeatConfig { url: watcher.url.clone(), every: Duration::from_millis(5) };
+        let (own, registry) = (OwnAlarms::queue().0, Registry::new());
+        let beat = Heartbeat::new(config, readiness, own, Arc::new(clock.clone()), &registry).unwrap();
+        let beats = beat.beats.clone();
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(beat.run(stop.clone()));
+        let more = async |result: &str| {
+            let now = || beats.with_label_values(&[result]).get();
+            let before = now();
+            let grown = || async { (now() >= before + 3).then_some(()) };
+            ::tests::wait_for_async("three more beats", Duration::from_secs(30), grown).await;
+        };
+        more("held").await;
+        assert!(watcher.received().is_empty(), "nothing was judged yet");
+        lag.set(0, 0, clock.now());
+        more("taken").await;
+        // The rules were not behind when they last said so; since then they say nothing.
+        clock.advance(11 * SECOND);
+        more("held").await;
+        let told = watcher.received().len();
+        more("held").await;
+        assert_eq!(watcher.received().len(), told);
+        lag.set(0, 0, clock.now());
+        more("taken").await;
+        stop.cancel();
+        running.await.unwrap();
+    }
+}

@@ -8,6 +8,7 @@
 use crate::config::{Config, Role};
 use crate::live::Live;
 use crate::readiness::Readiness;
+use crate::registration::Registrar;
 use crate::reload::Active;
 use crate::sources::Sources;
 use ::alerts::AlarmStore;
@@ -58,6 +59,8 @@ pub struct State {
     pub alarms: Arc<dyn AlarmStore>,
     /// The table, in the role storage.
     pub storage: Option<Storage>,
+    /// Registers points, in the role storage.
+    pub registrar: Option<Arc<Registrar>>,
     /// The log.
     pub log: Arc<dyn Log>,
     /// The sources.
@@ -73,8 +76,17 @@ pub struct State {
 impl State {
     /// The table, or why there is none.
     fn storage(&self) -> Result<&Storage, Failure> {
-        self.storage.as_ref().ok_or_else(|| Failure::unavailable("this process has not the role storage"))
+        self.storage.as_ref().ok_or_else(no_storage)
     }
+
+    /// What registers points, or why there is none.
+    fn registrar(&self) -> Result<&Registrar, Failure> {
+        self.registrar.as_deref().ok_or_else(no_storage)
+    }
+}
+
+fn no_storage() -> Failure {
+    Failure::unavailable("this process has not the role storage")
 }
 
 /// One route of the API.

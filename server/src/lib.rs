@@ -18,6 +18,7 @@ pub mod registration;
 pub mod reload;
 pub mod restore;
 pub mod runners;
+pub mod same_log;
 pub mod snapshots;
 pub mod source_watch;
 pub mod sources;

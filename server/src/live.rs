@@ -2,6 +2,7 @@
 //! also feeds storage; read by the API, the stream of events and the page.
 
 use crate::people::People;
+use model::people::Position;
 use model::{Catalog, Micros, PointId, Record, status};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -106,9 +107,9 @@ impl Live {
         read(&self.people.lock().expect("no holder of this lock panics"))
     }
 
-    /// Changes people's state: used at start to put back what the table says.
-    pub fn people_mut(&self, change: impl FnOnce(&mut People)) {
-        change(&mut self.people.lock().expect("no holder of this lock panics"));
+    /// Puts back where a card was seen last before the start; see [`People::restore`].
+    pub fn restore_person(&self, last: Position) {
+        self.people.lock().expect("no holder of this lock panics").restore(last);
     }
 }
 

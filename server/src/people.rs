@@ -17,6 +17,8 @@ struct Mine {
     cards: BTreeMap<String, Position>,
     /// Time of the newest snapshot or position.
     as_of: Micros,
+    /// A complete snapshot came since the start: nothing older adds to it.
+    complete: bool,
 }
 
 /// People below in one mine.
@@ -43,6 +45,7 @@ impl People {
                 return; // corrects history only
             }
             mine.as_of = snapshot.time;
+            mine.complete |= snapshot.complete;
             for card in mine.cards.values_mut() {
                 let present = positions.rows.iter().any(|r| r.card == card.card);
                 if !present && card.presence != Presence::Out {
@@ -60,6 +63,17 @@ impl People {
                 mine.as_of = mine.as_of.max(row.time);
                 mine.cards.insert(row.card.clone(), row.clone());
             }
+        }
+    }
+
+    /// Takes in where a card was seen last before this process began. It counts as below, marked uncertain, until it is heard of
+    /// again: whoever left meanwhile is counted too long rather than somebody below left out.
+    pub fn restore(&mut self, last: Position) {
+        let mine = self.sites.entry(last.site.clone()).or_default();
+        mine.as_of = mine.as_of.max(last.time);
+        if !mine.complete && last.presence != Presence::Out {
+            let uncertain = Position { presence: Presence::Uncertain, ..last };
+            mine.cards.entry(uncertain.card.clone()).or_insert(uncertain);
         }
     }
 
@@ -122,5 +136,22 @@ mod tests {
         assert_eq!(count(&people), (2, 0));
         people.take(&snapshot(4, &[], true));
         assert_eq!(count(&people), (0, 0));
+    }
+
+    #[test]
+    fn who_was_below_before_a_restart_is_uncertain_until_heard_of() {
+        let mut people = People::default();
+        let count = |p: &People| (p.counts()[0].below, p.counts()[0].uncertain);
+        for mut row in snapshot(5, &["a", "b", "c"], true).rows {
+            row.presence = if row.card == "c" { Presence::Out } else { Presence::Below };
+            people.restore(row);
+        }
+        assert_eq!((count(&people), people.counts()[0].as_of), ((2, 2), 5));
+        people.take(&Positions { rows: snapshot(6, &["a"], true).rows, snapshot: None });
+        assert_eq!(count(&people), (2, 1));
+        people.take(&snapshot(7, &["a"], true));
+        assert_eq!(count(&people), (1, 0));
+        people.restore(snapshot(5, &["b"], true).rows.remove(0));
+        assert_eq!(count(&people), (1, 0), "the complete snapshot knows better");
     }
 }

@@ -82,6 +82,8 @@ pub struct Pipeline {
     pub own: OwnAlarms,
     /// Cancelled when a part that cannot be done without is broken.
     pub broken: CancellationToken,
+    /// Cancelled when nothing more is stored; rules and alarms go on.
+    pub not_storing: CancellationToken,
     forwarding: Stage,
     deciding: Stage,
     alarming: Stage,
@@ -142,24 +144,21 @@ impl Pipeline {
             aside: parts.aside.clone(),
             own: own.clone(),
             lag: lag.clone(),
+            not_storing: CancellationToken::new(),
         };
         let live = Live::new(parts.catalog.clone());
         let broken = CancellationToken::new();
         let [forwarding, deciding, alarming, telling, storing, committing] = <[Stage; 6]>::default();
 
         let alarms = parts.dispatcher.is_some().then_some(&*parts.alarms);
-        runners::behind::reach_all(&shared, parts.storage.as_ref(), alarms).await?;
+        if let Some(storage) = parts.storage.as_ref().filter(|s| s.stopped().is_some()) {
+            shared.not_storing.cancel();
+            runners::storage::tell_stopped(&shared, storage);
+        }
+        let storing_into = parts.storage.as_ref().filter(|_| !shared.not_storing.is_cancelled());
+        runners::behind::reach_all(&shared, storing_into, alarms).await?;
         if let Some(storage) = &parts.storage {
-            for p in 0..partitions {
-                let (s, t) = (shared.clone(), storage.clone());
-                let read =
-                    runners::storage::readings(s, t, live.clone(), p, storing.stop.clone(), broken.clone());
-                storing.tasks.spawn(read);
-                let (s, t) = (shared.clone(), storage.clone());
-                storing.tasks.spawn(runners::storage::events(s, t, p, storing.stop.clone(), broken.clone()));
-            }
-            let (s, t, stop) = (shared.clone(), storage.clone(), committing.stop.clone());
-            committing.tasks.spawn(runners::storage::commits(s, t, parts.flush, stop, broken.clone()));
+            store(&shared, storage, &live, parts.flush, &storing, &committing);
         }
         if let Some(dispatcher) = parts.dispatcher {
             telling.tasks.spawn(dispatcher.run(telling.stop.clone()));
@@ -190,6 +189,7 @@ impl Pipeline {
             lag,
             own,
             broken,
+            not_storing: shared.not_storing,
             forwarding,
             deciding,
             alarming,
@@ -222,4 +222,26 @@ impl Pipeline {
         }
         drained
     }
+}
+
+/// Starts what carries both streams into the table and commits and maintains it.
+fn store(
+    shared: &Shared,
+    storage: &Storage,
+    live: &Arc<Live>,
+    flush: Duration,
+    storing: &Stage,
+    committing: &Stage,
+) {
+    let both = || (shared.clone(), storage.clone());
+    for p in 0..shared.log.partitions() {
+        let (s, t) = both();
+        storing.tasks.spawn(runners::storage::readings(s, t, live.clone(), p, storing.stop.clone()));
+        let (s, t) = both();
+        storing.tasks.spawn(runners::storage::events(s, t, p, storing.stop.clone()));
+    }
+    let (s, t) = both();
+    storing.tasks.spawn(runners::storage::maintenance(s, t, storing.stop.clone()));
+    let (s, t) = both();
+    committing.tasks.spawn(runners::storage::commits(s, t, flush, committing.stop.clone()));
 }

@@ -1,23 +1,25 @@
-//! Registers unknown points and releases their quarantined readings into history: one by a request, or by itself each point of a
-//! known site under `catalog.unknown = "register"`.
+//! Registers unknown points and releases their quarantined readings into history: one by a request, or by themselves ([`watch`]).
 //!
 //! A point goes to `registered.csv` beside the log, the catalog is read again, and the readings that waited are handed to
 //! the edge as released ones: marked historical, so that no rule takes them for live, and with the run flag that keeps
-//! them from being counted as received twice. Registering a point again releases nothing: its rows are then duplicates.
+//! them from being counted as received twice. Readings older than the table keeps stay in quarantine: the edge would send them
+//! back. One registration or release runs at a time, and nothing is released again before what was is in the table: until then a
+//! reading still looks as if it waited.
 
 use crate::config::{Config, registered_file};
 use crate::reload::Active;
 use anyhow::{Context, anyhow, bail};
 use ingest::{Context as SourceContext, Delivery, SourceInfo};
 use model::record::run_flags;
-use model::{PointId, ReadingsBuilder, status};
+use model::{ReadingsBuilder, status};
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
-use storage::{Limits, Storage};
-use tokio_util::sync::CancellationToken;
+use storage::{Limits, QuarantinedReading, Storage, UNKNOWN_POINT};
+use tokio::sync::Mutex;
+
+pub mod watch;
 
 /// What is known of a point when it is registered.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -45,100 +47,133 @@ pub struct NewPoint {
 
 /// Rows handed over at once.
 const CHUNK: usize = 8192;
-/// Readings released by one registration; more stay in quarantine and are released by the next.
+/// Points whose readings are looked for at once.
+const POINTS_AT_ONCE: usize = 500;
+/// Readings released at once; more stay in quarantine.
 const ROWS_MAX: usize = 10_000_000;
 
-/// Registers the points, all or none; returns how many readings were released.
-///
-/// # Errors
-/// When a point is wrong or stands already, or its readings cannot be read; then nothing has changed.
-pub async fn register(
-    config: &Config,
-    active: &Active,
-    storage: &Storage,
-    push: &SourceContext,
-    points: &[NewPoint],
-) -> anyhow::Result<u64> {
-    if let Some(point) = points.iter().find(|p| push.catalog().find(&p.site, &p.point).is_some()) {
-        bail!("point `{}` of site `{}` is in the catalog already", point.point, point.site);
-    }
-    let path = registered_file(config);
-    let before = std::fs::read_to_string(&path).unwrap_or_default();
-    append(&path, &before, points)?;
-    if let Err(problems) = active.reload(config) {
-        std::fs::write(&path, before).context("the registration could not be taken back")?;
-        return Err(anyhow!("not registered:\n{problems}"));
-    }
-    let mut released = 0;
-    for point in points {
-        released += release(storage, push, point).await?;
-    }
-    Ok(released)
-}
-
-/// How often unknown points are looked for where they are registered by themselves.
-const LOOK: Duration = Duration::from_secs(2);
-/// Quantity of a point of which nothing is known: no rule selects it.
-const UNKNOWN: &str = "unknown";
-
-/// Registers every unknown point of a known site, with what is known of it, until stopped. One that cannot be registered is told
-/// once and waits in quarantine.
-pub async fn watch(
+/// Registers and releases.
+pub struct Registrar {
     config: Arc<Config>,
     active: Arc<Active>,
     storage: Storage,
     push: SourceContext,
-    stop: CancellationToken,
-) {
-    let mut told: BTreeSet<(String, String)> = BTreeSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
+    /// Held for a registration or a release.
+    released: Mutex<Released>,
+}
+
+/// How far the table must have come before anything is released again.
+#[derive(Default)]
+struct Released {
+    /// Readings released by this process.
+    handed: u64,
+    /// Those the table had taken when it began.
+    before: u64,
+}
+
+impl Registrar {
+    /// Registers into the configuration's `registered.csv` and releases through `push`.
+    pub fn new(config: Arc<Config>, active: Arc<Active>, storage: Storage, push: SourceContext) -> Self {
+        Self { config, active, storage, push, released: Mutex::default() }
+    }
+
+    /// Registers the points, all or none; returns how many readings were released.
+    ///
+    /// # Errors
+    /// When a point is wrong or stands already, or its readings cannot be read; then nothing has changed.
+    pub async fn register(&self, points: &[NewPoint]) -> anyhow::Result<u64> {
+        let mut released = self.released.lock().await;
+        if let Some(point) = points.iter().find(|p| self.push.catalog().find(&p.site, &p.point).is_some()) {
+            bail!("point `{}` of site `{}` is in the catalog already", point.point, point.site);
         }
-        let waiting = match storage.quarantined(config.storage.limits).await {
-            Ok(waiting) => waiting,
-            Err(e) => {
-                tracing::warn!("unknown points cannot be listed: {e}");
-                continue;
+        self.may_release()?;
+        let path = registered_file(&self.config);
+        let before = std::fs::read_to_string(&path).unwrap_or_default();
+        append(&path, &before, points)?;
+        if let Err(problems) = self.active.reload(&self.config) {
+            std::fs::write(&path, before).context("the registration could not be taken back")?;
+            return Err(anyhow!("not registered:\n{problems}"));
+        }
+        let points: Vec<_> = points.iter().map(|p| (p.site.clone(), p.point.clone())).collect();
+        self.release_points(&points, &mut released).await
+    }
+
+    /// Whether the catalog has the point.
+    fn has(&self, (site, point): &(String, String)) -> bool {
+        self.push.catalog().find(site, point).is_some()
+    }
+
+    /// Releases what waits of points of the catalog; `None`: what was released before is not in the table yet.
+    ///
+    /// # Errors
+    /// When their readings cannot be read or handed over; those that were handed over stay released.
+    async fn release(&self, points: &[(String, String)]) -> anyhow::Result<Option<u64>> {
+        let mut released = self.released.lock().await;
+        self.may_release()?;
+        if self.storage.released() < released.before + released.handed {
+            return Ok(None);
+        }
+        self.release_points(points, &mut released).await.map(Some)
+    }
+
+    /// What others have released, or this process before it was started again, is in the table.
+    async fn begin(&self) {
+        *self.released.lock().await = Released { handed: 0, before: self.storage.released() };
+    }
+
+    /// Of a table that is not this process's own the waiting readings are another's.
+    fn may_release(&self) -> anyhow::Result<()> {
+        match self.storage.stopped() {
+            Some(why) => bail!("no point can be registered while nothing is stored: {why}"),
+            None => Ok(()),
+        }
+    }
+
+    async fn release_points(
+        &self,
+        points: &[(String, String)],
+        released: &mut Released,
+    ) -> anyhow::Result<u64> {
+        let limits = Limits { rows: usize::MAX, ..Limits::default() };
+        let mut count = 0;
+        for some in points.chunks(POINTS_AT_ONCE) {
+            let rows = self.storage.quarantined_rows(some, ROWS_MAX, limits).await?;
+            count += self.hand_over(rows, released).await?;
+        }
+        Ok(count)
+    }
+
+    async fn hand_over(&self, rows: Vec<QuarantinedReading>, released: &mut Released) -> anyhow::Result<u64> {
+        let catalog = self.push.catalog();
+        let oldest = self.push.clock.now() - self.config.storage.retain.readings + model::time::MINUTE;
+        let mut by_source: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for QuarantinedReading { row, source, .. } in rows {
+            // A point may have left the catalog since.
+            let id = catalog.find(&row.site, &row.point).map(|ix| catalog.ids()[ix as usize]);
+            if let Some(id) = id.filter(|_| row.time >= oldest && row.reason == UNKNOWN_POINT) {
+                by_source.entry(source).or_default().push((id, row));
             }
-        };
-        let catalog = push.catalog();
-        let new = waiting.into_iter().filter(|p| catalog.find(&p.site, &p.point).is_none());
-        let new: Vec<NewPoint> = new
-            .filter(|p| !told.contains(&(p.site.clone(), p.point.clone())))
-            .map(|p| NewPoint {
-                site: p.site,
-                point: p.point,
-                quantity: UNKNOWN.to_owned(),
-                ..NewPoint::default()
-            })
-            .collect();
-        let (known, strange): (Vec<_>, Vec<_>) =
-            new.into_iter().partition(|p| catalog.site(&p.site).is_some());
-        for point in strange {
-            tracing::warn!(
-                point.site,
-                point.point,
-                "an unknown point of an unknown site stays in quarantine"
-            );
-            told.insert((point.site, point.point));
         }
-        if known.is_empty() {
-            continue;
-        }
-        let all = register(&config, &active, &storage, &push, &known).await;
-        let Err(why) = all else {
-            tracing::info!(points = known.len(), released = all.unwrap_or(0), "unknown points registered");
-            continue;
-        };
-        tracing::warn!("unknown points are registered one by one: {why:#}");
-        for point in known {
-            if let Err(e) = register(&config, &active, &storage, &push, std::slice::from_ref(&point)).await {
-                tracing::warn!(point.site, point.point, "an unknown point stays in quarantine: {e:#}");
-                told.insert((point.site, point.point));
+        let mut count = 0;
+        for (source, rows) in by_source {
+            let info = SourceInfo { name: source, flags: run_flags::RELEASED };
+            for chunk in rows.chunks(CHUNK) {
+                let mut readings = ReadingsBuilder::with_capacity(chunk.len());
+                for (id, row) in chunk {
+                    let value = row.value.unwrap_or(f64::NAN);
+                    readings.push(*id, row.time, value, row.status | status::HISTORICAL);
+                }
+                let delivery = Delivery {
+                    received: self.push.clock.now(),
+                    readings: readings.finish(),
+                    ..Delivery::default()
+                };
+                self.push.sink.accept(&info, delivery).await?;
+                released.handed += chunk.len() as u64;
+                count += chunk.len() as u64;
             }
         }
+        Ok(count)
     }
 }
 
@@ -159,30 +194,4 @@ fn append(path: &std::path::Path, before: &str, points: &[NewPoint]) -> anyhow::
     file.write_all(&rows)?;
     file.sync_all()?;
     Ok(())
-}
-
-async fn release(storage: &Storage, push: &SourceContext, point: &NewPoint) -> anyhow::Result<u64> {
-    let limits = Limits { rows: usize::MAX, ..Limits::default() };
-    let rows = storage.quarantined_rows(&point.site, &point.point, ROWS_MAX, limits).await?;
-    let id = PointId::of(&point.site, &point.point);
-    let mut by_source: BTreeMap<String, Vec<_>> = BTreeMap::new();
-    for row in rows {
-        by_source.entry(row.source.to_string()).or_default().push(row);
-    }
-    let mut released = 0;
-    for (source, rows) in by_source {
-        let info = SourceInfo { name: source.into(), flags: run_flags::RELEASED };
-        for chunk in rows.chunks(CHUNK) {
-            let mut readings = ReadingsBuilder::with_capacity(chunk.len());
-            for row in chunk {
-                let row = &row.row;
-                readings.push(id, row.time, row.value.unwrap_or(f64::NAN), row.status | status::HISTORICAL);
-            }
-            let delivery =
-                Delivery { received: push.clock.now(), readings: readings.finish(), ..Delivery::default() };
-            push.sink.accept(&info, delivery).await?;
-            released += chunk.len() as u64;
-        }
-    }
-    Ok(released)
 }

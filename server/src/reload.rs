@@ -1,12 +1,13 @@
 //! Rules and catalog change while running: when a file changes or on SIGHUP everything is read again, whole, and taken only
-//! when it holds no error. The rules of each partition then come into force through a record of the log.
+//! when it holds no error. The rules of each partition then come into force through a record of the log. Whoever asks for it (the
+//! watch, a request, a registration), files that are in force are not read again.
 
 use crate::config::{Config, Loaded};
 use crate::runners::own::OwnAlarms;
 use crate::versions::Version;
 use model::{Catalog, Problems};
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -23,20 +24,47 @@ pub struct Active {
     pub versions: watch::Sender<Arc<Version>>,
     /// The files as they were read.
     pub loaded: RwLock<Arc<Loaded>>,
+    in_force: Mutex<Stamps>,
+    reloading: Mutex<()>,
 }
 
 impl Active {
+    /// What was read at the start.
+    pub fn new(
+        config: &Config,
+        loaded: Loaded,
+        catalog: Arc<RwLock<Arc<Catalog>>>,
+        versions: watch::Sender<Arc<Version>>,
+    ) -> Self {
+        Self {
+            catalog,
+            versions,
+            loaded: RwLock::new(Arc::new(loaded)),
+            in_force: Mutex::new(stamps(config)),
+            reloading: Mutex::new(()),
+        }
+    }
+
+    /// The files as they were when they came into force.
+    pub fn in_force(&self) -> Stamps {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Reads all files again and takes them when they hold no error.
     ///
     /// # Errors
     /// All mistakes; then nothing has changed.
     pub fn reload(&self, config: &Config) -> Result<(), Problems> {
+        // One after the other, so that what was read last is what is in force.
+        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = stamps(config);
         let (loaded, problems) = Loaded::read(config);
         let Some(loaded) = loaded else { return Err(problems) };
         // The rules hear of it first: a reading of a new point then finds its rules in force or on their way.
         self.versions.send_replace(loaded.version.clone());
         *self.catalog.write().expect("no holder of this lock panics") = loaded.catalog.clone();
         *self.loaded.write().expect("no holder of this lock panics") = Arc::new(loaded);
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = now;
         Ok(())
     }
 }
@@ -46,7 +74,9 @@ pub async fn watch(config: Arc<Config>, active: Arc<Active>, own: OwnAlarms, sto
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         return tracing::error!("SIGHUP cannot be caught; rules and points are not reloaded");
     };
-    let mut before = stamps(&config);
+    // This process has started with the files: what an earlier one told of them is over.
+    own.clear("reload-refused", "config", "rules and catalog are read".to_owned());
+    let mut refused: Option<Stamps> = None;
     loop {
         let asked = tokio::select! {
             _ = stop.cancelled() => return,
@@ -54,16 +84,21 @@ pub async fn watch(config: Arc<Config>, active: Arc<Active>, own: OwnAlarms, sto
             _ = tokio::time::sleep(LOOK) => false,
         };
         let now = stamps(&config);
-        if !asked && now == before {
+        let is_in_force = now == active.in_force();
+        if !asked && (is_in_force || refused.as_ref() == Some(&now)) {
+            if is_in_force && refused.take().is_some() {
+                own.clear("reload-refused", "config", "rules and catalog are read".to_owned());
+            }
             continue;
         }
-        before = now;
         match active.reload(&config) {
             Ok(()) => {
                 tracing::info!("rules and catalog read again");
+                refused = None;
                 own.clear("reload-refused", "config", "rules and catalog are read".to_owned());
             }
             Err(problems) => {
+                refused = Some(now);
                 let first = problems.0.iter().find(|p| p.level == model::problem::Level::Error);
                 let first = first.map(ToString::to_string).unwrap_or_default();
                 tracing::error!(
@@ -81,7 +116,10 @@ pub async fn watch(config: Arc<Config>, active: Arc<Active>, own: OwnAlarms, sto
 }
 
 /// Paths with their times and lengths; a change of any is a change.
-fn stamps(config: &Config) -> Vec<(PathBuf, Option<(SystemTime, u64)>)> {
+pub type Stamps = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+
+/// How the files of catalog and rules are now.
+pub fn stamps(config: &Config) -> Stamps {
     let mut paths: Vec<PathBuf> =
         config.catalog.sites.iter().chain(&config.catalog.points).cloned().collect();
     paths.push(crate::config::registered_file(config));

@@ -38,6 +38,8 @@ pub struct Shared {
     pub own: own::OwnAlarms,
     /// How far the rules are behind, by partition.
     pub lag: Lag,
+    /// Cancelled when nothing more is stored, for a reason that does not pass by itself.
+    pub not_storing: CancellationToken,
 }
 
 /// How far the rules are behind the newest record, by partition, and when they last saw one.

@@ -27,22 +27,34 @@ pub trait SnapshotStore: Send + Sync {
     async fn load(&self, partition: u32) -> Result<Option<Generation>, String>;
 }
 
-/// A folder with one file a partition.
+/// A folder with one file a partition. One snapshot is packed at a time: the partitions' passes fall due together, and as many
+/// threads as partitions would take the cores from the path for as long (alarms stood for 0.4 s and more at half load).
 #[derive(Clone, Debug)]
-pub struct FolderSnapshots(pub PathBuf);
+pub struct FolderSnapshots {
+    folder: PathBuf,
+    packing: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl FolderSnapshots {
+    /// In a folder that is made when the first snapshot is kept.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, packing: Arc::default() }
+    }
+}
 
 const MAGIC: &[u8; 8] = b"fdsnap01";
 
 #[async_trait]
 impl SnapshotStore for FolderSnapshots {
     async fn save(&self, partition: u32, generation: Generation) -> Result<(), String> {
-        let path = self.0.join(format!("{partition}.snapshot"));
+        let path = self.folder.join(format!("{partition}.snapshot"));
+        let _packing = self.packing.lock().await;
         let write = move || write_durably(&path, &encode(&generation));
         tokio::task::spawn_blocking(write).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
     }
 
     async fn load(&self, partition: u32) -> Result<Option<Generation>, String> {
-        let path = self.0.join(format!("{partition}.snapshot"));
+        let path = self.folder.join(format!("{partition}.snapshot"));
         match std::fs::read(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(format!("{}: {e}", path.display())),
@@ -150,13 +162,13 @@ mod tests {
     async fn both_stores_keep_the_newest() {
         conforms(&MemorySnapshots::default()).await;
         let dir = tempfile::tempdir().unwrap();
-        conforms(&FolderSnapshots(dir.path().to_owned())).await;
+        conforms(&FolderSnapshots::new(dir.path().to_owned())).await;
     }
 
     #[tokio::test]
     async fn a_damaged_snapshot_is_no_snapshot() {
         let dir = tempfile::tempdir().unwrap();
-        let store = FolderSnapshots(dir.path().to_owned());
+        let store = FolderSnapshots::new(dir.path().to_owned());
         let generation =
             Generation { rules: "[]".into(), catalog: "{}".into(), next: 7, shards: vec![vec![1; 400]] };
         store.save(0, generation).await.unwrap();

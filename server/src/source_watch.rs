@@ -1,9 +1,11 @@
 //! Looks at the sources once a second and raises what an operator has to see: `firedamp/source-down` for one that is not
 //! connected for [`DOWN`], `firedamp/source-lost` for one whose broker says that it dropped messages. Each ends by itself.
-//! `firedamp/source-clock` comes from the edge, which sees the readings.
+//! `firedamp/source-clock` comes from the edge, which sees the readings. Those of a source that is not configured any more end at
+//! the start: nothing else would end them.
 
 use crate::runners::own::OwnAlarms;
 use crate::sources::Sources;
+use ::alerts::{AlarmFilter, AlarmStore};
 use model::{Clock, Micros};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +16,24 @@ use tokio_util::sync::CancellationToken;
 const DOWN: Micros = 5 * model::time::SECOND;
 /// How often they are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Alarms about a source, by its name.
+const OF_SOURCES: [&str; 3] = ["source-down", "source-lost", "source-clock"];
+
+/// Ends the alarms of sources that are not among those with these names.
+pub async fn end_those_of_others(store: &dyn AlarmStore, names: &[String], own: &OwnAlarms) {
+    let of_firedamp = AlarmFilter { site: Some("firedamp".to_owned()), ..AlarmFilter::default() };
+    let active = match store.list(&of_firedamp).await {
+        Ok(active) => active,
+        Err(e) => return tracing::warn!("alarms of sources that are gone are not ended: {e}"),
+    };
+    for alarm in active.iter().filter(|a| !names.contains(&a.point)) {
+        let what = OF_SOURCES.iter().find(|what| alarm.rule.strip_prefix("firedamp/") == Some(what));
+        if let Some(what) = what {
+            own.clear(what, &alarm.point, format!("source `{}` is not configured any more", alarm.point));
+        }
+    }
+}
 
 /// What is known of one source.
 #[derive(Clone, Copy, Default, Debug)]
@@ -73,6 +93,26 @@ mod tests {
     use super::*;
     use ingest::Health;
     use model::time::SECOND;
+
+    #[tokio::test]
+    async fn alarms_of_sources_that_are_gone_end_and_no_others() {
+        let store = ::alerts::MemoryStore::new(Vec::new());
+        for (what, key) in [("source-down", "gone"), ("source-clock", "there"), ("records-gone", "gone")] {
+            let alarm = ::alerts::OwnAlarm {
+                what: what.to_owned(),
+                key: key.to_owned(),
+                severity: model::Severity::Orange,
+                reason: String::new(),
+                on: true,
+            };
+            store.raise_own(alarm, 0).await.unwrap();
+        }
+        let (own, mut told) = OwnAlarms::queue();
+        end_those_of_others(&store, &["there".to_owned()], &own).await;
+        let ended = told.try_recv().unwrap();
+        assert_eq!((&*ended.what, &*ended.key, ended.on), ("source-down", "gone", false));
+        assert!(told.try_recv().is_err());
+    }
 
     #[tokio::test]
     async fn down_after_a_while_and_up_at_once() {

@@ -1,5 +1,6 @@
 //! A version of rules and catalog as the log carries it: texts, hashes, and the compiled program.
 
+use model::record::{Activated, Activation};
 use model::{Catalog, Origin};
 use rules::{Program, RuleFile};
 use std::sync::Arc;
@@ -51,6 +52,41 @@ impl Version {
         let files: Vec<(String, String)> = serde_json::from_str(rules_text).map_err(|e| e.to_string())?;
         let files: Vec<RuleFile> = files.into_iter().map(|(name, text)| RuleFile { name, text }).collect();
         Ok(Self::build(rules_text, &files, catalog_text, Catalog::from_json(catalog_text)?))
+    }
+
+    /// The record that puts this version in force after `active`: one, also where both rules and catalog change.
+    pub fn activation(&self, active: &Self) -> Activation {
+        let what = match (self.rules_hash == active.rules_hash, self.catalog_hash == active.catalog_hash) {
+            (_, true) => Activated::Rules,
+            (true, false) => Activated::Catalog,
+            (false, false) => Activated::Whole,
+        };
+        let (hash, text) = match what {
+            Activated::Rules => (self.rules_hash.clone(), self.rules_text.to_string()),
+            Activated::Catalog => (self.catalog_hash.clone(), self.catalog_text.to_string()),
+            Activated::Whole => {
+                let both = [&*self.rules_text, &*self.catalog_text];
+                let text = serde_json::to_string(&both).expect("texts are plain data");
+                (hash(&text), text)
+            }
+        };
+        Activation { what, hash, text: Some(text) }
+    }
+
+    /// The version in force behind an activation.
+    ///
+    /// # Errors
+    /// A sentence, when it is not what this program writes.
+    pub fn after(&self, activation: &Activation) -> Result<Self, String> {
+        let text = activation.text.as_deref().ok_or("it has no text")?;
+        match activation.what {
+            Activated::Rules => Self::from_texts(text, &self.catalog_text),
+            Activated::Catalog => Self::from_texts(&self.rules_text, text),
+            Activated::Whole => {
+                let both: [String; 2] = serde_json::from_str(text).map_err(|e| e.to_string())?;
+                Self::from_texts(&both[0], &both[1])
+            }
+        }
     }
 
     fn build(rules_text: &str, rules: &[RuleFile], catalog_text: &str, catalog: Catalog) -> Self {

@@ -12,7 +12,8 @@ const SILENT: Micros = 10 * model::time::SECOND;
 /// Looks once a second until stopped.
 pub async fn run(shared: Shared, partitions: u32, stop: CancellationToken) {
     let start = shared.clock.now();
-    let mut silent = vec![false; partitions as usize];
+    // Not known at the start: an earlier process may have raised it.
+    let mut silent: Vec<Option<bool>> = vec![None; partitions as usize];
     loop {
         tokio::select! {
             biased;
@@ -22,17 +23,20 @@ pub async fn run(shared: Shared, partitions: u32, stop: CancellationToken) {
         for p in 0..partitions {
             let since = shared.clock.now() - shared.lag.seen(p).max(start);
             let is = since > SILENT;
-            if is && !silent[p as usize] {
+            if is && silent[p as usize] != Some(true) {
                 let reason = format!(
                     "partition {p}: neither record nor tick for {}",
                     model::time::show_duration(since)
                 );
                 shared.own.raise("log-silent", &p.to_string(), reason);
             }
-            if !is && silent[p as usize] {
+            if !is && shared.lag.seen(p) < start {
+                continue;
+            }
+            if !is && silent[p as usize] != Some(false) {
                 shared.own.clear("log-silent", &p.to_string(), format!("partition {p} is read again"));
             }
-            silent[p as usize] = is;
+            silent[p as usize] = Some(is);
         }
     }
 }

@@ -21,7 +21,7 @@ fn table(columns: Vec<(&str, ArrayRef)>) -> Arc<dyn TableProvider> {
 }
 
 fn points(catalog: &Catalog) -> Arc<dyn TableProvider> {
-    let all = || catalog.points().iter();
+    let all = || catalog.points().iter().map(AsRef::as_ref);
     let text = |f: fn(&Point) -> &str| Arc::new(StringArray::from_iter_values(all().map(f))) as ArrayRef;
     let number = |f: fn(&Point) -> Option<f64>| Arc::new(all().map(f).collect::<Float64Array>()) as ArrayRef;
     let region = (0..catalog.points().len() as u32).map(|ix| catalog.region_of(ix));

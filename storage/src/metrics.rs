@@ -41,6 +41,8 @@ pub struct Metrics {
     pub deleted_files: IntCounter,
     /// Rounds of maintenance that failed.
     pub maintain_errors: IntCounter,
+    /// 1 when the writer has stopped.
+    pub stopped: IntGauge,
     /// Files of the tables.
     pub files: IntGauge,
     /// Queries by how they ended.
@@ -93,6 +95,7 @@ impl Metrics {
             deleted_files: counter("deleted_files_total", "Files deleted from the store")?,
             maintain_errors: counter("maintain_errors_total", "Rounds of maintenance that failed")?,
             files: gauge("files", "Files of the tables")?,
+            stopped: gauge("stopped", "1 when this process has stopped writing the tables")?,
             queries,
         })
     }

@@ -12,7 +12,35 @@ use futures::StreamExt;
 use model::Micros;
 use model::record::Quarantined;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// Reason of a reading whose point is not in the catalog, as the edge writes it.
+pub const UNKNOWN_POINT: &str = "unknown point";
+/// Points of which storage remembers, or lists, that they came to quarantine as unknown.
+pub const STRANGERS_MAX: usize = 10_000;
+
+/// Points (site and code) that came to quarantine as unknown and were not asked for yet.
+#[derive(Debug, Default)]
+pub struct Strangers {
+    points: BTreeSet<(String, String)>,
+    are_more: bool,
+}
+
+impl Strangers {
+    /// Notes the point of a row.
+    pub fn note(&mut self, row: &Quarantined) {
+        if row.reason != UNKNOWN_POINT || self.are_more {
+            return;
+        }
+        let point = (row.site.clone(), row.point.clone());
+        if self.points.len() < STRANGERS_MAX {
+            self.points.insert(point);
+        } else {
+            self.are_more = !self.points.contains(&point);
+        }
+    }
+}
 
 /// A point in quarantine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -53,6 +81,35 @@ const REMAINING: &str = "SELECT site, point, source, time, value, max(status) AS
     FROM quarantine GROUP BY site, point, source, time, value";
 
 impl Storage {
+    /// Points that came to quarantine as unknown since the last call, and whether these are all of them.
+    pub fn new_strangers(&self) -> (BTreeSet<(String, String)>, bool) {
+        let Strangers { points, are_more } = std::mem::take(&mut self.inner.state().strangers);
+        (points, !are_more)
+    }
+
+    /// Rows of released readings taken since this one was opened.
+    pub fn released(&self) -> u64 {
+        self.inner.state().released
+    }
+
+    /// Site and code of points of which unknown readings wait, at most `max`.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub async fn strangers(&self, max: usize) -> Result<BTreeSet<(String, String)>, QueryError> {
+        let sql = format!(
+            "SELECT DISTINCT site, point FROM ({REMAINING}) WHERE n > 0 AND reason = '{UNKNOWN_POINT}' LIMIT {max}"
+        );
+        let limits = Limits { rows: usize::MAX, ..Limits::default() };
+        let mut out = BTreeSet::new();
+        let mut rows: QueryStream = self.query(&sql, limits).await?;
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            out.extend((0..batch.num_rows()).map(|row| (text(&batch, 0, row), text(&batch, 1, row))));
+        }
+        Ok(out)
+    }
+
     /// All points in quarantine, with the number of readings not yet released.
     ///
     /// # Errors
@@ -71,22 +128,26 @@ impl Storage {
         Ok(out)
     }
 
-    /// Readings of one point in quarantine that are not yet released, oldest first, at most `max`.
+    /// Readings of points (site and code) in quarantine that are not yet released, oldest first, at most `max`.
     ///
     /// # Errors
     /// When the table cannot be read, or the limits do not suffice.
     pub async fn quarantined_rows(
         &self,
-        site: &str,
-        point: &str,
+        points: &[(String, String)],
         max: usize,
         limits: Limits,
     ) -> Result<Vec<QuarantinedReading>, QueryError> {
+        let wanted: BTreeSet<&(String, String)> = points.iter().collect();
+        let list = |of: fn(&(String, String)) -> &str| {
+            let words: BTreeSet<String> = points.iter().map(|point| quoted(of(point))).collect();
+            words.into_iter().collect::<Vec<_>>().join(", ")
+        };
         let sql = format!(
             "SELECT site, point, source, time, value, status, received, reason, CAST(n AS BIGINT) FROM ({REMAINING}) \
-             WHERE n > 0 AND site = {} AND point = {} ORDER BY time LIMIT {max}",
-            quoted(site),
-            quoted(point)
+             WHERE n > 0 AND site IN ({}) AND point IN ({}) ORDER BY time",
+            list(|p| &p.0),
+            list(|p| &p.1)
         );
         let mut out = Vec::new();
         let mut rows = self.query(&sql, limits).await?;
@@ -94,7 +155,14 @@ impl Storage {
             let batch = batch?;
             for row in 0..batch.num_rows() {
                 let times = batch.column(8).as_primitive::<Int64Type>().value(row).max(0) as usize;
-                out.extend(std::iter::repeat_n(reading(&batch, row), times));
+                let reading = reading(&batch, row);
+                // The words of one point may stand together in none.
+                if wanted.contains(&(reading.row.site.clone(), reading.row.point.clone())) {
+                    out.extend(std::iter::repeat_n(reading, times));
+                }
+            }
+            if out.len() >= max {
+                break;
             }
         }
         out.truncate(max);

@@ -7,11 +7,13 @@ use crate::dedupe::Newest;
 use crate::error::StorageError;
 use crate::metrics::Metrics;
 use crate::names::Names;
+use crate::quarantine::Strangers;
 use crate::schema::Table;
 use crate::tail::{
     Arrival, ArrivalKind, Event, Generation, Numbers, PositionRow, QuarantineRow, Segment, Suspect,
 };
 use crate::view::{Pinned, Tail, View};
+use crate::writer::{readings_app, transitions_app};
 use lookup::Lookup;
 use model::record::{Quarantined, run_flags};
 use model::status::{MISSING, NO_DEVICE_TIME};
@@ -38,6 +40,10 @@ pub struct State {
     pub view: Arc<View>,
     /// Why this writer takes nothing more.
     pub stopped: Option<String>,
+    /// Who came to quarantine.
+    pub strangers: Strangers,
+    /// Rows of released readings taken.
+    pub released: u64,
     /// Offset each table has come to by itself, where a crash left it ahead of `arrivals`.
     ahead: HashMap<(Table, u32), u64>,
     next: BTreeMap<u32, u64>,
@@ -78,6 +84,8 @@ impl State {
             flushing: None,
             view: Arc::new(view),
             stopped: None,
+            strangers: Strangers::default(),
+            released: 0,
             ahead: start.ahead,
             next: start.next,
             next_event: start.next_event,
@@ -236,6 +244,7 @@ impl State {
     }
 
     fn quarantine(&mut self, entry: &Entry, arrival: &Arrival, row: Quarantined, released: bool) {
+        self.strangers.note(&row);
         if self.is_ahead(Table::Quarantine, entry) {
             return;
         }
@@ -328,6 +337,7 @@ impl State {
     }
 
     fn note_released(&mut self, entry: &Entry, arrival: &Arrival, rows: &Readings, dense: &[u32]) {
+        self.released += dense.len() as u64;
         for (row, d) in dense.iter().enumerate() {
             let (_, time, value, status) = rows.row(row);
             let row = Quarantined {
@@ -373,8 +383,15 @@ impl State {
         self.stopped.as_ref().map_or(Ok(()), |why| Err(StorageError::Stopped(why.clone())))
     }
 
-    /// Throws the tail away and takes nothing more.
-    pub fn stop(&mut self, why: String) {
+    /// Throws the tail away and takes nothing more; what is committed of each partition is where it stands.
+    pub fn stop(&mut self, why: String, committed: impl Fn(Table, String) -> u64) {
+        for (partition, next) in &mut self.next {
+            *next = committed(Table::Arrivals, readings_app(*partition));
+        }
+        for (partition, next) in &mut self.next_event {
+            *next = committed(Table::Events, transitions_app(*partition));
+        }
+        self.metrics.stopped.set(1);
         self.flushing = None;
         self.current = Generation::new(self.current.number + 1, self.names.clone());
         self.stopped = Some(why);

@@ -4,7 +4,9 @@
 //! the one that `readings` stands at. Both are application transactions of the same name, and the new one is part of the
 //! commit; so every stored reading counts once, whatever was killed when, and late ones count where they belong.
 //!
-//! A round makes one row for each point and five minutes it found readings of. Rows of one point and five minutes add up: SQL
+//! What piled up is counted in portions, each with a commit of its own, so that a round which fails or is given up loses one.
+//!
+//! A portion makes one row for each point and five minutes it found readings of. Rows of one point and five minutes add up: SQL
 //! shows their sum, compaction puts them together, and other readers of the table add them up themselves.
 //!
 //! What counts: `readings` and `status` (all bits that were set) are of all rows; `count`, `min`, `max`, `sum`, `first` and
@@ -12,7 +14,7 @@
 //! times the smaller value is the first.
 
 use crate::columns::times;
-use crate::delta::{Change, DeltaLog, FileMeta, Txn};
+use crate::delta::{Change, DeltaLog, FileMeta, Snapshot, Txn};
 use crate::error::StorageError;
 use crate::files::{DayWriters, Encoded, Making};
 use crate::maintain::{LEVEL, Removed};
@@ -32,13 +34,15 @@ use model::Micros;
 use model::status::{BAD, SIMULATED};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// The five minutes.
 const WIDTH: Micros = 5 * model::time::MINUTE;
-/// Files read side by side; each is open, with a page of every column in memory.
+/// Files read side by side; each is open, with a page of every column in memory. A portion is about so many files.
 const FILES_MAX: usize = 64;
+/// Portions of one round: the next round goes on.
+const PORTIONS_MAX: usize = 64;
 
 /// A value and when it was.
 type At = (f64, Micros);
@@ -198,6 +202,7 @@ fn to_batch(rows: &[Row]) -> RecordBatch {
 }
 
 /// Offsets of one partition that are stored and not counted yet.
+#[derive(Clone)]
 struct New {
     partition: u32,
     before: Option<i64>,
@@ -215,6 +220,27 @@ fn news(readings: &DeltaLog, stats: &DeltaLog) -> Vec<New> {
         New { partition, before, from: before.unwrap_or(0), to }
     });
     new.filter(|n| n.from < n.to).collect()
+}
+
+/// The files that may hold new rows.
+fn files_of(news: &[New], snapshot: &Snapshot, counted: &HashSet<String>) -> Vec<String> {
+    let is_new = |f: &&Arc<FileMeta>| !counted.contains(&f.path) && news.iter().any(|n| n.may_be_in(f));
+    snapshot.files.iter().filter(is_new).map(|f| f.path.clone()).collect()
+}
+
+/// The first of the news, as long as it takes fewer files to leave the later half of each partition out; and its files.
+fn portion(all: &[New], snapshot: &Snapshot, counted: &HashSet<String>) -> (Vec<New>, Vec<String>) {
+    let (mut news, mut files) = (all.to_vec(), files_of(all, snapshot, counted));
+    while files.len() > FILES_MAX {
+        let half = |n: &New| New { to: n.from + (n.to - n.from + 1) / 2, ..n.clone() };
+        let halves: Vec<New> = news.iter().map(half).collect();
+        let fewer = files_of(&halves, snapshot, counted);
+        if fewer.len() == files.len() {
+            break;
+        }
+        (news, files) = (halves, fewer);
+    }
+    (news, files)
 }
 
 impl New {
@@ -239,22 +265,31 @@ impl New {
 }
 
 impl Inner {
-    /// Counts what was stored since the last time. `removed` knows the files that hold nothing new.
+    /// Counts what was stored since the last time, portion by portion. `removed` knows the files that hold nothing new.
     ///
     /// # Errors
-    /// When the store does not answer; nothing has changed then.
+    /// When the store does not answer; the portions before stay counted.
     pub async fn count_stats(&self, removed: &mut Removed) -> Result<(), StorageError> {
-        let (news, snapshot) = {
+        for _ in 0..PORTIONS_MAX {
+            if !self.count_portion(removed).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it was counted and more is left.
+    async fn count_portion(&self, removed: &mut Removed) -> Result<bool, StorageError> {
+        let (all, snapshot) = {
             let mut writer = self.writer.lock().await;
             let snapshot = writer.log(Table::Readings).snapshot();
             (news(&writer.logs[Table::Readings as usize], &writer.logs[Table::Stats as usize]), snapshot)
         };
-        if news.is_empty() {
-            return Ok(());
+        if all.is_empty() {
+            return Ok(false);
         }
-        let new =
-            |f: &&Arc<FileMeta>| !removed.counted.contains(&f.path) && news.iter().any(|n| n.may_be_in(f));
-        let paths: Vec<String> = snapshot.files.iter().filter(new).map(|f| f.path.clone()).collect();
+        let (news, paths) = portion(&all, &snapshot, &removed.counted);
+        let is_all = news.iter().zip(&all).all(|(n, all)| n.to == all.to);
         let filter = news.iter().map(New::filter).reduce(Expr::or).expect("there are some");
         let view = Arc::new(View::default().with(Table::Readings, snapshot.clone()));
         let mut change = Change { operation: "WRITE", data_change: true, ..Change::default() };
@@ -268,10 +303,11 @@ impl Inner {
                 change.add.push(file);
             }
         }
-        if self.commit_maintenance(Table::Stats, change, removed).await? {
+        let counted = self.commit_maintenance(Table::Stats, change, removed).await?;
+        if counted && is_all {
             removed.counted = snapshot.files.iter().map(|f| f.path.clone()).collect();
         }
-        Ok(())
+        Ok(counted && !is_all)
     }
 
     async fn fold(

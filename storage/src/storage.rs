@@ -2,7 +2,7 @@
 
 use crate::balance::Cache;
 use crate::dedupe::{Before, Newest, Question, decide};
-use crate::delta::DeltaLog;
+use crate::delta::{Change, CommitError, DeltaLog, Txn};
 use crate::error::{QueryError, StorageError};
 use crate::maintain::Removed;
 use crate::metrics::Metrics;
@@ -20,6 +20,9 @@ use tokio::sync::Notify;
 
 /// Suspects waiting to be looked up; at so many, taking records waits for it.
 const SUSPECTS_MAX: usize = 1 << 18;
+
+/// Name of the transaction of `arrivals` that says which log the tables are written from.
+const LOG_APP: &str = "firedamp.log";
 
 /// The tables of a lake and the tail. A cheap clone.
 #[derive(Clone)]
@@ -196,6 +199,33 @@ impl Storage {
         self.inner.state().next_event(partition)
     }
 
+    /// The number of the log that these tables were claimed for, if they were.
+    pub async fn log(&self) -> Option<u64> {
+        self.inner.writer.lock().await.log(Table::Arrivals).txn(LOG_APP).map(|log| log as u64)
+    }
+
+    /// Claims the tables for a log (a number up to `i64::MAX`): whether they are its own. Of several that find them unclaimed
+    /// one gets them.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn claim(&self, log: u64) -> Result<bool, StorageError> {
+        let (mut writer, wanted) = (self.inner.writer.lock().await, log as i64);
+        let id = writer.unique();
+        let arrivals = writer.log(Table::Arrivals);
+        if let Some(owner) = arrivals.txn(LOG_APP) {
+            return Ok(owner == wanted);
+        }
+        let txns = vec![Txn { app: LOG_APP.to_owned(), before: None, after: wanted }];
+        let change = Change { id, operation: "WRITE", data_change: false, txns, ..Change::default() };
+        match arrivals.commit(&change, self.inner.clock.now() / 1000).await {
+            Ok(()) => Ok(true),
+            Err(CommitError::Moved { found, .. }) => Ok(found == Some(wanted)),
+            Err(CommitError::Gone(path)) => Err(StorageError::Unavailable(format!("{path} is gone"))),
+            Err(CommitError::Other(e)) => Err(e),
+        }
+    }
+
     /// Whether the tables hold records of this collector: then they were written from a log that it wrote.
     pub fn knows_collector(&self, collector: u64) -> bool {
         self.inner.state().knows(collector)
@@ -291,6 +321,20 @@ impl Storage {
     /// Memory of rows not yet committed, in bytes.
     pub fn tail_bytes(&self) -> usize {
         self.inner.state().tail_bytes()
+    }
+
+    /// Stops this writer: what is not committed is thrown away and nothing more is taken. The first reason stays.
+    pub async fn stop(&self, why: String) {
+        let mut writer = self.inner.writer.lock().await;
+        if self.stopped().is_none() {
+            self.inner.stop(&mut writer, why);
+        }
+    }
+
+    /// Stops this writer before it took anything, because the tables are another log's: nothing of this log is in them.
+    pub async fn refuse(&self, why: String) {
+        let _writer = self.inner.writer.lock().await;
+        self.inner.state().stop(why, |_, _| 0);
     }
 
     /// Why this writer takes nothing more, when it has stopped.

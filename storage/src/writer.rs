@@ -268,12 +268,18 @@ impl Inner {
         match &result {
             Ok(_) => {}
             Err(e @ StorageError::OtherWriter { .. }) => {
-                writer.pending = None;
-                self.state().stop(e.to_string());
+                self.stop(&mut writer, e.to_string());
             }
             Err(_) => self.metrics.flush_errors.inc(),
         }
         result
+    }
+
+    /// Throws away what is not committed and takes nothing more.
+    pub fn stop(&self, writer: &mut Writer, why: String) {
+        writer.pending = None;
+        let stands = |table, app| writer.expected.get(&(table, app)).map_or(0, |at| *at as u64);
+        self.state().stop(why, stands);
     }
 
     async fn flush_locked(&self, writer: &mut Writer) -> Result<Flushed, StorageError> {

@@ -164,6 +164,16 @@ impl KafkaLog {
         self.checked.get().map_or(&[], Vec::as_slice)
     }
 
+    /// The name that the cluster gave itself; with the topic it says which log this is.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] when no broker answers.
+    pub async fn cluster(&self) -> Result<String, LogError> {
+        let (tail, timeout) = (self.tail.clone(), self.options.timeout);
+        let id = blocking(move || Ok(tail.cluster(timeout))).await?;
+        id.ok_or_else(|| LogError::Unavailable("Kafka: the cluster does not tell its id".to_owned()))
+    }
+
     async fn check(&self) -> Result<&Vec<String>, LogError> {
         self.checked
             .get_or_try_init(|| async {

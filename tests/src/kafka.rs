@@ -16,7 +16,7 @@ pub struct Kafka {
     pub bootstrap: String,
     lib: PathBuf,
     brokers: Vec<Broker>,
-    _folder: Folder,
+    folder: Folder,
 }
 
 #[derive(Debug)]
@@ -26,13 +26,35 @@ struct Broker {
     process: Option<Process>,
 }
 
-/// Starts so many brokers; with three, topics are replicated thrice and `min.insync.replicas` is 2.
-#[track_caller]
-pub fn start(brokers: usize) -> Kafka {
-    try_start(brokers).unwrap_or_else(|e| panic!("Kafka: {e:#}"))
+/// How a cluster is spoken to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Security {
+    /// By anybody.
+    None,
+    /// By [`USER`] with [`PASSWORD`], SASL PLAIN.
+    Password,
+    /// The same inside TLS; [`Kafka::ca`] has signed the brokers' certificate.
+    PasswordInTls,
 }
 
-fn try_start(count: usize) -> Result<Kafka> {
+/// The user that a secured cluster lets in.
+pub const USER: &str = "firedamp";
+/// The password of [`USER`].
+pub const PASSWORD: &str = "cage-and-canary";
+
+/// Starts so many brokers that anybody may speak to; with three, topics are replicated thrice and `min.insync.replicas` is 2.
+#[track_caller]
+pub fn start(brokers: usize) -> Kafka {
+    try_start(brokers, Security::None).unwrap_or_else(|e| panic!("Kafka: {e:#}"))
+}
+
+/// Starts one broker that is spoken to like this.
+#[track_caller]
+pub fn start_secured(security: Security) -> Kafka {
+    try_start(1, security).unwrap_or_else(|e| panic!("Kafka: {e:#}"))
+}
+
+fn try_start(count: usize, security: Security) -> Result<Kafka> {
     let lib = cache::ready(&format!("kafka-{VERSION}"), &["kafka"])?.join("lib");
     let folder = Folder::new("kafka")?;
     let ports: Vec<(u16, u16)> = (0..count).map(|_| (free_port(), free_port())).collect();
@@ -49,12 +71,13 @@ fn try_start(count: usize) -> Result<Kafka> {
     for (i, (port, controller)) in ports.iter().enumerate() {
         let config = folder.path().join(format!("{i}.properties"));
         let data = folder.path().join(format!("data{i}"));
-        std::fs::write(&config, properties(i + 1, *port, *controller, &voters.join(","), &data, count))?;
+        let plain = properties(i + 1, *port, *controller, &voters.join(","), &data, count);
+        std::fs::write(&config, plain + &secured(security, folder.path())?)?;
         run("StorageTool", java("kafka.tools.StorageTool").args(["format", "-t", &id, "-c"]).arg(&config))?;
         brokers.push(Broker { port: *port, config, process: None });
     }
     let bootstrap = ports.iter().map(|(p, _)| format!("127.0.0.1:{p}")).collect::<Vec<_>>().join(",");
-    let mut kafka = Kafka { bootstrap, lib, brokers, _folder: folder };
+    let mut kafka = Kafka { bootstrap, lib, brokers, folder };
     for i in 0..count {
         kafka.launch(i)?;
     }
@@ -70,7 +93,7 @@ fn properties(id: usize, port: u16, controller: u16, voters: &str, data: &Path, 
         "process.roles=broker,controller\nnode.id={id}\ncontroller.quorum.voters={voters}\n\
          listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
          advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
-         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\nlog.dirs={}\n\
+         log.dirs={}\n\
          auto.create.topics.enable=false\noffsets.topic.replication.factor={replicas}\noffsets.topic.num.partitions=1\n\
          default.replication.factor={replicas}\nmin.insync.replicas={in_sync}\ntransaction.state.log.replication.factor=1\n\
          transaction.state.log.min.isr=1\ngroup.initial.rebalance.delay.ms=0\n",
@@ -78,7 +101,58 @@ fn properties(id: usize, port: u16, controller: u16, voters: &str, data: &Path, 
     )
 }
 
+/// The part of a broker's properties that says who may speak to its listener named `PLAINTEXT`, and the files it names.
+fn secured(security: Security, folder: &Path) -> Result<String> {
+    let protocol = match security {
+        Security::None => "PLAINTEXT",
+        Security::Password => "SASL_PLAINTEXT",
+        Security::PasswordInTls => "SASL_SSL",
+    };
+    let mut out = format!("listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:{protocol}\n");
+    if security != Security::None {
+        out += &format!(
+            "sasl.enabled.mechanisms=PLAIN\nsasl.mechanism.inter.broker.protocol=PLAIN\n\
+             listener.name.plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+             username=\"broker\" password=\"inside\" user_broker=\"inside\" user_{USER}=\"{PASSWORD}\";\n"
+        );
+    }
+    if security == Security::PasswordInTls {
+        let [keys, trusted, ca] = ["broker.p12", "trusted.p12", "ca.pem"].map(|name| folder.join(name));
+        let keytool = |store: &Path, more: &[&str]| {
+            let mut command = Command::new("keytool");
+            command.args(more).args(["-alias", "broker", "-storetype", "PKCS12", "-storepass", "changeit"]);
+            run("keytool", command.arg("-keystore").arg(store))
+        };
+        let pair = [
+            "-genkeypair",
+            "-keyalg",
+            "EC",
+            "-validity",
+            "2",
+            "-dname",
+            "CN=broker",
+            "-ext",
+            "SAN=ip:127.0.0.1",
+        ];
+        keytool(&keys, &pair)?;
+        std::fs::write(&ca, keytool(&keys, &["-exportcert", "-rfc"])?)?;
+        // A broker speaks to itself before it starts, and must trust what it then meets.
+        keytool(&trusted, &["-importcert", "-noprompt", "-file", &ca.display().to_string()])?;
+        for (kind, store) in [("key", keys), ("trust", trusted)] {
+            out += &format!("ssl.{kind}store.location={}\nssl.{kind}store.type=PKCS12\n", store.display());
+            out += &format!("ssl.{kind}store.password=changeit\n");
+        }
+        out += "ssl.key.password=changeit\n";
+    }
+    Ok(out)
+}
+
 impl Kafka {
+    /// The certificate that clients of a cluster in TLS must trust.
+    pub fn ca(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
     fn launch(&mut self, i: usize) -> Result<()> {
         let broker = &mut self.brokers[i];
         let mut command = Command::new("java");

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
@@ -48,6 +48,22 @@ impl Process {
         let child = on_lasting_thread(move || wrapped.spawn())
             .with_context(|| format!("{name}: starting {} did not work", program.to_string_lossy()))?;
         Ok(Self { name: name.to_owned(), child: Mutex::new(child), log: log.to_owned() })
+    }
+
+    /// The same with pipes to its standard input and from its standard output; the error output goes to `log`.
+    pub(crate) fn spawn_piped(
+        name: &str,
+        command: &Command,
+        log: &Path,
+    ) -> Result<(Self, ChildStdin, ChildStdout)> {
+        let mut wrapped = wrap(command);
+        let err = File::create(log).with_context(|| format!("{}: the log of {name}", log.display()))?;
+        wrapped.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(err);
+        let mut child =
+            on_lasting_thread(move || wrapped.spawn()).with_context(|| format!("{name}: starting"))?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (to, from) = pipes.with_context(|| format!("{name}: it has no pipes"))?;
+        Ok((Self { name: name.to_owned(), child: Mutex::new(child), log: log.to_owned() }, to, from))
     }
 
     /// The id of the process.

@@ -159,8 +159,10 @@ fn a_report_stands_by_itself() {
     assert!(!html.contains("NaN") && !html.contains("inf"));
     // A browser draws it: the numbers are where a person looks for them.
     let page = format!("file://{}", stand.folder().join("r.html").display());
-    let shown = tests::browser::document(&page, 200).unwrap();
-    assert!(shown.contains("What these rules would have decided") && shown.contains(">140<"), "{shown:.500}");
+    let mut shown = tests::browser::Page::open(&page, (1280, 1600)).unwrap();
+    shown.wait_until("document.readyState == 'complete' && document.querySelectorAll('svg').length == 12");
+    let text = shown.text().unwrap();
+    assert!(text.contains("What these rules would have decided") && text.contains("140"), "{text:.500}");
 }
 
 #[test]

@@ -1,21 +1,27 @@
-//! `kill -9` of the binary at twenty moments while readings come: nothing acknowledged is lost, nothing is stored or raised twice,
+//! `kill -9` of the binary at twenty moments, all while readings still come: nothing acknowledged is lost, nothing is stored or raised twice,
 //! and the transitions are those of an undisturbed judgement of the same log. The moments are drawn from a seed, which is printed;
 //! `FIREDAMP_SEED` gives another.
 
 use crate::stand::*;
 use rand::{Rng, SeedableRng};
+use simulator::Speed;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tests::webhook::Webhook;
 use tokio_util::sync::CancellationToken;
 
 const KILLS: usize = 20;
+/// Between two kills, milliseconds: from before it reads anything to well after.
+const PAUSE_MS: std::ops::Range<u64> = 50..900;
+/// So long the file is played: longer than the kills take, on a machine half as fast too.
+const PLAYED: Duration = Duration::from_millis(2 * KILLS as u64 * (PAUSE_MS.start + PAUSE_MS.end) / 2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_kills_lose_nothing_and_double_nothing() {
     let Some(file) = longwall() else { return };
     let (broker, webhook) = (tests::mosquitto::start(), Webhook::start().await);
-    let options = over_mqtt(&broker.url, start());
+    let mut options = over_mqtt(&broker.url, start());
+    options.speed = Speed::Times(ROWS as f64 * STEP.as_secs_f64() / PLAYED.as_secs_f64());
     let source = options.source_toml("longwall", &file, ([127, 0, 0, 1], 0).into(), Duration::ZERO).unwrap();
     let mut firedamp = prepare(&config("partitions = 2", &source, &webhook));
     firedamp.start().await;
@@ -24,9 +30,10 @@ async fn twenty_kills_lose_nothing_and_double_nothing() {
     let mut random = rand::rngs::StdRng::seed_from_u64(seed);
     let played =
         tokio::spawn(async move { simulator::replay(&file, &options, CancellationToken::new()).await });
-    for _ in 0..KILLS {
+    for kill in 1..=KILLS {
         // How many readings lie between two moments does not matter.
-        tokio::time::sleep(Duration::from_millis(random.random_range(50..900))).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(PAUSE_MS))).await;
+        assert!(!played.is_finished(), "kill {kill} comes when nothing is sent any more");
         firedamp.kill9();
         firedamp.launch(&[]);
     }

@@ -1,5 +1,6 @@
 //! Whole-system tests: the built binary, real brokers, real devices, real kills.
 
+mod activation;
 mod backtest;
 mod config;
 mod deploy;
@@ -9,7 +10,9 @@ mod kafka;
 mod kill;
 mod longwall;
 mod page;
+mod people;
 mod points;
+mod registration;
 mod rule_tools;
 mod s3;
 mod same;

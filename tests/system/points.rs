@@ -10,12 +10,12 @@ async fn started() -> Firedamp {
     firedamp
 }
 
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     use model::Clock;
     model::SystemClock.now() / 1000
 }
 
-async fn balanced(firedamp: &Firedamp, stored: i64, quarantined: i64) {
+pub async fn balanced(firedamp: &Firedamp, stored: i64, quarantined: i64) {
     tests::wait_for_async("the balance", Duration::from_secs(30), || async {
         let b = firedamp.get("/api/v1/balance").await.ok()?;
         (b["stored"] == stored && b["quarantined"] == quarantined && b["pending"] == 0).then_some(())

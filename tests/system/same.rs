@@ -4,7 +4,7 @@
 use crate::rule_tools::firedamp as command;
 use crate::stand::*;
 use firedamp::versions::Version;
-use model::record::Activated;
+
 use model::{Clock, Problems, Record, Stream, Transition};
 use rules::{At, Evaluator, RuleFile};
 use serde_json::{Value, json};
@@ -161,12 +161,7 @@ async fn from_log(firedamp: &Firedamp) -> (Vec<Transition>, Vec<Transition>) {
             match entry.decode().unwrap() {
                 Record::Readings { runs, readings } => evaluator.readings(at, &runs, &readings, &mut again),
                 Record::Activation(a) => {
-                    let text = a.text.unwrap();
-                    let next = match a.what {
-                        Activated::Rules => Version::from_texts(&text, &active.catalog_text),
-                        Activated::Catalog => Version::from_texts(&active.rules_text, &text),
-                    };
-                    active = Arc::new(next.unwrap());
+                    active = Arc::new(active.after(&a).unwrap());
                     evaluator.activate(at, active.program.clone(), active.catalog.clone(), &mut again);
                 }
                 Record::Tick => evaluator.tick(at, &mut again),

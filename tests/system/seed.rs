@@ -12,10 +12,13 @@ use world::{Death, POINTS};
 
 mod alarms;
 mod devices;
+mod expected;
+mod forged;
 mod judge;
 mod lake;
 mod life;
 mod log;
+mod told;
 mod world;
 
 /// Processes that die in one history.
@@ -129,4 +132,9 @@ fn committing_without_comparing_the_offset_is_found() {
 #[test]
 fn an_outbox_outside_the_transaction_is_found() {
     is_found(Mistakes { alarms: Some(alerts::store::Mistake::OutboxOutside), ..Mistakes::default() });
+}
+
+#[test]
+fn taking_a_transition_twice_is_found() {
+    is_found(Mistakes { alarms: Some(alerts::store::Mistake::ForgetsIds), ..Mistakes::default() });
 }

@@ -35,6 +35,8 @@ level = [{ name = "warning", on = ">= 0.1 /min", off = "< 0.05 /min", severity =
 pub const COLUMNS: [&str; 4] = ["MM31", "MM116", "AS038", "BA13"];
 /// Rows of the file.
 pub const ROWS: i64 = 13_368;
+/// Time between two of them.
+pub const STEP: Duration = Duration::from_secs(30);
 
 /// The file, where the shared folder is beside the checkout (or named by FIREDAMP_SHARED).
 pub fn longwall() -> Option<PathBuf> {
@@ -55,7 +57,7 @@ pub fn start() -> i64 {
 
 pub fn columns(start: i64) -> Columns {
     let only = COLUMNS.iter().map(|c| (*c).to_owned()).collect();
-    Columns::Wide { site: "LW".to_owned(), start, step: Duration::from_secs(30), only }
+    Columns::Wide { site: "LW".to_owned(), start, step: STEP, only }
 }
 
 /// The replay of the file through a broker.

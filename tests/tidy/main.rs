@@ -193,6 +193,39 @@ fn paths_in_documents_exist() {
     }
 }
 
+/// The first string after each `raise(` in the server: the names of firedamp's own alarms.
+fn own_alarms() -> BTreeSet<String> {
+    let mut names = BTreeSet::from(["dead-letter".to_owned()]);
+    for file in tracked().iter().filter(|p| p.starts_with("server/src") && !p.ends_with("tests.rs")) {
+        let text = read(file);
+        let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for call in product.split(".raise(").skip(1) {
+            if let Some(literal) = call.trim_start().strip_prefix('"') {
+                names.insert(literal.split('"').next().unwrap_or_default().to_owned());
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn the_page_of_symptoms_names_every_alarm_of_our_own_and_metrics_that_exist() {
+    let page = read(Path::new("deploy/sizing.md"));
+    let alarms = own_alarms();
+    assert!(alarms.len() > 8, "{alarms:?}");
+    for name in &alarms {
+        assert!(page.contains(&format!("| `{name}` |")), "deploy/sizing.md says nothing of `{name}`");
+    }
+    let sources: String =
+        tracked().iter().filter(|p| p.extension().is_some_and(|e| e == "rs")).map(|p| read(p)).collect();
+    for metric in page.split('`').filter(|part| part.starts_with("firedamp_")) {
+        assert!(
+            sources.contains(&format!("\"{metric}\"")),
+            "deploy/sizing.md names `{metric}`, which no code has"
+        );
+    }
+}
+
 #[test]
 fn the_map_fits_in_a_head() {
     assert!(read(Path::new("docs/architecture.md")).lines().count() <= 300);

@@ -24,7 +24,7 @@ const OTHER_SHARE: f64 = 0.5;
 /// How long the capacity is measured, after so long to warm up: over whole cycles of commits to the table, which take their share.
 const CAPACITY: (f64, f64) = (60.0, 20.0);
 /// How long the load runs before the first probe.
-const WARM: Duration = Duration::from_secs(2);
+const WARM: Duration = Duration::from_secs(5);
 /// How long the last probes may take.
 const ARRIVE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -42,35 +42,26 @@ fn main() -> anyhow::Result<()> {
         benches::arguments([("points", 1_040_000.0), ("seconds", 40.0), ("probes", 100.0)]);
     let load_sites = (points as usize).div_ceil(setup::SITE_POINTS);
     // A probe point goes over once.
-    let probes = (seconds * probes_per_s * 1.3) as usize * SHARES.len();
+    let probes = (seconds * probes_per_s * 1.3) as usize;
     let plan = setup::plan((load_sites + probes.div_ceil(setup::SITE_POINTS)) * setup::SITE_POINTS);
     benches::run(run(Bench { plan, load_sites, seconds, probes_per_s }))
 }
 
 async fn run(bench: Bench) -> anyhow::Result<()> {
+    let fresh = Fresh::start(&bench, LINGERS[0]).await?;
+    let (capacity, capacity_cores) = measure_capacity(&fresh.started, &fresh.feed).await?;
+    fresh.stop().await?;
+    let steps_asked = SHARES.map(|share| (LINGERS[0], share)).into_iter();
+    let steps_asked = steps_asked.chain(LINGERS[1..].iter().map(|linger| (*linger, OTHER_SHARE)));
     let (mut steps, mut samples) = (Vec::new(), Vec::new());
-    let (mut capacity, mut capacity_cores) = (0.0, 0.0);
-    for linger in LINGERS {
-        let webhook = Webhook::start().await;
-        let dir = tempfile::tempdir()?;
-        let log = format!("linger = \"{linger}\"");
-        let started = whole::start(dir.path(), &bench.plan, &log, &setup::receiver(&webhook.url)).await?;
-        let feed = Feed::new(&bench.plan, bench.load_sites);
-        eprintln!("linger {linger}: started after {:.1} s", started.seconds);
-        let is_default = linger == LINGERS[0];
-        if is_default {
-            (capacity, capacity_cores) = measure_capacity(&started, &feed).await?;
-        }
-        let mut probes = Probes::new(&bench);
-        for share in if is_default { &SHARES[..] } else { &[OTHER_SHARE] } {
-            let mut step = step(&bench, &started, &feed, &webhook, &mut probes, share * capacity).await?;
-            (step["linger"], step["share_of_capacity"]) = (json!(linger), json!(share));
-            samples.extend(step.as_object_mut().and_then(|s| s.remove("samples")));
-            eprintln!("linger {linger}, {:.0} %: {}", share * 100.0, step["delivered_ms"]);
-            steps.push(step);
-        }
-        started.app.settle().await?;
-        started.app.stop().await;
+    for (linger, share) in steps_asked {
+        let fresh = Fresh::start(&bench, linger).await?;
+        let mut step = step(&bench, &fresh, share * capacity).await?;
+        (step["linger"], step["share_of_capacity"]) = (json!(linger), json!(share));
+        samples.extend(step.as_object_mut().and_then(|s| s.remove("samples")));
+        eprintln!("linger {linger}, {:.0} %: {}", share * 100.0, step["delivered_ms"]);
+        steps.push(step);
+        fresh.stop().await?;
     }
     let result = json!({
         "points": bench.load_sites * setup::SITE_POINTS, "rules_a_point": 4, "seconds_a_step": bench.seconds,
@@ -79,6 +70,30 @@ async fn run(bench: Bench) -> anyhow::Result<()> {
     });
     benches::keep("latency", &result)?;
     Ok(())
+}
+
+/// An app of its own for each step, in a folder of its own: no step inherits the table, the tail or the memory of the one before.
+struct Fresh {
+    started: Started,
+    feed: Arc<Feed>,
+    webhook: Webhook,
+    _dir: tempfile::TempDir,
+}
+
+impl Fresh {
+    async fn start(bench: &Bench, linger: &str) -> anyhow::Result<Self> {
+        let (webhook, dir) = (Webhook::start().await, tempfile::tempdir()?);
+        let log = format!("linger = \"{linger}\"");
+        let started = whole::start(dir.path(), &bench.plan, &log, &setup::receiver(&webhook.url)).await?;
+        eprintln!("linger {linger}: started after {:.1} s", started.seconds);
+        Ok(Self { started, feed: Feed::new(&bench.plan, bench.load_sites), webhook, _dir: dir })
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        self.started.app.settle().await?;
+        self.started.app.stop().await;
+        Ok(())
+    }
 }
 
 /// Readings a second that are accepted when handed over as fast as they are taken, and the cores that takes.
@@ -97,27 +112,21 @@ async fn measure_capacity(started: &Started, feed: &Arc<Feed>) -> anyhow::Result
 }
 
 /// One load, probed.
-async fn step(
-    bench: &Bench,
-    started: &Started,
-    feed: &Arc<Feed>,
-    webhook: &Webhook,
-    probes: &mut Probes,
-    rate: f64,
-) -> anyhow::Result<Value> {
+async fn step(bench: &Bench, fresh: &Fresh, rate: f64) -> anyhow::Result<Value> {
+    let Fresh { started, feed, webhook, .. } = fresh;
     let edge = &started.app.pipeline.edge;
-    let (before, cpu, heard) = (feed.accepted(), proc::own().cpu_s, webhook.received().len());
+    let (before, cpu) = (feed.accepted(), proc::own().cpu_s);
     let machine = proc::machine_cpu_s();
     let pace = Pace::free(rate.max(1.0), bench.seconds + WARM.as_secs_f64());
     let (mut hands, began) = (feed.pour(edge, &pace), Instant::now());
     tokio::time::sleep(WARM).await;
-    let sent = probes.send(edge, bench.probes_per_s, pace.stop_at).await;
+    let sent = Probes::new(bench).send(edge, bench.probes_per_s, pace.stop_at).await;
     while hands.join_next().await.is_some() {}
     let (accepted, took) = (feed.accepted() - before, began.elapsed().as_secs_f64());
     let cores = (proc::own().cpu_s - cpu) / took;
     let strangers = (proc::machine_cpu_s() - machine) / took - cores;
     let (sent, durable) = sent.await?;
-    let arrived = arrivals(webhook, heard, &sent).await;
+    let arrived = arrivals(webhook, &sent).await;
     let delivered: Vec<Duration> = sent
         .iter()
         .filter_map(|(point, at)| Some(arrived.get(point)?.saturating_duration_since(*at)))
@@ -131,11 +140,11 @@ async fn step(
 }
 
 /// When each probe's alarm first came as raised; waits for the last ones.
-async fn arrivals(webhook: &Webhook, from: usize, sent: &[(String, Instant)]) -> HashMap<String, Instant> {
+async fn arrivals(webhook: &Webhook, sent: &[(String, Instant)]) -> HashMap<String, Instant> {
     let end = Instant::now() + ARRIVE_WITHIN;
     loop {
         let mut at = HashMap::new();
-        for message in &webhook.received()[from..] {
+        for message in &webhook.received() {
             let body = message.json();
             if body["event"] == "raised"
                 && let Some(point) = body["alarm"]["point"].as_str()

@@ -8,7 +8,8 @@
 //! | the same content as an earlier file | `duplicate` | none |
 //! | header older than the newest of its mine and type | `stale` | all, marked historical and stale |
 //! | a type that is not read, a name that is none | `unknown` | none |
-//! | CDDY | `catalog` | none; points come in through `[catalog]` |
+//! | CDDY whose points are all in the catalog as it says | `done` | none |
+//! | another CDDY | `catalog` | none; points come in through `[catalog]` |
 //!
 //! A header ahead of the clock is taken (its readings get the bit `future` one by one) and never counts as the newest.
 //! A record with the point and time of an earlier one in the file replaces it. Whatever is not taken is counted.
@@ -22,11 +23,14 @@ use super::units::Units;
 use crate::builder::{AHEAD_MAX, DeliveryBuilder};
 use crate::{Context, Delivery};
 use ahash::AHashMap;
-use model::Micros;
+use model::catalog::Point;
 use model::people::{Position, Positions, Presence, Snapshot};
 use model::problem::Problems;
 use model::status::{HISTORICAL, STALE};
 use model::time::{SECOND, rfc3339, show_duration};
+use model::units::conversion;
+use model::{Catalog, Micros};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Most reasons written beside a file.
@@ -420,14 +424,21 @@ impl Judge {
         // It was opened before, so it is UTF-8.
         let text = String::from_utf8_lossy(bytes);
         let (_, points) = catalog_from_cddy(head.name, &text, &mut problems);
-        let mut reasons = vec![format!(
-            "{} points of mine {}: list this file under `points` of [catalog] to load them",
-            points.len(),
-            head.mine
-        )];
+        let catalog = self.context.catalog();
+        let new = points.iter().filter(|(point, _)| !says_already(&catalog, point)).count();
+        let (folder, first) = match new {
+            0 if problems.0.is_empty() => {
+                (Folder::Done, "all of them are in the catalog as they are here".to_owned())
+            }
+            _ => {
+                let what = format!("{new} of them new or different");
+                (Folder::Catalog, format!("{what}: list this file under `points` of [catalog] to load them"))
+            }
+        };
+        let mut reasons = vec![format!("{} points of mine {}, {first}", points.len(), head.mine)];
         reasons.extend(problems.0.iter().take(REASONS_MAX).map(ToString::to_string));
         Verdict {
-            folder: Folder::Catalog,
+            folder,
             reasons,
             delivery: (!delivery.refused.is_empty()).then_some(delivery),
             remember: None,
@@ -436,6 +447,24 @@ impl Judge {
             events: Vec::new(),
         }
     }
+}
+
+/// Whether the catalog says of a point all that a definition says; it may say more.
+fn says_already(catalog: &Catalog, new: &Point) -> bool {
+    fn holds(there: &Value, new: &Value) -> bool {
+        match (there, new) {
+            (Value::Object(there), Value::Object(new)) => {
+                new.iter().all(|(key, new)| there.get(key).is_some_and(|there| holds(there, new)))
+            }
+            (Value::Array(there), Value::Array(new)) => new.iter().all(|new| there.contains(new)),
+            (there, new) => there == new,
+        }
+    }
+    let Some(there) = catalog.find(&new.site, &new.code).map(|ix| catalog.point(ix)) else { return false };
+    // A unit may have two names, `%` and `%CH4`.
+    let is_same = conversion(&new.unit, &there.unit, &there.quantity) == Some((1.0, 0.0));
+    let new = Point { unit: if is_same { there.unit.clone() } else { new.unit.clone() }, ..new.clone() };
+    matches!((serde_json::to_value(there), serde_json::to_value(&new)), (Ok(there), Ok(new)) if holds(&there, &new))
 }
 
 /// Types that are read.

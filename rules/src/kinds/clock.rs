@@ -6,8 +6,8 @@
 //! A clock more than 5 min ahead is the business of `status` and the bit future; one more than 2 min behind makes every reading late,
 //! and its point silent.
 
-use super::ring::{BUCKETS_MAX, Cell, Ring, width_of};
-use super::shared::{Rung, may_clear, read_levels, read_rung, read_span, refuse_unit, words};
+use super::ring::{BUCKETS_MAX, Cell, Ring, split, width_of};
+use super::shared::{Rung, may_clear, read_levels, read_rung, read_span, refuse_unit, save, shape};
 use super::{Binding, Bound, Machine, Read, Spec};
 use crate::reading::{Reading, Verdict};
 use model::status;
@@ -62,7 +62,7 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
 impl Spec for ClockSpec {
     fn bind(&self, b: &mut Binding<'_>, _: &[u32]) -> Box<dyn Bound> {
         let names = b.levels.iter().map(|l| l.name.clone()).collect();
-        Box::new(ClockBound { spec: self.clone(), names })
+        Box::new(ClockBound { spec: self.clone(), names, shape: shape(&self.width.to_string(), "") })
     }
 }
 
@@ -70,6 +70,7 @@ impl Spec for ClockSpec {
 struct ClockBound {
     spec: ClockSpec,
     names: Vec<String>,
+    shape: u64,
 }
 
 impl ClockBound {
@@ -85,6 +86,10 @@ impl Bound for ClockBound {
 
     fn is_up(&self, _: usize, level: usize) -> bool {
         self.spec.rungs[level].on.is_up()
+    }
+
+    fn remembers(&self) -> Micros {
+        self.spec.window
     }
 
     fn describe(&self, _: usize) -> Vec<(String, String, &'static str)> {
@@ -174,11 +179,21 @@ impl Machine for ClockMachine {
     }
 
     fn save(&self, slot: usize, out: &mut Vec<u8>) {
-        self.ring.save(slot, out);
+        let mut cells = Vec::new();
+        self.ring.save(slot, &mut cells);
+        if !cells.is_empty() {
+            save([self.bound.shape], out);
+            out.extend_from_slice(&cells);
+        }
     }
 
     fn load(&mut self, slot: usize, bytes: &[u8]) -> bool {
-        // Buckets of another width lie at other places: a window that was changed does not find them.
-        words(bytes).is_some_and(|cells| self.ring.load(slot, &cells))
+        self.ring.clear(slot);
+        if bytes.is_empty() {
+            return true;
+        }
+        let Some((shape, [], cells)) = split(bytes) else { return false };
+        // A window that was changed begins anew.
+        shape != self.bound.shape || self.ring.load(slot, &cells)
     }
 }

@@ -10,7 +10,9 @@
 //! - After a gap, a fault or a calibration the window begins anew after the blank: a sensor that gets power jumps.
 
 use super::ring::{BUCKETS_MAX, Cell, Ring, split, width_of};
-use super::shared::{Limit, decimal, gap_of, next_good, read_levels, read_positive, read_span, save, shape};
+use super::shared::{
+    Limit, decimal, gap_of, next_good, read_levels, read_positive, read_span, read_time, save, shape,
+};
 use super::{Binding, Bound, Machine, Read, Spec};
 use crate::compare::Compare;
 use crate::reading::{Reading, Verdict};
@@ -49,9 +51,7 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
     let method = read_method(s);
     let sigmas = read_positive(s, "sigmas");
     let gap = read_span(s, "gap");
-    // A blank of zero is none.
-    let said_blank = s.has("blank");
-    let blank = s.duration("blank").map(|d| d.value);
+    let blank = read_time(s, "blank", 0); // a blank of zero is none
     if !s.has("window") {
         s.missing("window", "\"30min\"");
     }
@@ -84,7 +84,7 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
         buckets: buckets as usize,
         min_readings,
         min_covered,
-        blank: blank.or((!said_blank).then_some(20 * SECOND))?,
+        blank: blank.ok()?.unwrap_or(20 * SECOND),
         gap: gap.ok()?,
         left,
     };
@@ -179,6 +179,10 @@ impl Bound for ForecastBound {
 
     fn judges(&self, slot: usize, _: usize) -> bool {
         self.slots[slot].limit.is_some()
+    }
+
+    fn remembers(&self) -> Micros {
+        self.spec.width * self.spec.buckets as Micros
     }
 
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {

@@ -4,23 +4,15 @@
 //! counts. A catalog limit outside (low range, high range], or with its release on the wrong side, is refused with a warning and the
 //! rule's stands. A level `reported` is added to every ladder: on when the mine's own alarm or cut bit comes with a bad value.
 
+use super::shared::{Rung, catalog_rung, may_clear, read_rung};
 use super::{Binding, Bound, Machine, Read, Shapes, Spec};
-use crate::compare::{Compare, Op, parse};
-use crate::def::{LevelDef, Name, read_level};
+use crate::compare::Compare;
+use crate::level::{LevelDef, Name, REPORTED, read_level};
 use crate::reading::{Grade, Reading, Verdict, range};
 use model::catalog::Limits;
 use model::toml_file::Section;
 use model::{Point, status};
 use std::sync::Arc;
-
-/// Name of the level that the mine's own bits raise.
-pub const REPORTED: &str = "reported";
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Rung {
-    on: Compare,
-    off: Compare,
-}
 
 /// Limits of a level as the rule says them; `None`: the catalog's.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,16 +30,12 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
     let mut whole = true;
     for (rank, level) in sections.into_iter().enumerate() {
         let def = read_level(&level, Name::Needed, rank);
-        let rung = read_rung(&level);
+        let rung = read_limit(&level);
         level.finish();
         match (def, rung) {
-            (Some(def), Some(rung)) if def.name != REPORTED => {
+            (Some(def), Some(rung)) => {
                 levels.push(def);
                 rungs.push(rung);
-            }
-            (Some(def), _) if def.name == REPORTED => {
-                s.error(format!("a level cannot be named `{REPORTED}`"), "it is added to every ladder");
-                whole = false;
             }
             _ => whole = false,
         }
@@ -72,52 +60,16 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
     (whole && !rungs.is_empty()).then(|| (levels, Arc::new(LimitSpec { rungs }) as Arc<dyn Spec>))
 }
 
-fn read_rung(s: &Section<'_>) -> Option<Option<Rung>> {
-    let on = s.need_str("on", "\">= 1.0\"")?;
-    let off = s.str("off");
-    if on.value == "catalog" {
-        if let Some(off) = off {
-            s.file().error_at(
-                off.at,
-                "`off` has no meaning with `on = \"catalog\"`",
-                "the catalog's release counts",
-            );
-        }
-        return Some(None);
+/// The outer `None` is a mistake that was told.
+fn read_limit(s: &Section<'_>) -> Option<Option<Rung>> {
+    if !s.has("on") || s.str("on")?.value != "catalog" {
+        return read_rung(s, "\">= 1.0\"").map(Some);
     }
-    let read = |text: &str, at| match parse(text) {
-        Ok((compare, None)) => Some(compare),
-        Ok((_, Some(_))) => {
-            s.file().error_at(
-                at,
-                format!("`{text}` is a rate"),
-                "use kind = \"rate\", or leave the time out",
-            );
-            None
-        }
-        Err(message) => {
-            s.file().error_at(at, message, "write for example \">= 1.0\"");
-            None
-        }
-    };
-    let compare = read(on.value, on.at)?;
-    let release = match off {
-        Some(off) => read(off.value, off.at)?,
-        None => compare.opposite(),
-    };
-    let wrong = compare.is_up() == release.is_up()
-        || (if compare.is_up() { release.limit > compare.limit } else { release.limit < compare.limit });
-    if wrong {
-        let message =
-            format!("`off = \"{}\"` is on the wrong side of `on = \"{}\"`", release.show(), compare.show());
-        s.file().error_at(
-            on.at,
-            message,
-            "a level that rises at a limit ends below it, one that falls above it",
-        );
-        return None;
+    if let Some(off) = s.str("off") {
+        let message = "`off` has no meaning with `on = \"catalog\"`";
+        s.file().error_at(off.at, message, "the catalog's release counts");
     }
-    Some(Some(Rung { on: compare, off: release }))
+    Some(None)
 }
 
 /// The limits of a level name in the catalog: on, off, upwards.
@@ -140,41 +92,32 @@ impl LimitSpec {
         b: &mut Binding<'_>,
     ) -> (Option<Rung>, &'static str) {
         let name = &b.levels[i].name;
-        let own = self.rungs[i].map(|r| Rung { on: r.on.converted(convert), off: r.off.converted(convert) });
+        let own = self.rungs[i].map(|r| r.converted(convert));
         let Some((Some(on), off, up)) = in_catalog(&point.limits, name) else { return (own, "rule") };
         if let Some(rule) = own
             && rule.on.is_up() != up
         {
             return (own, "rule");
         }
-        let off = off.unwrap_or(on);
-        let (low, high) = (point.low.unwrap_or(f64::NEG_INFINITY), point.high.unwrap_or(f64::INFINITY));
-        let sane = on > low && on <= high && if up { off <= on } else { off >= on };
-        if !sane {
+        let Some(catalog) = catalog_rung(point, on, off, up) else {
             let message = format!(
-                "point `{}` of site `{}`: limit {on} with release {off} of level `{name}` is refused; {}",
+                "point `{}` of site `{}`: limit {on} with release {} of level `{name}` is refused; {}",
                 point.code,
                 point.site,
+                off.unwrap_or(on),
                 if own.is_some() { "the rule's stands" } else { "the level has no limit" }
             );
             b.warning(message, "a limit lies within the range, its release on the side of normal");
             return (own, "rule");
-        }
-        let (on_op, off_op) = if up { (Op::Ge, Op::Lt) } else { (Op::Le, Op::Gt) };
-        let catalog = Rung { on: Compare { op: on_op, limit: on }, off: Compare { op: off_op, limit: off } };
+        };
         match own {
             None => (Some(catalog), "catalog"),
             Some(rule) => {
-                let stricter = if up { on < rule.on.limit } else { on > rule.on.limit };
-                let mut rung = rule;
-                if stricter {
-                    rung.on = catalog.on;
-                }
-                // The stricter release keeps the level on longer.
-                if if up { off < rule.off.limit } else { off > rule.off.limit } || stricter {
-                    let limit = if up { off.min(rule.off.limit) } else { off.max(rule.off.limit) };
-                    rung.off = Compare { limit, ..rule.off };
-                }
+                // At the same limit the inclusive one is the stricter. The stricter release keeps the level on longer.
+                let stricter = !rule.on.covers(catalog.on);
+                let on = if stricter { catalog.on } else { rule.on };
+                let off = if rule.off.covers(catalog.off) { catalog.off } else { rule.off };
+                let rung = Rung { on, off };
                 (Some(rung), if stricter { "catalog" } else { "rule" })
             }
         }
@@ -250,11 +193,11 @@ impl Machine for LimitMachine {
         let grade = r.grade(s.low, s.high);
         reported[0] = match grade {
             Grade::Bad if r.status & (status::ALARM | status::CUT) != 0 => Verdict::Over,
-            Grade::Good(_) => Verdict::Below,
+            Grade::Good(_) if may_clear(r) => Verdict::Below,
             _ => Verdict::Hold,
         };
         let (value, clears) = match grade {
-            Grade::Good(v) => (v, true),
+            Grade::Good(v) => (v, may_clear(r)),
             Grade::OverRange(v) | Grade::Calibrating(v) => (v, false),
             Grade::Bad | Grade::Missing => {
                 verdicts.fill(Verdict::Hold);

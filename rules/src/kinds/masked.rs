@@ -7,8 +7,8 @@
 use super::shared::{Limit, may_clear, read_span, save, words};
 use super::{Binding, Bound, Machine, Read, Spec};
 use crate::compare::Compare;
-use crate::def::{Name, read_level};
-use crate::reading::{Grade, Reading, Verdict};
+use crate::level::{Name, read_level};
+use crate::reading::{Grade, Reading, Verdict, range};
 use model::status;
 use model::time::{MINUTE, Micros, show_duration};
 use model::toml_file::Section;
@@ -42,7 +42,7 @@ impl Spec for MaskedSpec {
     fn bind(&self, b: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound> {
         let slots = points.iter().map(|&ix| {
             let point = b.catalog.point(ix);
-            let (low, high) = (point.low.unwrap_or(f64::NEG_INFINITY), point.high.unwrap_or(f64::INFINITY));
+            let (low, high) = range(point);
             Slot { over: self.over.of(ix, b), low, high, unit: point.unit.clone() }
         });
         let slots = slots.collect();
@@ -78,6 +78,10 @@ impl Bound for MaskedBound {
 
     fn judges(&self, slot: usize, _: usize) -> bool {
         self.slots[slot].over.is_some()
+    }
+
+    fn remembers(&self) -> Micros {
+        self.within
     }
 
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {

@@ -4,10 +4,9 @@
 //! The limits are those of the rule, the same as the `limit` rule of the point, or the point's own. Between a limit and its release
 //! either answer is right: a level stays as it is.
 
-use super::shared::{Rung, may_clear, read_rung};
+use super::shared::{Rung, catalog_rung, may_clear, read_rung};
 use super::{Binding, Bound, Machine, Read, Spec};
-use crate::compare::{Compare, Op};
-use crate::def::{Name, read_level};
+use crate::level::{Name, read_level};
 use crate::reading::{Reading, Verdict};
 use model::toml_file::Section;
 use model::{Point, status};
@@ -45,20 +44,17 @@ fn of_point(point: &Point, bit: i32, b: &mut Binding<'_>) -> [Option<Rung>; 2] {
     } else {
         ((l.alarm_on, l.alarm_off), (l.low_alarm_on, l.low_alarm_off))
     };
-    let (low, high) = (point.low.unwrap_or(f64::NEG_INFINITY), point.high.unwrap_or(f64::INFINITY));
     let mut rung = |(on, off): (Option<f64>, Option<f64>), is_up: bool| {
         let on = on?;
-        let off = off.unwrap_or(on);
-        if on > low && on <= high && if is_up { off <= on } else { off >= on } {
-            let (on_op, off_op) = if is_up { (Op::Ge, Op::Lt) } else { (Op::Le, Op::Gt) };
-            return Some(Rung {
-                on: Compare { op: on_op, limit: on },
-                off: Compare { op: off_op, limit: off },
-            });
+        if let Some(rung) = catalog_rung(point, on, off, is_up) {
+            return Some(rung);
         }
         let message = format!(
-            "rule `{}`: limit {on} with release {off} of point `{}` of site `{}` is refused",
-            b.rule, point.code, point.site
+            "rule `{}`: limit {on} with release {} of point `{}` of site `{}` is refused",
+            b.rule,
+            off.unwrap_or(on),
+            point.code,
+            point.site
         );
         b.warning(message, "a limit lies within the range, its release on the side of normal");
         None

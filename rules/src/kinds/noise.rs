@@ -101,6 +101,10 @@ impl Bound for NoiseBound {
         self.slots[slot].floor.is_some()
     }
 
+    fn remembers(&self) -> Micros {
+        self.spec.window
+    }
+
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
         if self.slots[slot].floor.is_none() {
             return Vec::new();

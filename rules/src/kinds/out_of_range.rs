@@ -6,8 +6,8 @@
 
 use super::shared::{decimal, may_clear, read_positive};
 use super::{Binding, Bound, Machine, Read, Spec};
-use crate::def::{Name, read_level};
-use crate::reading::{Grade, Reading, Verdict};
+use crate::level::{Name, read_level};
+use crate::reading::{Grade, Reading, Verdict, range};
 use model::toml_file::Section;
 use std::sync::Arc;
 
@@ -40,12 +40,9 @@ impl Spec for RangeSpec {
                 );
                 b.warning(message, "add `low` and `high` to the points file, or select fewer points");
             }
-            slots.push(Slot {
-                margin: scale.map(|scale| decimal(self.margin * scale)),
-                low: point.low.unwrap_or(f64::NEG_INFINITY),
-                high: point.high.unwrap_or(f64::INFINITY),
-                unit: point.unit.clone(),
-            });
+            let (low, high) = range(point);
+            let margin = scale.map(|scale| decimal(self.margin * scale));
+            slots.push(Slot { margin, low, high, unit: point.unit.clone() });
         }
         Box::new(RangeBound(slots))
     }

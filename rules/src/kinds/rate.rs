@@ -5,16 +5,18 @@
 //! Nothing is said before there are enough readings over enough time, and after a gap, a bad or a calibrating reading the window begins
 //! anew after a blank.
 
+use super::ring::{BUCKETS_MAX, width_of};
+use super::shared::{
+    Rung, decimal, gap_of, may_clear, next_good, read_span, read_time, save, shape, words, wrong_side,
+};
 use super::{Binding, Bound, Machine, Read, Shapes, Spec};
-use crate::compare::{Compare, parse};
-use crate::def::{Name, read_level};
-use crate::reading::{Grade, PERIOD, Reading, Verdict, range};
-use model::time::{MINUTE, Micros, SECOND};
+use crate::compare::parse;
+use crate::level::{Name, read_level};
+use crate::reading::{Reading, Verdict};
+use model::status;
+use model::time::{MINUTE, Micros, SECOND, show_duration};
 use model::toml_file::Section;
 use std::sync::Arc;
-
-/// Most buckets of a window.
-const BUCKETS_MAX: i64 = 16;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Method {
@@ -34,32 +36,29 @@ struct RateSpec {
     blank: Micros,
     gap: Option<Micros>,
     method: Method,
-    /// On, off, and the time unit of both.
-    levels: Vec<(Compare, Compare, Micros)>,
+    /// Limits, and the time unit of both.
+    levels: Vec<(Rung, Micros)>,
 }
 
 /// Reads window, guards and levels.
 pub fn read(s: &Section<'_>) -> Option<Read> {
     // Read on after a mistake: what is not read would be told as unknown.
-    let (window, known) = match s.duration("window") {
-        Some(w) if w.value >= SECOND => (w.value, true),
-        Some(w) => {
-            s.file().error_at(w.at, "`window` is shorter than a second", "");
-            (MINUTE, false)
-        }
-        None => {
-            s.missing("window", "\"5min\"");
-            (MINUTE, false)
-        }
-    };
+    if !s.has("window") {
+        s.missing("window", "\"5min\"");
+    }
+    let said = read_span(s, "window").ok().flatten();
+    if said.is_some_and(|w| w < SECOND) {
+        s.error("`window` is shorter than a second", "make it longer");
+    }
+    let window = said.unwrap_or(MINUTE);
     let buckets = s.int("buckets", 2, BUCKETS_MAX).map_or(BUCKETS_MAX, |b| b.value);
     let min_readings = s.int("min_readings", 2, 1_000_000).map_or(3, |n| n.value) as u32;
-    let min_covered = s.duration("min_covered").map_or(window / 2, |d| d.value);
+    let min_covered = read_time(s, "min_covered", 0).ok().flatten().unwrap_or(window / 2);
     if min_covered > window {
         s.error("`min_covered` is longer than `window`", "the rule could never say anything");
     }
-    let blank = s.duration("blank").map_or(20 * SECOND, |d| d.value);
-    let gap = s.duration("gap").map(|d| d.value);
+    let blank = read_time(s, "blank", 0).ok().flatten().unwrap_or(20 * SECOND);
+    let gap = read_span(s, "gap").ok().flatten();
     let method = match s.one_of("method", &["ends", "least_squares"]).map(|m| m.value) {
         Some("least_squares") => Method::LeastSquares,
         _ => Method::Ends,
@@ -76,7 +75,7 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
         defs.push(def?);
         levels.push(limits?);
     }
-    let width = (window + buckets - 1) / buckets;
+    let width = width_of(window, buckets);
     let spec = RateSpec {
         window,
         width,
@@ -88,10 +87,10 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
         method,
         levels,
     };
-    (known && !defs.is_empty()).then(|| (defs, Arc::new(spec) as Arc<dyn Spec>))
+    (said.is_some() && !defs.is_empty()).then(|| (defs, Arc::new(spec) as Arc<dyn Spec>))
 }
 
-fn read_limits(s: &Section<'_>) -> Option<(Compare, Compare, Micros)> {
+fn read_limits(s: &Section<'_>) -> Option<(Rung, Micros)> {
     let on = s.need_str("on", "\">= 0.02 /min\"")?;
     let read = |text: &str, at| match parse(text) {
         Ok(found) => Some(found),
@@ -109,9 +108,8 @@ fn read_limits(s: &Section<'_>) -> Option<(Compare, Compare, Micros)> {
             release.converted((per as f64 / off_per.unwrap_or(per) as f64, 0.0))
         }
     };
-    let wrong = compare.is_up() == release.is_up()
-        || (if compare.is_up() { release.limit > compare.limit } else { release.limit < compare.limit });
-    if wrong {
+    let rung = Rung { on: compare, off: release };
+    if wrong_side(rung) {
         s.file().error_at(
             on.at,
             "`off` is on the wrong side of `on`",
@@ -119,32 +117,30 @@ fn read_limits(s: &Section<'_>) -> Option<(Compare, Compare, Micros)> {
         );
         return None;
     }
-    Some((compare, release, per))
+    Some((rung, per))
 }
 
 impl Spec for RateSpec {
     fn bind(&self, b: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound> {
-        let slots = points
-            .iter()
-            .map(|&ix| {
-                let scale = b.conversion(ix).map(|(scale, _)| scale);
-                let point = b.catalog.point(ix);
-                let (low, high) = range(point);
-                let gap = self.gap.unwrap_or(3 * point.period.unwrap_or(PERIOD));
-                Slot { scale: scale.unwrap_or(f64::NAN), low, high, gap, unit: point.unit.clone() }
-            })
-            .collect();
-        Box::new(RateBound { spec: self.clone(), slots })
+        let said = format!("{} {} {:?}", self.width, self.buckets, self.method);
+        let slots = points.iter().map(|&ix| {
+            let scale = b.conversion(ix).map(|(scale, _)| scale);
+            let point = b.catalog.point(ix);
+            let unit = point.unit.clone();
+            Slot { scale, gap: gap_of(self.gap, point), shape: shape(&said, &unit), unit }
+        });
+        let slots = slots.collect();
+        let names = b.levels.iter().map(|l| l.name.clone()).collect();
+        Box::new(RateBound { spec: self.clone(), slots, names })
     }
 }
 
 #[derive(Debug, PartialEq)]
 struct Slot {
-    /// Of a limit to the point's unit; NaN where they do not fit: then nothing ever holds.
-    scale: f64,
-    low: f64,
-    high: f64,
+    /// Of a limit to the point's unit; `None` where they do not fit: then nothing is said.
+    scale: Option<f64>,
     gap: Micros,
+    shape: u64,
     unit: String,
 }
 
@@ -152,6 +148,7 @@ struct Slot {
 struct RateBound {
     spec: RateSpec,
     slots: Shapes<Slot>,
+    names: Vec<String>,
 }
 
 impl Bound for RateBound {
@@ -159,18 +156,30 @@ impl Bound for RateBound {
         let buckets = vec![Bucket::EMPTY; slots * self.spec.buckets];
         let lasts =
             if self.spec.method == Method::LeastSquares { vec![(0, 0.0); buckets.len()] } else { Vec::new() };
-        let state = vec![State { last: Micros::MIN, blank_until: Micros::MIN }; slots];
+        let state = vec![State::NONE; slots];
         Box::new(RateMachine { bound: self, buckets, lasts, state })
     }
 
     fn is_up(&self, _: usize, level: usize) -> bool {
-        self.spec.levels[level].0.is_up()
+        self.spec.levels[level].0.on.is_up()
+    }
+
+    fn judges(&self, slot: usize, _: usize) -> bool {
+        self.slots[slot].scale.is_some()
+    }
+
+    fn remembers(&self) -> Micros {
+        self.spec.window
     }
 
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
-        let scale = self.slots[slot].scale;
-        let shown = |(on, ..): &(Compare, Compare, Micros)| on.converted((scale, 0.0)).show();
-        self.spec.levels.iter().map(|l| ("rate".to_owned(), shown(l), "rule")).collect()
+        let s = &self.slots[slot];
+        let Some(scale) = s.scale else { return Vec::new() };
+        let shown = |(name, (rung, per)): (&String, &(Rung, Micros))| {
+            let rung = rung.converted((scale, 0.0));
+            (name.clone(), format!("{}/{}", rung.show(true, &s.unit), show_per(*per)), "rule")
+        };
+        self.names.iter().zip(&self.spec.levels).map(shown).collect()
     }
 }
 
@@ -191,10 +200,15 @@ impl Bucket {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct State {
+    /// The last good reading; `MIN` where the next one begins the window anew.
     last: Micros,
     blank_until: Micros,
+}
+
+impl State {
+    const NONE: Self = Self { last: Micros::MIN, blank_until: Micros::MIN };
 }
 
 struct RateMachine {
@@ -216,18 +230,17 @@ struct Window<'a> {
 impl Machine for RateMachine {
     fn reading(&mut self, slot: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
         verdicts.fill(Verdict::Hold);
-        // A slope needs the order of time; what came late says nothing of it.
-        if !r.newer || r.late {
+        // A slope needs the order of time; what came late, or is known to be old, says nothing of it.
+        if !r.newer || r.late || r.status & status::STALE != 0 {
             return f64::NAN;
         }
         let (spec, s) = (&self.bound.spec, &self.bound.slots[slot]);
-        let value = match r.grade(s.low, s.high) {
-            Grade::Good(v) => v,
+        let (Some(value), Some(scale)) = (next_good(r), s.scale) else {
             // The first good reading after one that is not sees a blank.
-            _ => {
+            if !may_clear(r) {
                 self.state[slot].last = Micros::MIN;
-                return f64::NAN;
             }
+            return f64::NAN;
         };
         let state = &mut self.state[slot];
         let gap = state.last == Micros::MIN || r.time - state.last > s.gap;
@@ -244,81 +257,62 @@ impl Machine for RateMachine {
             return f64::NAN;
         }
         let Some(slope) = (Window { spec, buckets, lasts }).slope(r.time, value) else { return f64::NAN };
-        for (verdict, (on, off, per)) in verdicts.iter_mut().zip(&spec.levels) {
-            let per_unit = slope * *per as f64 / s.scale;
-            *verdict = if on.holds(per_unit) {
-                Verdict::Over
-            } else if off.holds(per_unit) {
-                Verdict::Below
-            } else {
-                Verdict::Band
-            };
+        for (verdict, (rung, per)) in verdicts.iter_mut().zip(&spec.levels) {
+            *verdict = rung.verdict(decimal(slope * *per as f64 / scale));
         }
-        let per = spec.levels.first().map_or(MINUTE, |l| l.2);
-        slope * per as f64
+        let per = spec.levels.first().map_or(MINUTE, |l| l.1);
+        decimal(slope * per as f64)
     }
 
     fn reason(&self, slot: usize, level: usize, value: f64, on: bool) -> String {
         let (spec, s) = (&self.bound.spec, &self.bound.slots[slot]);
-        let (compare, release, per) = &spec.levels[level];
-        let compare = if on { compare } else { release }.converted((s.scale, 0.0));
-        let per = if *per == MINUTE {
-            "min".to_owned()
-        } else {
-            model::time::show_duration(*per).trim_start_matches('1').to_owned()
-        };
-        format!("{value:.6} {} {}/{per}", compare.show(), s.unit)
+        let (rung, per) = &spec.levels[level];
+        let rung = rung.converted((s.scale.unwrap_or(1.0), 0.0));
+        format!("{value:.6} {}/{}", rung.show(on, &s.unit), show_per(*per))
     }
 
     fn save(&self, slot: usize, out: &mut Vec<u8>) {
-        let spec = &self.bound.spec;
-        for n in [self.state[slot].last, self.state[slot].blank_until, spec.width] {
-            out.extend_from_slice(&n.to_le_bytes());
+        let (state, buckets) = (self.state[slot], self.bound.spec.buckets);
+        if state == State::NONE {
+            return;
         }
-        out.push(spec.buckets as u8);
-        out.push(spec.method as u8);
-        for i in slot * spec.buckets..(slot + 1) * spec.buckets {
-            let bucket = &self.buckets[i];
-            out.extend_from_slice(&bucket.n.to_le_bytes());
-            if bucket.n > 0 {
-                for (t, v) in [Some(&bucket.first), self.lasts.get(i)].into_iter().flatten() {
-                    out.extend_from_slice(&t.to_le_bytes());
-                    out.extend_from_slice(&v.to_bits().to_le_bytes());
-                }
-            }
+        save([self.bound.slots[slot].shape, state.last as u64, state.blank_until as u64], out);
+        for i in slot * buckets..(slot + 1) * buckets {
+            let Bucket { first, n } = self.buckets[i];
+            save([u64::from(n), first.0 as u64, first.1.to_bits()], out);
+            save(self.lasts.get(i).into_iter().flat_map(|last| [last.0 as u64, last.1.to_bits()]), out);
         }
     }
 
-    fn load(&mut self, slot: usize, mut bytes: &[u8]) -> bool {
-        fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-            let (head, tail) = bytes.split_first_chunk::<N>()?;
-            *bytes = tail;
-            Some(*head)
+    fn load(&mut self, slot: usize, bytes: &[u8]) -> bool {
+        let buckets = self.bound.spec.buckets;
+        let here = slot * buckets..(slot + 1) * buckets;
+        self.state[slot] = State::NONE;
+        self.buckets[here.clone()].fill(Bucket::EMPTY);
+        let Some(words) = words(bytes) else { return false };
+        let Some((own, saved)) = words.split_first_chunk::<3>() else { return words.is_empty() };
+        if own[0] != self.bound.slots[slot].shape {
+            return true; // a window that was changed begins anew
         }
-        let spec = self.bound.spec.clone();
-        let mut read = || {
-            let number = |b: &mut &[u8]| take(b).map(i64::from_le_bytes);
-            let pair = |b: &mut &[u8]| Some((number(b)?, f64::from_bits(number(b)? as u64)));
-            let b = &mut bytes;
-            let state = State { last: number(b)?, blank_until: number(b)? };
-            // A window that was changed cannot use buckets of another shape: it begins anew.
-            if number(b)? != spec.width || take(b)? != [spec.buckets as u8, spec.method as u8] {
-                return None;
+        let width = if self.lasts.is_empty() { 3 } else { 5 };
+        if saved.len() != width * buckets {
+            return false;
+        }
+        let reading = |w: &[u64]| (w[0] as Micros, f64::from_bits(w[1]));
+        for (i, w) in here.zip(saved.chunks_exact(width)) {
+            self.buckets[i] = Bucket { n: w[0] as u32, first: reading(&w[1..]) };
+            if let Some(last) = self.lasts.get_mut(i) {
+                *last = reading(&w[3..]);
             }
-            self.state[slot] = state;
-            for i in slot * spec.buckets..(slot + 1) * spec.buckets {
-                let n = u32::from_le_bytes(take(b)?);
-                if n > 0 {
-                    self.buckets[i] = Bucket { first: pair(b)?, n };
-                    if let Some(last) = self.lasts.get_mut(i) {
-                        *last = pair(b)?;
-                    }
-                }
-            }
-            b.is_empty().then_some(())
-        };
-        read().is_some()
+        }
+        self.state[slot] = State { last: own[1] as Micros, blank_until: own[2] as Micros };
+        true
     }
+}
+
+/// The time unit of a rate: `min`, `h`.
+fn show_per(per: Micros) -> String {
+    show_duration(per).trim_start_matches('1').to_owned()
 }
 
 impl Window<'_> {

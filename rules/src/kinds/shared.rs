@@ -3,8 +3,8 @@
 
 use super::Binding;
 use crate::compare::{Compare, Op, parse};
-use crate::def::{LevelDef, Name, read_level};
-use crate::reading::{PERIOD, Reading, Verdict};
+use crate::level::{LevelDef, Name, read_level};
+use crate::reading::{PERIOD, Reading, Verdict, range};
 use model::time::{DAY, Micros};
 use model::toml_file::Section;
 use model::{Point, status};
@@ -63,14 +63,17 @@ impl Rung {
     }
 }
 
+/// Whether a release stands on the wrong side of its limit.
+pub(super) fn wrong_side(Rung { on, off }: Rung) -> bool {
+    on.is_up() == off.is_up() || (if on.is_up() { off.limit > on.limit } else { off.limit < on.limit })
+}
+
 /// Reads `on` and `off` of a section.
 pub(super) fn read_rung(s: &Section<'_>, example: &str) -> Option<Rung> {
     let at = s.need_str("on", example)?.at;
     let on = read_compare(s, "on", example)?;
     let off = if s.has("off") { read_compare(s, "off", example)? } else { on.opposite() };
-    let wrong =
-        on.is_up() == off.is_up() || (if on.is_up() { off.limit > on.limit } else { off.limit < on.limit });
-    if wrong {
+    if wrong_side(Rung { on, off }) {
         let message = format!("`off = \"{}\"` is on the wrong side of `on = \"{}\"`", off.show(), on.show());
         s.file().error_at(at, message, "what rises at a limit ends below it, what falls above it");
         return None;
@@ -93,6 +96,16 @@ pub(super) fn read_compare(s: &Section<'_>, key: &'static str, example: &str) ->
             None
         }
     }
+}
+
+/// A limit of the catalog with its release, by default where the limit no longer holds; `None` where they are not sane: outside (low
+/// range, high range], or the release on the wrong side.
+pub(super) fn catalog_rung(point: &Point, on: f64, off: Option<f64>, is_up: bool) -> Option<Rung> {
+    let (on_op, off_op) = if is_up { (Op::Ge, Op::Lt) } else { (Op::Le, Op::Gt) };
+    let rung =
+        Rung { on: Compare { op: on_op, limit: on }, off: Compare { op: off_op, limit: off.unwrap_or(on) } };
+    let (low, high) = range(point);
+    (on > low && on <= high && !wrong_side(rung)).then_some(rung)
 }
 
 /// Columns of the catalog that a limit may come from.
@@ -125,10 +138,8 @@ impl Limit {
         let point = b.catalog.point(ix);
         let l = &point.limits;
         let limit = [l.alarm_on, l.cut_on, l.low_alarm_on, l.low_cut_on][column]?;
-        let (low, high) = (point.low.unwrap_or(f64::NEG_INFINITY), point.high.unwrap_or(f64::INFINITY));
-        if limit > low && limit <= high {
-            let op = if column < 2 { Op::Ge } else { Op::Le };
-            return Some((Compare { op, limit }, "catalog"));
+        if let Some(rung) = catalog_rung(point, limit, None, column < 2) {
+            return Some((rung.on, "catalog"));
         }
         let message = format!(
             "rule `{}`: `{}` {limit} of point `{}` of site `{}` is refused, the point is not judged",
@@ -163,12 +174,17 @@ pub(super) fn read_levels<T>(
 
 /// Reads a duration above zero and not absurdly long; `Err` where it is wrong and told.
 pub(super) fn read_span(s: &Section<'_>, key: &'static str) -> Result<Option<Micros>, ()> {
+    read_time(s, key, 1)
+}
+
+/// Reads a duration of at least `least`, 0 or 1, and not absurdly long; `Err` where it is wrong and told.
+pub(super) fn read_time(s: &Section<'_>, key: &'static str, least: Micros) -> Result<Option<Micros>, ()> {
     if !s.has(key) {
         return Ok(None);
     }
     let span = s.duration(key).ok_or(())?;
     let wrong = match span.value {
-        ..=0 => "is not above zero",
+        value if value < least => "is not above zero",
         SPAN_MAX.. => "is a year or longer",
         value => return Ok(Some(value)),
     };

@@ -3,10 +3,10 @@
 //! silence and its on-delay, a bad one too; what is on ends at a good reading only, as every level does: a row that says `not inspected`
 //! or carries no value is no sign of the sensor.
 
+use super::shared::{may_clear, read_span};
 use super::{Binding, Bound, Machine, Read, Spec};
-use crate::def::{Name, read_level};
+use crate::level::{Name, read_level};
 use crate::reading::{PERIOD, Reading, Verdict};
-use model::status;
 use model::time::{Micros, show_duration};
 use model::toml_file::Section;
 use std::sync::Arc;
@@ -47,14 +47,7 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
 
 fn read_after(s: &Section<'_>) -> After {
     let periods = s.int("periods", 1, 1_000_000).map_or(PERIODS, |p| p.value);
-    match s.duration("after") {
-        Some(d) if d.value > 0 => After::Time(d.value),
-        Some(d) => {
-            s.file().error_at(d.at, "`after` is not above zero", "");
-            After::Periods(periods)
-        }
-        None => After::Periods(periods),
-    }
+    read_span(s, "after").ok().flatten().map_or(After::Periods(periods), After::Time)
 }
 
 impl Spec for SilentSpec {
@@ -102,7 +95,7 @@ struct SilentMachine(Arc<SilentBound>);
 
 impl Machine for SilentMachine {
     fn reading(&mut self, _: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
-        verdicts.fill(if status::is_good(r.status) { Verdict::Below } else { Verdict::Hold });
+        verdicts.fill(if may_clear(r) { Verdict::Below } else { Verdict::Hold });
         f64::NAN
     }
 

@@ -3,10 +3,9 @@
 //!
 //! A level `reported` is added: on when the mine's own alarm or cut bit comes with a bad value.
 
-use super::limit::REPORTED;
 use super::shared::{may_clear, read_levels, refuse_unit};
 use super::{Binding, Bound, Machine, Read, Spec};
-use crate::def::LevelDef;
+use crate::level::{LevelDef, REPORTED};
 use crate::reading::{Grade, Reading, Verdict};
 use model::toml_file::Section;
 use model::{Point, status};
@@ -59,10 +58,6 @@ struct StateSpec {
 pub fn read(s: &Section<'_>) -> Option<Read> {
     refuse_unit(s, "a state is a number without one");
     let (mut levels, meanings) = read_levels(s, "state", read_meaning)?;
-    if levels.iter().any(|l| l.name == REPORTED) {
-        s.error(format!("a level cannot be named `{REPORTED}`"), "it is added to every rule of this kind");
-        return None;
-    }
     let severity = levels.first()?.severity;
     levels.push(LevelDef { name: REPORTED.to_owned(), severity, on_delay: 0, off_delay: 0 });
     Some((levels, Arc::new(StateSpec { meanings })))

@@ -1,7 +1,8 @@
 //! `status`: bits of the status word. `any = [..]`: one of them is set; `all = [..]`: all are. It ends at a good reading only.
 
+use super::shared::may_clear;
 use super::{Binding, Bound, Machine, Read, Spec};
-use crate::def::{Name, read_level};
+use crate::level::{Name, read_level};
 use crate::reading::{Reading, Verdict};
 use model::problem::nearest;
 use model::status;
@@ -93,7 +94,7 @@ impl Machine for StatusMachine {
         verdicts[0] = match holds {
             true => Verdict::Over,
             // One fault that gives way to another, to calibration or to no value at all is not normal yet.
-            false if status::is_good(r.status) => Verdict::Below,
+            false if may_clear(r) => Verdict::Below,
             false => Verdict::Hold,
         };
         f64::NAN

@@ -81,6 +81,10 @@ impl Bound for StuckBound {
         self.slots[slot].fits
     }
 
+    fn remembers(&self) -> Micros {
+        self.after.iter().copied().max().unwrap_or_default()
+    }
+
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
         let s = &self.slots[slot];
         let floor = if s.floor.is_finite() { format!(" at or above {}", s.floor) } else { String::new() };

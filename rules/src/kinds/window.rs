@@ -201,6 +201,10 @@ impl Bound for WindowBound {
         self.of(slot)[level].is_some()
     }
 
+    fn remembers(&self) -> Micros {
+        self.spec.window * 2
+    }
+
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
         let unit = &self.slots[slot].unit;
         let shown = self.names.iter().zip(self.of(slot)).filter_map(|(name, rung)| {

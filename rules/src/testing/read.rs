@@ -224,7 +224,7 @@ fn read_expect(s: &Section<'_>, catalog: &Catalog) -> Option<Expect> {
     let (site, point) = (text("site"), text("point"));
     let known =
         |p: &Point| site.as_ref().is_none_or(|s| *s == p.site) && point.as_ref().is_none_or(|c| *c == p.code);
-    if !catalog.points().iter().any(known) {
+    if !catalog.points().iter().any(|p| known(p)) {
         s.error("no point of the test is that of `expect`", "look for a mistyped site or point");
     }
     let to = s.one_of("to", &["on", "off", "withdrawn"]).map(|w| match w.value {

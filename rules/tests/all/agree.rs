@@ -227,6 +227,17 @@ pub fn agree(
         prop_assert_eq!(&of_level(&whole, level), changes, "level {}", level);
     }
     prop_assert_eq!(&judged(rules, &single, restored), &whole);
+    // Ticks between the readings decide nothing where no delay runs.
+    let tick = |r: &Row| Event::Tick(START + r.appended * SECOND);
+    let ticked: Vec<Event> = single.iter().zip(rows).flat_map(|(e, r)| [e.clone(), tick(r)]).collect();
+    prop_assert_eq!(decided(&judged(rules, &ticked, restored)), decided(&whole));
+    // A drill says the same of itself, and nothing of what is real.
+    let simulated = |r: &Row| record(&[Row { status: r.status | SIMULATED, ..*r }]);
+    let drill = judged(rules, &rows.iter().map(simulated).collect::<Vec<_>>(), restored);
+    prop_assert!(drill.iter().all(|t| t.marks.simulated));
+    for (level, changes) in expected {
+        prop_assert_eq!(&of_level(&drill, level), changes, "level {} of a drill", level);
+    }
     let (mut joined, mut apart, mut rest) = (Vec::new(), Vec::new(), rows);
     for cut in cuts.iter().cycle() {
         if rest.is_empty() {

@@ -36,7 +36,12 @@ fn the_stricter_sane_limit_counts() {
         (">= 1.0", "< 1.0", "1.2,1.1", "on >= 1 off < 1 rule"),
         (">= 1.0", "< 1.0", "1.2,0.9", "on >= 1 off < 0.9 rule"),
         (">= 1.0", "< 0.9", "1.2,1.0", "on >= 1 off < 0.9 rule"),
-        ("> 1.0", "< 0.9", "1.0,0.9", "on > 1 off < 0.9 rule"),
+        // At the same limit what includes it is the stricter on, what does not the stricter release.
+        ("> 1.0", "< 0.9", "1.0,0.9", "on >= 1 off < 0.9 catalog"),
+        ("> 1.0", "", "1.0,1.0", "on >= 1 off < 1 catalog"),
+        ("> 1.2", "", "1.0,0.9", "on >= 1 off < 0.9 catalog"),
+        (">= 0.9", "<= 0.8", "1.0,0.8", "on >= 0.9 off < 0.8 rule"),
+        (">= 0.9", "<= 0.8", "1.0,0.9", "on >= 0.9 off <= 0.8 rule"),
         // Within (low, high], release on the side of normal.
         ("catalog", "", "4,4", "on >= 4 off < 4 catalog"),
         ("catalog", "", "4.1,4", " refused"),
@@ -57,7 +62,7 @@ fn the_stricter_sane_limit_counts() {
         ("<= 0.3", "> 0.3", ",,0.5,0.6", "on <= 0.5 off > 0.6 catalog"),
         ("<= 0.5", "> 0.7", ",,0.4,0.6", "on <= 0.5 off > 0.7 rule"),
         ("<= 0.5", "> 0.6", ",,0.4,0.7", "on <= 0.5 off > 0.7 rule"),
-        ("< 0.5", "", ",,0.5,0.5", "on < 0.5 off >= 0.5 rule"),
+        ("< 0.5", "", ",,0.5,0.5", "on <= 0.5 off > 0.5 catalog"),
         ("<= 0.3", "> 0.3", ",,0.5,0.4", "on <= 0.3 off > 0.3 rule refused"),
         ("catalog", "", ",,0,0.5", " refused"),
         ("<= 0.3", "> 0.2", ",", " wrong side"),

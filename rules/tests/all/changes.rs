@@ -269,7 +269,8 @@ fn an_on_delay_ends_with_its_limit() {
     check(rules, &[&over[..], &[with(3, ","), tick(4.)]].concat(), &[]);
 }
 
-/// A replay brings its own clock: it is neither late nor in the future, and the partition's clock decides nothing for it.
+/// A replay brings its own clock: late is judged against its own newest time, nothing is in the future, and the partition's clock
+/// decides nothing for it.
 #[test]
 fn a_replay_is_judged_by_its_own_clock_only() {
     let row = |appended: i64, event: i64, status| {
@@ -277,6 +278,12 @@ fn a_replay_is_judged_by_its_own_clock_only() {
     };
     check(FACE, &[row(0, -500_000, 0)], &["alarm on -500000"]);
     check(FACE, &[row(0, 500_000, FUTURE)], &["alarm on 500000"]);
+    check(FACE, &[row(0, 500_000, FUTURE), row(1, 499_880, 0)], &["alarm on 500000"]);
+    let point = |point, event: i64, value| {
+        Event::Rows(START, REPLAY, vec![(point, START + event * SECOND, value, 0)])
+    };
+    check(FACE, &[point("T2", 0, 0.2), point("T1", -120, 1.2)], &["alarm on -120"]);
+    check(FACE, &[point("T2", 0, 0.2), point("T1", -121, 1.2)], &["alarm on -121 late"]);
     check(DELAYED, &[row(0, 0, 0), tick(1.), tick(3.)], &[]);
     check(DELAYED, &[row(0, 0, 0), row(1, 3, 0)], &["alarm on 3"]);
 }
@@ -289,4 +296,24 @@ fn an_offset_counts_once() {
     apply(&mut e, 1, &tick(1.), &mut out);
     apply(&mut e, 1, &tick(50.), &mut out);
     assert_eq!((e.clock() - START, e.next_offset(), out.len()), (SECOND, 2, 0));
+}
+
+/// Many rules are read, activated and restored within seconds (three, where nothing else runs): nothing is looked for by going through
+/// all of them. Where something is, it takes minutes.
+#[test]
+fn a_hundred_thousand_rules_are_activated() {
+    const RULES: usize = 100_000;
+    let began = std::time::Instant::now();
+    let rule = |i: usize| format!("{}\n", FACE.replace("\"ch4\"", &format!("\"r{i}\"")));
+    let text: String = (0..RULES).map(rule).collect();
+    let (all, problems) = program(&text);
+    assert!(problems.0.is_empty(), "{problems}");
+    let (mut e, mut out) = (rules::Evaluator::new(all.clone(), catalog()), Vec::new());
+    apply(&mut e, 0, &at(0., 1.2, 0), &mut out);
+    let offset = model::Offset { partition: 0, number: 1 };
+    let at = rules::At { offset, appended: START, origin: model::Origin { collector: 0, sequence: 0 } };
+    e.activate(at, all.clone(), catalog(), &mut out);
+    assert_eq!(out.len(), RULES, "all are on, and stay on");
+    rules::Evaluator::restore(all, catalog(), &[e.snapshot(0)]).unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
 }

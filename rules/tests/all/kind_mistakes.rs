@@ -265,3 +265,40 @@ fn of_clock() {
     }
     right("clock", &[&with(""), &with("").replace(">= 3", "<= -3")]);
 }
+
+/// The level that the mine's own bits raise is no one else's: what is named so would be told as unconfirmed.
+#[test]
+fn no_level_is_named_reported() {
+    for (kind, keys) in [
+        ("limit", "level = [{ name = \"reported\", on = \">= 1\" }]"),
+        ("rate", "window = \"1min\"\nlevel = [{ name = \"reported\", on = \">= 1 /min\" }]"),
+        ("silent", "level = [{ name = \"reported\", after = \"1min\" }]"),
+        ("status", "any = [\"paused\"]\nlevel = [{ name = \"reported\" }]"),
+        ("stuck", "level = [{ name = \"reported\", after = \"1min\" }]"),
+        ("window", "stat = \"mean\"\nwindow = \"1min\"\nlevel = [{ name = \"reported\", on = \">= 1\" }]"),
+    ] {
+        let expected = "a level cannot be named `reported`";
+        let shown = problems(kind, keys);
+        assert!(shown.contains(expected) && shown.matches("error").count() == 1, "{kind}: {shown}");
+    }
+}
+
+/// Periods and windows as long as a number can say: refused or judged, never a panic.
+#[test]
+fn nothing_is_too_long() {
+    let day = "window = \"1d\"\nlevel = [{ name = \"w\", on = \">= 1 /min\" }]";
+    for key in ["blank", "gap", "min_covered"] {
+        wrong("rate", &[(&format!("{day}\n{key} = \"200000y\""), &format!("`{key}` is a year or longer"))]);
+    }
+    wrong("rate", &[(&day.replace("1d", "200000y"), "`window` is a year or longer")]);
+    wrong("silent", &[("after = \"200000y\"", "`after` is a year or longer")]);
+    let point = catalog_of("operating", "M1,T1,face,ch4,%,0,4,T1,280000y\n");
+    let rules = "[[rule]]\nname = \"a\"\nkind = \"limit\"\nselect = { quantity = \"ch4\" }\n\
+                 level = [{ name = \"x\", on = \">= 1\", on_delay = \"5s\" }]\n\
+                 [[rule]]\nname = \"b\"\nkind = \"rate\"\nselect = { quantity = \"ch4\" }\nwindow = \"10s\"\n\
+                 level = [{ name = \"x\", on = \">= 1 /min\" }]\n\
+                 [[rule]]\nname = \"c\"\nkind = \"silent\"\nselect = { quantity = \"ch4\" }\nperiods = 1000000\n";
+    let place = Event::Activate(START, rules.to_owned(), point);
+    let out = judge(rules, &[place, at(0., 1.2, 0), at(1., 1.2, 0), tick(50.)]);
+    assert_eq!(shown(&out), ["x on 50"]);
+}

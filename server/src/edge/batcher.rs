@@ -14,6 +14,9 @@ use stream::{Append, Log, LogError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+/// Why a delivery is refused that the log was not asked to take.
+pub(super) const BEHIND: &str = "one before it was not taken";
+
 /// Where records go, and who is told how it went.
 #[derive(Clone)]
 pub struct To {
@@ -59,9 +62,10 @@ struct Answer {
 }
 
 async fn append(To { log, partition, metrics, full }: To, mut parts: Vec<Part>) {
-    for part in parts.extract_if(.., |part| part.ticket.is_void()) {
+    for Part { done, ticket, .. } in parts.extract_if(.., |part| part.ticket.is_void()) {
         metrics.held_back();
-        let _ = part.done.send(Err(SinkError::Retry("one before it was not taken".to_owned())));
+        drop(ticket);
+        let _ = done.send(Err(SinkError::Retry(BEHIND.to_owned())));
     }
     if parts.is_empty() {
         return;
@@ -84,11 +88,13 @@ async fn append(To { log, partition, metrics, full }: To, mut parts: Vec<Part>) 
             Err(SinkError::Retry(e.to_string()))
         }
     };
-    for answer in answers {
+    for Answer { done, ticket, _rows } in answers {
         if result.is_err() {
-            answer.ticket.refuse();
+            ticket.refuse();
         }
-        let _ = answer.done.send(result.clone());
+        // Before the answer: whoever has the last one may send again at once, and then nothing is under way any more.
+        drop(ticket);
+        let _ = done.send(result.clone());
     }
 }
 

@@ -8,8 +8,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// At the limit a small record may go in between two large ones that do not: that is no end yet.
-const CALM: Duration = Duration::from_secs(1);
+/// At the limit a small record may go in between two large ones that do not: that is no end yet. A source that was refused comes
+/// again only after its pause, so silence shorter than two of the longest says nothing, and the alarm would go off and on.
+const CALM: Duration = Duration::from_secs(5);
+const _: () = assert!(CALM.as_millis() > 2 * ingest::backoff::SINK_PAUSE_MAX.as_millis());
 /// How often it is raised again.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -90,5 +92,24 @@ mod tests {
         assert!(!told.try_recv().unwrap().on);
         full.taken();
         assert!(told.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn does_not_flap_while_a_large_record_is_tried_again_and_small_ones_go_in() {
+        let (own, mut told) = OwnAlarms::queue();
+        let full = Full::new(own);
+        for _ in 0..10 {
+            full.refused("disk");
+            for _ in 0..4 {
+                tokio::time::advance(ingest::backoff::SINK_PAUSE_MAX / 4).await;
+                full.taken();
+            }
+        }
+        while let Ok(alarm) = told.try_recv() {
+            assert!(alarm.on, "{alarm:?}");
+        }
+        tokio::time::advance(CALM).await;
+        full.taken();
+        assert!(!told.try_recv().unwrap().on);
     }
 }

@@ -29,13 +29,7 @@ pub async fn register(
         ));
     }
     tracing::info!(by = who.name, site = point.site, point = point.point, "point registered");
-    let released = crate::registration::register(
-        &app.config,
-        &app.active,
-        app.storage()?,
-        app.sources.context(),
-        std::slice::from_ref(&point),
-    );
-    let released = released.await.map_err(|e| Failure::bad(format!("{e:#}")))?;
+    let released = app.registrar()?.register(std::slice::from_ref(&point)).await;
+    let released = released.map_err(|e| Failure::bad(format!("{e:#}")))?;
     Ok(Json(json!({ "registered": true, "released": released })))
 }

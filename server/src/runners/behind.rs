@@ -10,7 +10,8 @@ use super::Shared;
 use ::alerts::AlarmStore;
 use ::storage::Storage;
 use model::{Record, Stream};
-use stream::Append;
+use std::sync::Arc;
+use stream::{Append, Log, LogError};
 
 /// Offsets filled at most: more than the last file of a log can hold, which is all that a torn tail can take away.
 const FILL_MAX: u64 = 1 << 22;
@@ -27,18 +28,35 @@ pub async fn reach_all(
     storage: Option<&Storage>,
     alarms: Option<&dyn AlarmStore>,
 ) -> Result<(), String> {
-    for p in 0..shared.log.partitions() {
+    let ends = ends(&shared.log).await.map_err(|e| e.to_string())?;
+    for (p, [readings, mut transitions]) in (0..).zip(ends) {
         if let Some(table) = storage {
-            reach(shared, Stream::Readings, p, "the table", table.next_offset(p)).await?;
-            reach(shared, Stream::Transitions, p, "the table", table.next_event_offset(p)).await?;
+            fill(shared, Stream::Readings, p, "the table", readings, table.next_offset(p)).await?;
+            let next = table.next_event_offset(p);
+            fill(shared, Stream::Transitions, p, "the table", transitions, next).await?;
+            transitions = transitions.max(next);
         }
         if let Some(alarms) = alarms {
             let next = alarms.position(p).await;
             let next = next.map_err(|e| format!("the alarm store cannot be read: {e}"))?;
-            reach(shared, Stream::Transitions, p, "the alarm store", next).await?;
+            fill(shared, Stream::Transitions, p, "the alarm store", transitions, next).await?;
         }
     }
     Ok(())
+}
+
+/// Where both streams of each partition end, readings first. All are asked side by side: Kafka lets a question wait behind what it is
+/// fetching, up to a second each.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn ends(log: &Arc<dyn Log>) -> Result<Vec<[u64; 2]>, LogError> {
+    let one = |p| async move {
+        let (readings, transitions) =
+            tokio::try_join!(log.bounds(Stream::Readings, p), log.bounds(Stream::Transitions, p))?;
+        Ok([readings.next, transitions.next])
+    };
+    futures::future::try_join_all((0..log.partitions()).map(one)).await
 }
 
 /// Sees to it that the log reaches `next`, where `reader` stands.
@@ -53,6 +71,18 @@ pub async fn reach(
     next: u64,
 ) -> Result<(), String> {
     let end = shared.log.bounds(stream, partition).await.map_err(|e| e.to_string())?.next;
+    fill(shared, stream, partition, reader, end, next).await
+}
+
+/// Fills a log that ends at `end` up to `next`.
+async fn fill(
+    shared: &Shared,
+    stream: Stream,
+    partition: u32,
+    reader: &str,
+    end: u64,
+    next: u64,
+) -> Result<(), String> {
     if end >= next {
         return Ok(());
     }
@@ -97,8 +127,7 @@ mod tests {
     use super::*;
     use crate::runners::{Lag, RunnerMetrics, aside::Aside, own::OwnAlarms};
     use model::{Clock, ManualClock};
-    use std::sync::Arc;
-    use stream::{Log, MemoryLog};
+    use stream::MemoryLog;
 
     #[tokio::test]
     async fn a_lost_end_is_filled_and_told_once_and_another_log_is_refused() {
@@ -113,6 +142,7 @@ mod tests {
             aside: Aside(None),
             own,
             lag: Lag::new(2),
+            not_storing: Default::default(),
         };
         let next = |stream, p| {
             let log = log.clone();

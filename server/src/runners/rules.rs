@@ -10,7 +10,7 @@ use super::{Reader, Shared};
 use crate::snapshots::{Generation, SnapshotStore};
 use crate::versions::Version;
 use ::rules::{At, Evaluator};
-use model::record::{Activated, Activation};
+use model::record::Activation;
 use model::{Entry, Micros, Record, Stream, Transition};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,8 @@ use stream::{Append, LogError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+mod again;
 
 /// Silence of a partition after which its owner writes a tick.
 const TICK: Duration = Duration::from_secs(1);
@@ -54,7 +56,8 @@ pub struct Restored {
 }
 
 impl RulesRunner {
-    /// Loads the newest snapshot of the partition, or begins with the wanted version at the start of the log.
+    /// Loads the newest snapshot of the partition; where it cannot be used, goes on where it stood with what is open by the log; or
+    /// begins with the wanted version at the start of the log.
     ///
     /// # Errors
     /// A sentence, when the snapshot store cannot be read or written.
@@ -82,32 +85,60 @@ impl RulesRunner {
             };
             Restored { runner, next }
         };
-        if let Some(generation) = snapshots.load(partition).await? {
-            let same = wanted.borrow().clone().of_partition(partition);
-            let version = if same.rules_text == generation.rules && same.catalog_text == generation.catalog {
-                same // compiled already
-            } else {
-                Arc::new(Version::from_texts(&generation.rules, &generation.catalog)?)
-            };
-            match Evaluator::restore(version.program.clone(), version.catalog.clone(), &generation.shards) {
-                Ok((evaluator, next)) => {
-                    super::behind::reach(&shared, Stream::Readings, partition, "the rules", next).await?;
-                    return Ok(begin(evaluator, version, next));
+        let wanted = wanted.borrow().clone().of_partition(partition);
+        let (version, from) = match snapshots.load(partition).await? {
+            Some(generation) => {
+                let version = Self::version_of(&generation, &wanted, partition);
+                let (program, catalog) = (version.program.clone(), version.catalog.clone());
+                match Evaluator::restore(program, catalog, &generation.shards) {
+                    Ok((evaluator, next)) => {
+                        super::behind::reach(&shared, Stream::Readings, partition, "the rules", next).await?;
+                        return Ok(begin(evaluator, version, next));
+                    }
+                    Err(e) => tracing::warn!(partition, "the snapshot cannot be used: {e}"),
                 }
-                // A snapshot of another format: read the log again from its start; ids are the same, so nothing is raised anew.
-                Err(e) => {
-                    tracing::warn!(partition, "the snapshot cannot be used, the log is judged again: {e}")
-                }
+                (version, Some(generation.next))
             }
+            // One that is damaged or gone: then the log knows how far there was one.
+            None => {
+                let position = shared.log.position("rules", Stream::Readings, partition).await;
+                (wanted, position.map_err(|e| e.to_string())?)
+            }
+        };
+        let (mut restored, withdrawn) = match from {
+            Some(from) => {
+                super::behind::reach(&shared, Stream::Readings, partition, "the rules", from).await?;
+                let again = again::Again { shared: &shared, partition, from };
+                let (evaluator, withdrawn) = again.evaluator(&version).await?;
+                (begin(evaluator, version, from), withdrawn)
+            }
+            None => {
+                let bounds = shared.log.bounds(Stream::Readings, partition).await;
+                let first = bounds.map_err(|e| e.to_string())?.first;
+                let evaluator = Evaluator::new(version.program.clone(), version.catalog.clone());
+                (begin(evaluator, version, first), Vec::new())
+            }
+        };
+        if !restored.runner.write(withdrawn, &CancellationToken::new()).await {
+            return Err(format!("partition {partition}: what the rules withdraw cannot be written"));
         }
-        let version = wanted.borrow().clone();
-        let version = version.of_partition(partition);
-        let bounds = shared.log.bounds(Stream::Readings, partition).await.map_err(|e| e.to_string())?;
-        let evaluator = Evaluator::new(version.program.clone(), version.catalog.clone());
-        let mut restored = begin(evaluator, version, bounds.first);
         // The first version is written down before anything is judged by it: a replay must use the same one.
         restored.runner.save_generation(restored.next, Vec::new()).await?;
         Ok(restored)
+    }
+
+    /// The version a snapshot was taken under; the wanted one where this program cannot read its texts.
+    fn version_of(generation: &Generation, wanted: &Arc<Version>, partition: u32) -> Arc<Version> {
+        if wanted.rules_text == generation.rules && wanted.catalog_text == generation.catalog {
+            return wanted.clone(); // compiled already
+        }
+        match Version::from_texts(&generation.rules, &generation.catalog) {
+            Ok(version) => Arc::new(version),
+            Err(e) => {
+                tracing::error!(partition, "the rules and catalog of the snapshot cannot be read: {e}");
+                wanted.clone()
+            }
+        }
     }
 }
 
@@ -150,18 +181,10 @@ impl RulesRunner {
         {
             return;
         }
-        let mut records = Vec::new();
-        for (what, hash, text, old) in [
-            (Activated::Catalog, &hashes.1, &wanted.catalog_text, active.1),
-            (Activated::Rules, &hashes.0, &wanted.rules_text, active.0),
-        ] {
-            if hash != old {
-                let activation = Activation { what, hash: hash.clone(), text: Some(text.to_string()) };
-                let bytes = Record::Activation(activation).encode();
-                records.push(Append { bytes, origin: Some(crate::versions::NO_ORIGIN) });
-            }
-        }
-        match self.shared.log.append(Stream::Readings, self.partition, records).await {
+        // One record, whatever changes: no reading is judged by new rules and the old catalog.
+        let bytes = Record::Activation(wanted.activation(&self.active)).encode();
+        let append = Append { bytes, origin: Some(crate::versions::NO_ORIGIN) };
+        match self.shared.log.append(Stream::Readings, self.partition, vec![append]).await {
             Ok(_) => self.appended = Some(hashes),
             Err(e) => tracing::warn!(partition = self.partition, "activation not written, trying again: {e}"),
         }
@@ -192,15 +215,7 @@ impl RulesRunner {
     }
 
     fn activate(&mut self, at: At, activation: Activation, out: &mut Vec<Transition>) {
-        let Some(text) = activation.text else {
-            tracing::error!(hash = activation.hash, "an activation without its text is ignored");
-            return self.evaluator.other(at, out);
-        };
-        let version = match activation.what {
-            Activated::Rules => Version::from_texts(&text, &self.active.catalog_text),
-            Activated::Catalog => Version::from_texts(&self.active.rules_text, &text),
-        };
-        match version {
+        match self.active.after(&activation) {
             Ok(version) => {
                 self.active = Arc::new(version);
                 self.pass = None;

@@ -74,6 +74,10 @@ fn row(out: &mut String, s: &SimSite, p: &SimPoint, period: &str) {
     // A tank's limits stand in the rules of its plant; a mine's stand in its CDDY files and so here too.
     let limits = if s.kind == "mine" { p.limits } else { SimLimits::default() };
     let restore = limits.cut.and(limits.alarm);
+    // As in the CDDY file of the mine, so that the file says nothing that the catalog does not.
+    let states = p.states.map(|(on, off)| format!("on={on};off={off}"));
+    let labels: Vec<&str> =
+        [p.labels, states.as_deref().unwrap_or_default()].into_iter().filter(|l| !l.is_empty()).collect();
     let _ = writeln!(
         out,
         "{},{},{},{},{},{low},{high},{},{period},{},{},{},{},{},{},{},{},{value_type}",
@@ -89,7 +93,7 @@ fn row(out: &mut String, s: &SimSite, p: &SimPoint, period: &str) {
         number(restore),
         number(limits.low),
         number(limits.low),
-        p.labels,
+        labels.join(";"),
         p.type_code,
     );
 }

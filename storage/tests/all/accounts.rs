@@ -62,6 +62,9 @@ async fn quarantined_readings_are_listed_and_released_into_history() {
         unknown("N2", 2.0, Some(7.0)),
     ];
     storage.push(&entry(0), Record::Quarantine { run: run("east", 4), rows }).await.unwrap();
+    let known = |points: &[&str]| points.iter().map(|p| ("M1".to_owned(), (*p).to_owned())).collect();
+    assert_eq!(storage.new_strangers(), (known(&["N'1", "N2"]), true));
+    assert_eq!(storage.new_strangers(), (known(&[]), true), "told once");
     storage.flush().await.unwrap();
     storage
         .push(
@@ -74,7 +77,15 @@ async fn quarantined_readings_are_listed_and_released_into_history() {
     let shown: Vec<_> =
         listed.iter().map(|q| (q.point.as_str(), q.count, q.last_value, q.last_time, &*q.source)).collect();
     assert_eq!(shown, [("N'1", 4, Some(9.0), at(4.0), "west"), ("N2", 1, Some(7.0), at(2.0), "east")]);
-    let held = storage.quarantined_rows("M1", "N'1", 100, Limits::default()).await.unwrap();
+    let one = [("M1".to_owned(), "N'1".to_owned())];
+    let held = storage.quarantined_rows(&one, 100, Limits::default()).await.unwrap();
+    let both = [one.to_vec(), vec![("M1".into(), "N2".into())]].concat();
+    let all = storage.quarantined_rows(&both, 100, Limits::default());
+    assert_eq!(all.await.unwrap().len(), 5);
+    let crossed = [("M1".to_owned(), "N9".to_owned()), ("M9".to_owned(), "N2".to_owned())];
+    assert_eq!(storage.quarantined_rows(&crossed, 100, Limits::default()).await.unwrap(), []);
+    assert_eq!(storage.strangers(9).await.unwrap(), known(&["N'1", "N2"]));
+    assert_eq!(storage.strangers(1).await.unwrap().len(), 1);
     assert_eq!(held.iter().map(|h| h.row.time).collect::<Vec<_>>(), [at(1.0), at(1.0), at(3.0), at(4.0)]);
 
     // The point is registered, and what the list gave is released.
@@ -83,7 +94,7 @@ async fn quarantined_readings_are_listed_and_released_into_history() {
     let place = ::model::catalog::Place::default;
     let new = ::model::Point { site: "M1".into(), code: "N'1".into(), ..::model::Point::default() };
     let sites = points.sites().iter().map(|s| (s.clone(), place())).collect();
-    let all = points.points().iter().chain([&new]).map(|p| (p.clone(), place())).collect();
+    let all = points.points().iter().map(AsRef::as_ref).chain([&new]).map(|p| (p.clone(), place())).collect();
     points = ::model::Catalog::build(sites, all, 4, &mut problems);
     rig.catalog = Arc::new(std::sync::RwLock::new(Arc::new(points)));
     storage.flush().await.unwrap();
@@ -96,7 +107,8 @@ async fn quarantined_readings_are_listed_and_released_into_history() {
     assert_eq!(balance(&storage).await, ["east 4 4 0 2 1 1 0", "west 1 1 0 1 0 0 0"]);
     let left = storage.quarantined(Limits::default()).await.unwrap();
     assert_eq!(left.iter().map(|q| (q.point.as_str(), q.count)).collect::<Vec<_>>(), [("N2", 1)]);
-    assert_eq!(storage.quarantined_rows("M1", "N'1", 100, Limits::default()).await.unwrap(), []);
+    assert_eq!(storage.quarantined_rows(&one, 100, Limits::default()).await.unwrap(), []);
+    assert_eq!((storage.released(), storage.strangers(9).await.unwrap()), (4, known(&["N2"])));
     assert_eq!(count(&storage, "readings WHERE point = 'N''1'").await, 3);
 }
 

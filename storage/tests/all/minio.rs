@@ -8,7 +8,8 @@ use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
 use object_store::prefix::PrefixStore;
 use proptest::test_runner::{Config, TestRunner};
-use rand::Rng;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -53,14 +54,13 @@ fn every_reading_once_whatever_happens_on_minio() {
 }
 
 /// Readings of both partitions, new ones and repeated ones.
-fn append_some(log: &mut Log) {
-    let mut rng = rand::rng();
+fn append_some(log: &mut Log, rng: &mut StdRng) {
     for _ in 0..30 {
-        let row = |rng: &mut rand::rngs::ThreadRng| {
+        let row = |rng: &mut StdRng| {
             let (point, second) = (rng.random_range(0..3), rng.random_range(0..200));
             (point, second, rng.random_range(0..2), rng.random_range(0..2), rng.random_bool(0.05))
         };
-        let rows: Vec<_> = (0..20).map(|_| row(&mut rng)).collect();
+        let rows: Vec<_> = (0..20).map(|_| row(rng)).collect();
         log.append(rng.random_range(0..2), &rows, rng.random_bool(0.1));
     }
 }
@@ -83,6 +83,9 @@ async fn flush(minio: &Minio, rig: &Rig, prefix: &str, storage: &mut Storage, lo
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_of_store_and_writer_lose_nothing_and_double_nothing() {
     const PREFIX: &str = "mine/kills";
+    let seed = std::env::var("FIREDAMP_SEED").ok().map_or_else(rand::random, |s| s.parse().unwrap());
+    println!("the readings and the moments of the kills: FIREDAMP_SEED={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut minio = tests::minio::start();
     let mut rig = Rig::new();
     (rig.options.compact_files, rig.options.checkpoint_every) = (2, 3);
@@ -90,12 +93,12 @@ async fn kills_of_store_and_writer_lose_nothing_and_double_nothing() {
     let mut log = Log::default();
     let mut interrupted = 0;
     for round in 0..12 {
-        append_some(&mut log);
+        append_some(&mut log, &mut rng);
         log.push_rest(&storage).await;
         let flushing = storage.clone();
         let flushing = tokio::spawn(async move { flushing.flush().await });
-        // The moment is random; a flush takes four puts of some milliseconds each.
-        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(0..40))).await;
+        // The moment is drawn; a flush takes four puts of some milliseconds each.
+        tokio::time::sleep(Duration::from_millis(rng.random_range(0..40))).await;
         interrupted += usize::from(!flushing.is_finished());
         if round % 3 != 0 {
             minio.kill9();

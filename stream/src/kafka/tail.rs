@@ -20,9 +20,10 @@ use tokio::sync::OnceCell;
 const POLL: Duration = Duration::from_millis(200);
 /// Records shown to readers at once.
 const SHOWN_MAX: usize = 1024;
-/// How long the broker has to tell a partition's bounds.
-const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(10);
-
+/// How long the cluster has to tell a partition's bounds. A cluster takes nine seconds to see that a broker died, then elects.
+const WATERMARKS_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one try waits: a question put to a broker that has just died is never answered, and must be put to its successor.
+const WATERMARKS_TRY: Duration = Duration::from_secs(3);
 /// Pause between two tries.
 const WATERMARKS_RETRY: Duration = Duration::from_millis(100);
 
@@ -93,6 +94,11 @@ impl Tail {
         self.0.followed[region].get_or_try_init(follow).await.copied()
     }
 
+    /// The id of the cluster. Blocks.
+    pub fn cluster(&self, timeout: Duration) -> Option<String> {
+        self.0.consumer.client().fetch_cluster_id(timeout)
+    }
+
     /// First and next offset of a region, as the broker tells. Blocks.
     pub fn watermarks(&self, region: usize) -> Result<(u64, u64), LogError> {
         self.0.watermarks(region)
@@ -104,7 +110,7 @@ pub fn watermarks(topics: &Topics, consumer: &BaseConsumer, region: usize) -> Re
     let (topic, partition) = topics.place(region);
     let deadline = Instant::now() + WATERMARKS_TIMEOUT;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now()).max(WATERMARKS_RETRY);
+        let left = deadline.saturating_duration_since(Instant::now()).clamp(WATERMARKS_RETRY, WATERMARKS_TRY);
         match consumer.fetch_watermarks(topic, partition, left) {
             Ok((low, high)) => {
                 return Ok((u64::try_from(low).unwrap_or(0), u64::try_from(high).unwrap_or(0)));

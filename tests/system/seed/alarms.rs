@@ -3,19 +3,35 @@
 
 use super::world::World;
 use alerts::notifiers::{Message, Notice};
+use alerts::store::DIGEST_LATE;
 use alerts::*;
 use async_trait::async_trait;
-use model::{Alarm, Clock, Micros};
+use model::{Alarm, Clock, Micros, Transition};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
+
+/// A batch of transitions as the store took it.
+pub type Taken = TransitionBatch;
 
 #[derive(Clone, Debug)]
 pub struct SeedAlarms {
     pub inner: MemoryStore,
     pub world: World,
+    /// Every batch taken, in order, for the judge.
+    pub taken: Arc<Mutex<Vec<Taken>>>,
 }
 
 impl SeedAlarms {
+    /// When everything that is settled by then has been told: what was held or found late waits for others.
+    pub fn told_by(&self, started: Micros) -> Micros {
+        let taken = self.taken.lock().expect("no holder of this lock panics");
+        let held = taken.iter().rev().find(|b| b.hold).map_or(started, |b| b.now.max(started));
+        let is_late = |t: &Transition| t.marks.late;
+        let late =
+            taken.iter().rev().find(|b| b.transitions.iter().any(is_late)).map(|b| b.now + DIGEST_LATE);
+        late.unwrap_or(held).max(held) + model::time::MINUTE
+    }
+
     /// A change, with a point before and one after it.
     async fn change<T>(
         &self,
@@ -40,7 +56,11 @@ impl AlarmStore for SeedAlarms {
     }
 
     async fn apply(&self, batch: TransitionBatch) -> Result<Vec<AlarmEvent>, StoreError> {
-        self.change(APPLY, self.inner.apply(batch)).await
+        let apply = async {
+            self.taken.lock().unwrap().push(batch.clone());
+            self.inner.apply(batch).await
+        };
+        self.change(APPLY, apply).await
     }
 
     async fn acknowledge(

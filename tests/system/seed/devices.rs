@@ -13,14 +13,17 @@ use rand::{Rng, SeedableRng};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub const SITES: &str = "site,name,kind,region\nMA,Ash,mine,140100\nMB,Birch,mine,140200\n";
+/// The first mine lies in partition 1, the second in partition 0.
+pub const SITES: &str = "site,name,kind,region\nMA,Ash,mine,140100\nMC,Cedar,mine,140200\n";
 pub const POINTS: &str = "site,point,name,quantity,unit,low,high,place,period\nMA,CH4,face,ch4,%,0,4,T1,10s\n\
-                          MA,CO,return,co,ppm,0,500,,10s\nMB,CH4,face,ch4,%,0,4,T1,10s\nMB,T,belt,temperature,°C,0,100,,10s\n";
+                          MA,CO,return,co,ppm,0,500,,10s\nMA,T,belt,temperature,°C,0,100,,10s\n\
+                          MC,CH4,face,ch4,%,0,4,T1,10s\nMC,T,belt,temperature,°C,0,100,,10s\n";
 /// How long the devices send.
 pub const LENGTH: Micros = 30 * 60 * SECOND;
 
 /// The points of each device; the second is a gateway of both mines.
-const DEVICES: [&[(&str, &str)]; 2] = [&[("MA", "CH4"), ("MA", "CO")], &[("MB", "CH4"), ("MB", "T")]];
+const DEVICES: [&[(&str, &str)]; 2] =
+    [&[("MA", "CH4"), ("MA", "CO")], &[("MC", "CH4"), ("MA", "T"), ("MC", "T")]];
 
 /// One reading as it is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,6 +51,8 @@ pub struct Device {
     pub messages: Vec<Message>,
     /// How many are known to be durable.
     answered: Mutex<usize>,
+    /// How often each was handed over.
+    tries: Mutex<Vec<i64>>,
 }
 
 impl Device {
@@ -57,13 +62,19 @@ impl Device {
         each.map(|(i, points)| {
             let mut random = StdRng::seed_from_u64(seed ^ (0xD0_0000 + i as u64));
             let messages = messages(points, start, &mut random);
-            Arc::new(Self { name: format!("device-{i}").into(), messages, answered: Mutex::new(0) })
+            let (name, tries) = (format!("device-{i}").into(), Mutex::new(vec![0; messages.len()]));
+            Arc::new(Self { name, messages, answered: Mutex::new(0), tries })
         })
         .collect()
     }
 
     pub fn is_done(&self) -> bool {
         *self.answered.lock().unwrap() == self.messages.len()
+    }
+
+    /// How often each message was handed over.
+    pub fn tries(&self) -> Vec<i64> {
+        self.tries.lock().unwrap().clone()
     }
 
     /// Sends what is not yet answered, each message at its time, at most eight under way, until all are.
@@ -83,6 +94,7 @@ impl Device {
                         *self.answered.lock().unwrap() += usize::from(!refused);
                     }
                     () = tokio::time::sleep(Duration::from_micros(wait as u64)), if may => {
+                        self.tries.lock().unwrap()[next] += 1;
                         window.push_back(sink.accept(&info, self.messages[next].delivery(world.now())));
                         next += 1;
                     }

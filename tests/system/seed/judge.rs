@@ -1,14 +1,12 @@
 //! What must be true at the end of every history, whatever died, failed or came twice in it.
 
 use super::devices::Sample;
-use super::life::{PARTITIONS, START, Stage};
+use super::life::{PARTITIONS, Stage};
 use super::log::History;
-use alerts::AlarmFilter;
 use arrow::util::display::array_value_to_string;
-use firedamp::versions::Version;
+use firedamp::balance::Counts;
 use futures::TryStreamExt;
-use model::record::Activated;
-use model::{Alarm, Micros, Record, To, Transition};
+use model::{Micros, Record, Transition};
 use prometheus::Registry;
 use rules::{At, Evaluator};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,6 +23,7 @@ macro_rules! equal {
         }
     }};
 }
+pub(super) use equal;
 
 /// A reading as the table shows it.
 type Row = (String, String, Micros, u64, i32);
@@ -45,8 +44,7 @@ pub fn judge(stage: &Stage) -> Result<Episodes, String> {
         order_of_points(stage, &history)?;
         let decided = transitions(stage, &history)?;
         table(stage, &decided).await?;
-        let alarms = alarms(stage, &decided).await?;
-        told(stage, &alarms)?;
+        let alarms = super::told::alarms(stage, &decided).await?;
         let ch4 = alarms.iter().filter(|a| a.rule == "ch4");
         Ok(ch4
             .map(|a| (a.rule.clone(), a.site.clone(), a.point.clone(), a.opened, a.closed, a.level.clone()))
@@ -59,15 +57,20 @@ fn order_of_points(stage: &Stage, history: &History) -> Result<(), String> {
     let mut came: BTreeMap<i64, Vec<Micros>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for p in 0..PARTITIONS {
+        let mut rows = 0;
         for entry in &history[&(false, p)] {
             let record = entry.decode().map_err(|e| e.to_string())?;
             let Record::Readings { readings, .. } = record else { continue };
+            rows += readings.len();
             for i in 0..readings.len() {
                 let (id, time, ..) = readings.row(i);
                 if seen.insert((id.0, time)) {
                     came.entry(id.0).or_default().push(time);
                 }
             }
+        }
+        if rows == 0 {
+            return Err(format!("partition {p} got no readings"));
         }
     }
     let mut sent: BTreeMap<i64, Vec<Micros>> = BTreeMap::new();
@@ -125,12 +128,7 @@ fn judged_once(stage: &Stage, entries: &[model::Entry], partition: u32) -> Resul
         match entry.decode().map_err(|e| e.to_string())? {
             Record::Readings { runs, readings } => evaluator.readings(at, &runs, &readings, &mut out),
             Record::Activation(a) => {
-                let text = a.text.ok_or("an activation without its text")?;
-                let version = match a.what {
-                    Activated::Rules => Version::from_texts(&text, &active.catalog_text),
-                    Activated::Catalog => Version::from_texts(&active.rules_text, &text),
-                };
-                active = Arc::new(version?);
+                active = Arc::new(active.after(&a)?);
                 evaluator.activate(at, active.program.clone(), active.catalog.clone(), &mut out);
             }
             Record::Tick => evaluator.tick(at, &mut out),
@@ -166,14 +164,49 @@ async fn table(stage: &Stage, decided: &[Transition]) -> Result<(), String> {
     equal!((events.len(), different.len()), (decided.len(), decided.len()), "events in the table");
     let log: Arc<dyn Log> = Arc::new(stage.log.clone());
     let balance = firedamp::balance::of(&storage, &log).await.map_err(|e| e.to_string())?.counts;
-    let unknown = stage.devices.iter().flat_map(|d| &d.messages).filter(|m| m.unknown).count() as i64;
-    let rubbish = stage.devices.iter().flat_map(|d| &d.messages).filter(|m| m.rubbish).count() as i64;
-    let holds = balance.is_balanced()
-        && balance.stored == sent.len() as i64
-        && balance.pending == 0
-        && balance.quarantined >= unknown
-        && balance.refused >= rubbish;
-    if holds { Ok(()) } else { Err(format!("the balance: {balance:?}")) }
+    counted(&balance, &Handed::over(stage), sent.len() as i64)
+}
+
+/// What the devices handed over: at least once each, at most as often as they tried.
+pub struct Handed {
+    pub rows: [i64; 2],
+    pub unknown: [i64; 2],
+    pub rubbish: [i64; 2],
+}
+
+impl Handed {
+    pub fn over(stage: &Stage) -> Self {
+        let mut this = Self { rows: [0; 2], unknown: [0; 2], rubbish: [0; 2] };
+        for device in &stage.devices {
+            for (message, tries) in device.messages.iter().zip(device.tries()) {
+                let add = |to: &mut [i64; 2], n: usize| {
+                    to[0] += n as i64;
+                    to[1] += n as i64 * tries;
+                };
+                add(&mut this.rows, message.samples.len());
+                add(&mut this.unknown, usize::from(message.unknown));
+                add(&mut this.rubbish, usize::from(message.rubbish));
+            }
+        }
+        this
+    }
+}
+
+/// The balance is exact, and nothing is counted more often than it was handed over.
+pub fn counted(balance: &Counts, handed: &Handed, distinct: i64) -> Result<(), String> {
+    equal!((balance.stored, balance.pending), (distinct, 0), "the balance: stored, and pending");
+    if !balance.is_balanced() {
+        return Err(format!("the balance does not hold: {balance:?}"));
+    }
+    let counts = [
+        (balance.stored + balance.duplicate, handed.rows, "stored or duplicate"),
+        (balance.quarantined, handed.unknown, "quarantined"),
+        (balance.refused, handed.rubbish, "refused"),
+    ];
+    match counts.iter().find(|(n, [least, most], _)| n < least || n > most) {
+        None => Ok(()),
+        Some((n, bounds, what)) => Err(format!("the balance: {n} {what} of {bounds:?} handed over")),
+    }
 }
 
 /// As it is stored: a value that is no number is missing.
@@ -202,63 +235,4 @@ async fn query(storage: &Storage, sql: &str) -> Result<Vec<Vec<String>>, String>
         }
     }
     Ok(out)
-}
-
-/// The alarms are those that the transitions open and close, each once.
-async fn alarms(stage: &Stage, decided: &[Transition]) -> Result<Vec<Alarm>, String> {
-    use alerts::AlarmStore;
-    let filter = AlarmFilter { all: true, ..AlarmFilter::default() };
-    let alarms = stage.alarms.inner.list(&filter).await.map_err(|e| e.to_string())?;
-    let gone = alarms.iter().find(|a| a.rule == "firedamp/records-gone");
-    equal!(gone.map(|a| &a.reason), None, "records were trimmed before they were read");
-    let ruled: Vec<Alarm> =
-        alarms.into_iter().filter(|a| !a.rule.starts_with("firedamp/") && !a.marks.late).collect();
-    let mut on: HashMap<(&str, i64), BTreeSet<&str>> = HashMap::new();
-    let mut opened = BTreeSet::new();
-    let mut closed = 0;
-    for t in decided.iter().filter(|t| !t.marks.late) {
-        let levels = on.entry((&t.rule, t.point_id.0)).or_default();
-        let before = levels.len();
-        match t.to {
-            To::On => levels.insert(&t.level),
-            _ => levels.remove(t.level.as_str()),
-        };
-        match (before, levels.len()) {
-            (0, 1) => {
-                opened.insert(t.id.to_string());
-            }
-            (1, 0) => closed += 1,
-            _ => {}
-        }
-    }
-    let ids: BTreeSet<String> = ruled.iter().map(|a| a.id.clone()).collect();
-    equal!(ids.symmetric_difference(&opened).count(), 0, "alarms, and transitions that open one");
-    equal!(ruled.iter().filter(|a| a.closed.is_some()).count(), closed, "closed alarms");
-    Ok(ruled)
-}
-
-/// Every alarm is told as new once, as itself or in a digest, and a key never stands for two contents.
-fn told(stage: &Stage, alarms: &[Alarm]) -> Result<(), String> {
-    let mut contents: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    for (at, key, body) in stage.bureau.told.lock().map_err(|e| e.to_string())?.iter() {
-        if *contents.entry(key.clone()).or_insert_with(|| body.clone()) != *body {
-            return Err(format!("key {key} has another content at {}", at - START));
-        }
-    }
-    let mut told: BTreeMap<String, u32> = BTreeMap::new();
-    for body in contents.values() {
-        let message: serde_json::Value = serde_json::from_slice(body).map_err(|e| e.to_string())?;
-        let new = match message["event"].as_str() {
-            Some("raised") => vec![message["alarm"].clone()],
-            Some("digest") => message["alarms"].as_array().cloned().unwrap_or_default(),
-            _ => Vec::new(),
-        };
-        for alarm in new {
-            *told.entry(alarm["id"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
-        }
-    }
-    match alarms.iter().find(|a| told.get(&a.id) != Some(&1)) {
-        None => Ok(()),
-        Some(a) => Err(format!("told {:?} times: {a:?}", told.get(&a.id).unwrap_or(&0))),
-    }
 }

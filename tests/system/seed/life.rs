@@ -78,8 +78,8 @@ pub struct Stage {
     pub catalog: Arc<Catalog>,
     versions: [Arc<Version>; 2],
     mistakes: Mistakes,
-    /// Whether a second process may write the table.
-    intruders: bool,
+    /// Whether parts are slow and fail, and a second process may write the table.
+    pub rough: bool,
 }
 
 /// How a life ended.
@@ -115,11 +115,11 @@ impl Stage {
             seed,
             log,
             lake: SeedLake { inner: Arc::default(), world: world.clone() },
-            alarms: SeedAlarms { inner: store, world: world.clone() },
+            alarms: SeedAlarms { inner: store, world: world.clone(), taken: Arc::default() },
             snapshots: SeedSnapshots { inner: MemorySnapshots::default(), world: world.clone() },
             devices: Device::all(seed, START),
             versions: [&first, &second].map(|rules| Arc::new(Version::of_all(rules, &catalog))),
-            intruders: rough,
+            rough,
             bureau,
             catalog,
             world,
@@ -192,7 +192,7 @@ impl Stage {
         let log: Arc<dyn Log> = Arc::new(self.log.clone());
         let clock: Arc<dyn Clock> = Arc::new(self.world.clone());
         let consumers = &["rules", "storage", "alerts"];
-        let stop = pipeline.broken.clone();
+        let stop = pipeline.not_storing.clone();
         tokio::spawn(firedamp::trim::run(log, consumers, 2 * MINUTE, clock, pipeline.own.clone(), stop));
         let later = self.versions[1].clone();
         tokio::spawn(async move {
@@ -200,7 +200,7 @@ impl Stage {
             versions.send_replace(later);
             std::future::pending::<()>().await; // the sender stays, as in the server
         });
-        let broken = pipeline.broken.clone();
+        let broken = pipeline.not_storing.clone();
         tokio::select! {
             biased;
             () = broken.cancelled() => End::Broke("the pipeline".to_owned()),
@@ -224,12 +224,12 @@ impl Stage {
 
     /// A second process that writes the same table, in some lives, after some time: a mistake that operators make.
     async fn intrude(&self) {
-        if self.intruders && self.world.draw(0..4) == 0 {
+        if self.rough && self.world.draw(0..4) == 0 {
             tokio::time::sleep(Duration::from_secs(self.world.draw(5..240))).await;
             let (versions, _) = watch::channel(self.versions[0].clone());
             // Where it cannot be started it would be tried again; once is enough here.
             if let Ok((_storage, pipeline)) = self.start(&versions, false).await {
-                pipeline.broken.cancelled().await;
+                pipeline.not_storing.cancelled().await;
             }
         }
         std::future::pending::<()>().await;
@@ -286,6 +286,7 @@ impl Stage {
 
     /// Waits until the devices have sent everything and all of it is stored, judged and told.
     async fn settle(&self, storage: &Storage) -> Result<(), String> {
+        let started = self.world.now();
         while !self.devices.iter().all(|d| d.is_done()) {
             tokio::time::sleep(Duration::from_secs(1)).await;
             if self.world.now() > START + 2 * LENGTH {
@@ -296,7 +297,7 @@ impl Stage {
         let end = self.world.now() + 30 * MINUTE;
         while self.world.now() < end {
             let counts = self.alarms.counts().await.map_err(|e| e.to_string())?;
-            let mut settled = counts.pending == 0;
+            let mut settled = counts.pending == 0 && self.alarms.told_by(started) < self.world.now();
             for p in 0..PARTITIONS {
                 let bounds = |s| self.log.bounds(s, p);
                 let judged = bounds(Stream::Transitions).await.map_err(|e| e.to_string())?.next;

@@ -145,7 +145,8 @@ proptest! {
             (0..n as u16).for_each(|i| push(&mut window, &fixture, i));
             let mut acked = Vec::new();
             while !window.is_empty() {
-                if let Step::Acks(acks) = window.next().await {
+                let next = tokio::time::timeout(Duration::from_secs(60), window.next());
+                if let Step::Acks(acks) = next.await.expect("a window that holds something ends its wait") {
                     acked.extend(acks);
                     assert!(sink.taken.lock().unwrap().contains(&(acked.len() as u64 - 1)), "acknowledged before durable");
                 }

@@ -378,9 +378,42 @@ async fn definitions_are_set_aside_and_told() {
     assert!(
         inbox
             .reason(&format!("catalog/{name}"))
-            .starts_with("1 points of mine 620000000001: list this file under")
+            .starts_with("1 points of mine 620000000001, 1 of them new or different: list this file under")
     );
     inbox.wait_health("catalog: 1 points of mine").await;
     assert!(inbox.taken().is_empty());
+    inbox.stop().await;
+}
+
+#[tokio::test]
+async fn definitions_that_the_catalog_has_are_done() {
+    let inbox = start("");
+    let file = |hour: u32, high: &str, unit: &str| {
+        let at = format!("2026-09-23 {hour:02}:00:00");
+        let fields =
+            format!("{METHANE};01;62000000000100001;1004;MN;{unit};{high};0;;;;;;;;;;;1302;1;2;-350;;{at}");
+        let name = format!("620000000001_CDDY_20260923{hour:02}0000.txt");
+        (name, format!("{MINE};测试煤矿;KJ;系统;厂家;2030-12-31;{at}~{fields}~||"))
+    };
+    let (name, text) = file(8, "40", "%CH4");
+    let mut problems = model::Problems::default();
+    let (sites, points) = crate::national::catalog_from_cddy(&name, &text, &mut problems);
+    assert_eq!((points.len(), problems.errors()), (1, 0), "{problems}");
+    // What the catalog says beyond the file is nothing new, nor is another name of the unit.
+    let with_period = |(point, place): (model::Point, _)| {
+        (model::Point { period: Some(1), unit: "%".to_owned(), ..point }, place)
+    };
+    let points = points.into_iter().map(with_period).collect();
+    let catalog = model::Catalog::build(sites, points, 4, &mut problems);
+    *inbox.fixture.context.catalog.write().unwrap() = std::sync::Arc::new(catalog);
+    inbox.put(&name, &text);
+    inbox.wait_file(&format!("done/{name}")).await;
+    for (hour, high, unit) in [(9, "100", "%CH4"), (10, "40", "ppm")] {
+        let (name, text) = file(hour, high, unit);
+        inbox.put(&name, &text);
+        inbox.wait_file(&format!("catalog/{name}")).await;
+        assert!(inbox.reason(&format!("catalog/{name}")).contains("1 of them new or different"));
+    }
+    inbox.wait_health("catalog: 1 points of mine").await;
     inbox.stop().await;
 }

@@ -107,9 +107,10 @@ fn clears(status: i32, mistake: Mistake) -> bool {
         Mistake::MissingClears => MISSING,
         Mistake::CalibrationClears => CALIBRATION,
         Mistake::OverRangeClears => OVER_RANGE,
+        Mistake::StaleClears => STALE,
         _ => 0,
     };
-    status & (BAD | MISSING | CALIBRATION | OVER_RANGE) & !forgiven == 0
+    status & (BAD | MISSING | CALIBRATION | OVER_RANGE | STALE) & !forgiven == 0
 }
 
 fn limit(r: &Seen, off: f64, mistake: Mistake) -> Say {
@@ -148,7 +149,7 @@ fn status(r: &Seen, any: &[&str], all: &[&str], mistake: Mistake) -> Say {
 impl Rate {
     fn says(&self, steps: &[Step], i: usize, mistake: Mistake) -> Say {
         let newer = |step: &Step| match step {
-            Step::Reading(r) if r.newer => Some(*r),
+            Step::Reading(r) if r.newer && r.status & STALE == 0 => Some(*r),
             _ => None,
         };
         if newer(&steps[i]).is_none() {
@@ -200,6 +201,8 @@ impl Rate {
                 (last.1 - first.1) / covered as f64
             };
         let steepness = if self.falling { -a_minute } else { a_minute };
+        // To the billionth: what the decimals of the values say.
+        let steepness = (steepness * 1e9).round() / 1e9;
         if steepness > STEEP || (steepness == STEEP && mistake != Mistake::OnIsStrict) {
             Say::Over
         } else if steepness < FLAT || (steepness == FLAT && mistake == Mistake::OffIsInclusive) {

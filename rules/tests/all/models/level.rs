@@ -35,6 +35,7 @@ pub enum Mistake {
     MissingClears,
     CalibrationClears,
     OverRangeClears,
+    StaleClears,
     LowOverRangeIsHigh,
     OrderIsIgnored,
     TimeIsStrict,

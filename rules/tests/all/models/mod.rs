@@ -94,7 +94,9 @@ fn next() -> impl Strategy<Value = Next> {
         1 => Just(CALIBRATION | SENSOR_FAULT),
         1 => Just(ALARM),
         1 => Just(ALARM | CUT),
-        1 => Just(SENSOR_FAULT | ALARM | CUT)
+        1 => Just(SENSOR_FAULT | ALARM | CUT),
+        1 => Just(STALE),
+        1 => Just(STALE | ALARM)
     ];
     let source = prop_oneof![12 => Just(0), 2 => Just(SIMULATED), 3 => Just(HISTORICAL), 1 => Just(FUTURE)];
     let step = prop_oneof![4 => Just(1i64), 8 => Just(2), 4 => 3i64..6, 1 => Just(0), 2 => -6i64..0];
@@ -113,7 +115,7 @@ fn next() -> impl Strategy<Value = Next> {
     prop_oneof![
         12 => rows,
         3 => (1i64..4, 1usize..6).prop_map(|(step, times)| Next::Ticks { step, times }),
-        1 => prop_oneof![4 => 4i64..30, 1 => 110i64..130].prop_map(Next::Gap),
+        1 => prop_oneof![8 => 4i64..30, 2 => 110i64..130, 1 => Just(120)].prop_map(Next::Gap),
         2 => (1usize..12).prop_map(Next::Again),
         1 => Just(Next::Seen),
     ]
@@ -274,14 +276,14 @@ proptest! {
     }
 }
 
-/// Whether a mistake planted in the model shows within a few thousand series.
+/// Whether a mistake planted in the model shows within some ten thousand series.
 #[track_caller]
 fn noticed(rules: impl Strategy<Value = Rule>, mistakes: &[Mistake]) {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     for mistake in mistakes {
         let mut runner = TestRunner::deterministic();
-        let differs = (0..10_000).any(|_| {
+        let differs = (0..40_000).any(|_| {
             let (rule, series) = (&rules, series()).new_tree(&mut runner).unwrap().current();
             let records = records(&series);
             [false, true].into_iter().any(|drill| {
@@ -293,13 +295,14 @@ fn noticed(rules: impl Strategy<Value = Rule>, mistakes: &[Mistake]) {
 }
 
 /// Mistakes that any kind whose readings raise could make.
-const COMMON: [Mistake; 17] = [
+const COMMON: [Mistake; 18] = [
     Mistake::OnDelayIsStrict,
     Mistake::OffDelayIsStrict,
     Mistake::BadClears,
     Mistake::MissingClears,
     Mistake::CalibrationClears,
     Mistake::OverRangeClears,
+    Mistake::StaleClears,
     Mistake::OrderIsIgnored,
     Mistake::TimeIsStrict,
     Mistake::TimeDecidesNothing,
@@ -343,7 +346,7 @@ fn every_mistake_planted_in_silent_is_noticed() {
         [OnDelayIsStrict, OffDelayIsStrict, SilenceIsInclusive, BadIsSilent, OffDelaySurvivesSilence];
     noticed(silents(), &of_time);
     let of_readings =
-        [BadClears, MissingClears, CalibrationClears, OverRangeClears, OrderIsIgnored, LateIsLive];
+        [BadClears, MissingClears, CalibrationClears, OverRangeClears, StaleClears, OrderIsIgnored];
     noticed(silents(), &of_readings);
     noticed(
         silents(),

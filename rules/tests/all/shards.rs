@@ -1,0 +1,136 @@
+//! A snapshot of several shards whose parts stand at different offsets: what is restored goes on at the lowest, and each shard skips
+//! what it has seen.
+
+use crate::stand::START;
+use model::catalog::{Place, Point, Site};
+use model::record::run_flags::{DRILL, REPLAY};
+use model::status::{HISTORICAL, SIMULATED};
+use model::time::SECOND;
+use model::{Catalog, Offset, Origin, Problems, ReadingsBuilder, Run, Transition};
+use rules::{At, Evaluator, Program, RuleFile};
+use std::sync::Arc;
+
+/// Two whole shards of 4,096 and a short one.
+const POINTS: usize = 8_200;
+/// Records; every fifth is a tick.
+const RECORDS: u64 = 60;
+
+const RULES: &str = r#"
+[[rule]]
+name = "face"
+kind = "limit"
+select = { quantity = "ch4" }
+level = [
+  { name = "alarm", on = ">= 1.0", off = "< 1.0", off_delay = "3s" },
+  { name = "cut", on = ">= 1.5", off = "< 1.0", on_delay = "4s" },
+]
+
+[[rule]]
+name = "rise"
+kind = "rate"
+select = { quantity = "ch4" }
+window = "8s"
+buckets = 4
+blank = "2s"
+level = [{ name = "warning", on = ">= 6 /min", off = "< 1 /min" }]
+
+[[rule]]
+name = "quiet"
+kind = "silent"
+select = { quantity = "ch4" }
+after = "7s"
+"#;
+
+fn catalog() -> Arc<Catalog> {
+    let site = Site { code: "M1".into(), kind: "mine".into(), ..Site::default() };
+    let point = |i: usize| Point {
+        site: "M1".into(),
+        code: format!("P{i}"),
+        quantity: "ch4".into(),
+        unit: "%".into(),
+        low: Some(0.0),
+        high: Some(4.0),
+        period: Some(SECOND),
+        ..Point::default()
+    };
+    let points = (0..POINTS).map(|i| (point(i), Place::default())).collect();
+    let mut problems = Problems::default();
+    let catalog = Catalog::build(vec![(site, Place::default())], points, 1, &mut problems);
+    assert!(problems.0.is_empty(), "{problems}");
+    Arc::new(catalog)
+}
+
+/// Record `n`: a tick, or a reading of most points; some points of each shard are a replay's, some a drill's, some late.
+fn apply(e: &mut Evaluator, catalog: &Catalog, n: u64, out: &mut Vec<Transition>) {
+    let appended = START + n as i64 * SECOND;
+    let at = At {
+        offset: Offset { partition: 0, number: n },
+        appended,
+        origin: Origin { collector: 7, sequence: n },
+    };
+    if n % 5 == 4 {
+        return e.tick(at, out);
+    }
+    let (mut rows, mut runs) = (ReadingsBuilder::default(), Vec::new());
+    for (source, flags) in [("live", 0), ("again", REPLAY), ("drill", DRILL)] {
+        let before = rows.len();
+        for i in 0..POINTS {
+            let of = match i % 11 {
+                0 => "again",
+                1 => "drill",
+                _ => "live",
+            };
+            // Each point is over, rising or silent at times of its own.
+            let (at, kind) = (n as i64 + (i as i64 * 7) % 40, i % 3);
+            if of != source || (kind == 2 && at % 40 > 25) {
+                continue;
+            }
+            let value = 0.2 + if at % 40 > 20 { 0.1 * (at % 40 - 20) as f64 } else { 0.0 };
+            let simulated = if source == "drill" { SIMULATED } else { 0 };
+            let (time, status) = if i % 13 == 0 && n % 10 == 3 {
+                (appended - 500 * SECOND, HISTORICAL | simulated)
+            } else {
+                (appended, simulated)
+            };
+            rows.push(catalog.ids()[i], time, value, status);
+        }
+        let count = (rows.len() - before) as u32;
+        runs.push(Run { source: source.into(), received: appended, rows: count, flags });
+    }
+    e.readings(at, &runs, &rows.finish(), out);
+}
+
+#[test]
+fn shards_of_different_offsets_go_on_as_one() {
+    let catalog = catalog();
+    let file = RuleFile { name: "rules.toml".into(), text: RULES.into() };
+    let (program, problems) = Program::compile(&[file], &catalog);
+    assert_eq!(problems.errors(), 0, "{problems}");
+    // A pass that begins and ends anywhere, also in the order in which no pass is taken.
+    for taken in [[12, 23, 37], [12, 13, 14], [30, 18, 24], [20, 20, 41]] {
+        let (mut e, mut whole) = (Evaluator::new(program.clone(), catalog.clone()), Vec::new());
+        assert_eq!(e.shards(), 3);
+        let mut shards = vec![Vec::new(); 3];
+        for n in 0..RECORDS {
+            apply(&mut e, &catalog, n, &mut whole);
+            for (i, at) in taken.iter().enumerate().filter(|(_, at)| **at == n) {
+                assert_eq!(*at, n);
+                shards[i] = e.snapshot(i);
+            }
+        }
+        let (mut restored, next) = Evaluator::restore(program.clone(), catalog.clone(), &shards).unwrap();
+        assert_eq!(next, taken.iter().min().unwrap() + 1);
+        let mut again = Vec::new();
+        (next..RECORDS).for_each(|n| apply(&mut restored, &catalog, n, &mut again));
+        let of_shard = |t: &Transition| catalog.ix(t.point_id).unwrap() as usize / 4096;
+        whole.retain(|t| t.offset.number > taken[of_shard(t)]);
+        for (i, at) in taken.iter().enumerate() {
+            let decided = whole.iter().filter(|t| of_shard(t) == i).count();
+            assert!(decided > 10, "shard {i}, taken at {at}: {decided} transitions");
+        }
+        assert_eq!(again.len(), whole.len(), "{taken:?}");
+        for (again, whole) in again.iter().zip(&whole) {
+            assert_eq!(again, whole, "{taken:?}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The order of a source where the log refuses: on two partitions, one of which is slow while the other refuses.
+
+use super::*;
+use model::{ManualClock, PointId, Record, Stream};
+use stream::{Fault, MemoryLog};
+
+/// Two mines, the first in partition 1, the second in partition 0.
+const SITES: &str = "site,name,kind,region\nMA,Ash,mine,140100\nMC,Cedar,mine,140200\n";
+const POINTS: &str = "site,point,name,quantity,unit,low,high,place,period\nMA,CH4,face,ch4,%,0,4,T1,10s\n\
+                      MC,CH4,face,ch4,%,0,4,T1,10s\n";
+
+fn catalog() -> Arc<Catalog> {
+    let mut problems = model::Problems::default();
+    let sites = model::catalog::sites_from_csv("s", SITES, &mut problems);
+    let points = model::catalog::points_from_csv("p", POINTS, &mut problems);
+    Arc::new(Catalog::build(sites, points, 2, &mut problems))
+}
+
+/// One reading of each of these mines.
+fn delivery(sites: &[&str], time: Micros) -> Delivery {
+    let mut readings = ReadingsBuilder::with_capacity(sites.len());
+    for site in sites {
+        readings.push(PointId::of(site, "CH4"), time, 0.5, 0);
+    }
+    Delivery { received: time, readings: readings.finish(), ..Delivery::default() }
+}
+
+/// Times of the readings in a partition, in its order.
+async fn times(log: &MemoryLog, partition: u32) -> Vec<Micros> {
+    let entries = log.read(Stream::Readings, partition, 0, usize::MAX).await.unwrap();
+    let records = entries.iter().map(|e| e.decode().unwrap());
+    let of = |record| match record {
+        Record::Readings { readings, .. } => readings.time.to_vec(),
+        other => panic!("{other:?}"),
+    };
+    records.flat_map(of).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_overtakes_a_delivery_that_one_partition_refused() {
+    let log = MemoryLog::new(2, 7, Arc::new(ManualClock::at(0)));
+    let options = EdgeOptions {
+        linger: Duration::from_millis(5),
+        unknown: Unknown::Quarantine,
+        retention: model::time::DAY,
+    };
+    let (own, _told) = OwnAlarms::queue();
+    let metrics = EdgeMetrics::register(&prometheus::Registry::new()).unwrap();
+    let dynamic: Arc<dyn Log> = Arc::new(log.clone());
+    let edge = Edge::start(&dynamic, options, Arc::new(RwLock::new(catalog())), metrics, &own);
+    let source = SourceInfo { name: "gateway".into(), flags: 0 };
+    let hand_over = |sites: &'static [&str], time| {
+        let (edge, source) = (edge.clone(), source.clone());
+        tokio::spawn(async move { edge.accept(&source, delivery(sites, time)).await })
+    };
+    let a_moment = || tokio::time::sleep(Duration::from_millis(50));
+
+    log.inject(Fault::Slow(Duration::from_secs(5)));
+    let first = hand_over(&["MA"], 1);
+    a_moment().await; // partition 1 is busy with it for five seconds
+    log.inject(Fault::Full);
+    let refused = hand_over(&["MA", "MC"], 2);
+    a_moment().await; // partition 0 has refused its share, partition 1 has not come to its own
+    assert!(!refused.is_finished() && !first.is_finished());
+    log.heal();
+    let between = hand_over(&["MC"], 3).await.unwrap();
+    assert!(matches!(between, Err(SinkError::Retry(_))), "it would stand before the one sent again");
+    assert!(first.await.unwrap().is_ok());
+    assert!(matches!(refused.await.unwrap(), Err(SinkError::Retry(_))));
+    for time in [2, 3] {
+        assert!(hand_over(&["MA", "MC"], time).await.unwrap().is_ok(), "nothing is under way any more");
+    }
+    assert_eq!([times(&log, 0).await, times(&log, 1).await], [vec![2, 3], vec![1, 2, 3]]);
+}
