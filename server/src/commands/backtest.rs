@@ -84,7 +84,7 @@ struct Task {
 /// Where the readings come from.
 enum Source {
     Files(files::Files),
-    Table(table::Table),
+    Table(Box<table::Table>),
 }
 
 /// What is known at the end, beside the transitions.
@@ -207,12 +207,12 @@ fn task(args: &BacktestArgs) -> Result<Task, Stop> {
     }
     let source = match &args.readings[..] {
         [] => match config {
-            Some(config) => Source::Table(table::Table::of(config.storage, args.replay.clone())),
+            Some(config) => Source::Table(Box::new(table::Table::of(config.storage, args.replay.clone()))),
             None => return Err(Stop::Input("say --readings".to_owned())),
         },
         [one] if table::is_table(one) => {
             let options = config.map(|c| c.storage).unwrap_or_default();
-            Source::Table(table::Table::at(one, options, args.replay.clone())?)
+            Source::Table(Box::new(table::Table::at(one, options, args.replay.clone())?))
         }
         files => Source::Files(files::Files::of(files)?),
     };

@@ -188,11 +188,7 @@ struct Judge {
 
 impl Judge {
     /// Readings of one time are one record.
-    fn judge(
-        &mut self,
-        rows: &Readings,
-        decided: &mut (dyn FnMut(usize, &[Transition]) -> Result<(), Stop> + Send),
-    ) -> Result<(), Stop> {
+    fn judge(&mut self, rows: &Readings, decided: Decided<'_>) -> Result<(), Stop> {
         let mut from = 0;
         for group in rows.time.chunk_by(|a, b| a == b) {
             let record = rows.slice(from, group.len());
@@ -209,11 +205,7 @@ impl Judge {
     }
 
     /// Time passes up to the last reading.
-    fn end(
-        &mut self,
-        last: Option<Micros>,
-        decided: &mut (dyn FnMut(usize, &[Transition]) -> Result<(), Stop> + Send),
-    ) -> Result<(), Stop> {
+    fn end(&mut self, last: Option<Micros>, decided: Decided<'_>) -> Result<(), Stop> {
         for (version, (paced, out)) in self.paced.iter_mut().zip(&mut self.out).enumerate() {
             if let Some(last) = last {
                 paced.pass(last, out);

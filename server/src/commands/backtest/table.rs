@@ -229,10 +229,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn hand_over(
-        &mut self,
-        decided: &mut (dyn FnMut(usize, &[Transition]) -> Result<(), Stop> + Send),
-    ) -> Result<(), Stop> {
+    fn hand_over(&mut self, decided: Decided<'_>) -> Result<(), Stop> {
         for (version, out) in self.out.iter_mut().enumerate().filter(|(_, out)| !out.is_empty()) {
             decided(version, out)?;
             out.clear();
