@@ -132,7 +132,7 @@ mod tests {
         let mut wanted = wanted(&[episode], &[], 0, true).remove(0);
         (wanted.from, wanted.to) = (0, 400_000);
         let mut curve = Curve::of(wanted);
-        let values: Vec<f64> = (0..400_000).step_by(10).map(|t| f64::from(t * 7919 % 10_007)).collect();
+        let values: Vec<f64> = (0..400_000_i64).step_by(10).map(|t| (t * 7919 % 10_007) as f64).collect();
         values.iter().enumerate().for_each(|(i, v)| curve.push(i as i64 * 10, *v, 0));
         assert_eq!((curve.count, curve.readings.len()), (40_000, 800));
         for (bucket, kept) in values.chunks(100).zip(curve.readings.chunks(2)) {
