@@ -10,7 +10,7 @@
 //! same key and bytes.
 
 use crate::metrics::TellMetrics;
-use crate::notifiers::Notifier;
+use crate::notifiers::{Notifier, PARALLEL};
 use crate::{AlarmStore, Receiver, StoreError};
 use delivery::Delivery;
 use model::{Clock, Micros};
@@ -23,8 +23,6 @@ use tokio_util::sync::CancellationToken;
 
 mod delivery;
 
-/// Messages on their way to one receiver at once.
-pub const PARALLEL: usize = 8;
 /// Failures in a row after which a receiver is asked with one message at a time.
 pub const DOWN_AFTER: u32 = 3;
 /// A receiver that fails this long is an alarm.

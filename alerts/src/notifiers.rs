@@ -14,6 +14,9 @@ use std::sync::Arc;
 pub mod email;
 pub mod webhook;
 
+/// Messages on their way to one receiver at once.
+pub const PARALLEL: usize = 8;
+
 /// What goes out.
 pub type Message = OutboxRow;
 

@@ -6,10 +6,7 @@ use firedamp::snapshots::{MemorySnapshots, SnapshotStore};
 use firedamp::versions::Version;
 use model::record::Activated;
 use model::time::{MINUTE, SECOND};
-use model::{
-    Catalog, Clock, ManualClock, Micros, PointId, Problems, ReadingsBuilder, Record, Run, Stream, Transition,
-};
-use rules::RuleFile;
+use model::{Clock, ManualClock, Micros, PointId, ReadingsBuilder, Record, Run, Stream, Transition};
 use std::sync::Arc;
 use std::time::Duration;
 use stream::{Append, Log, MemoryLog};
@@ -22,14 +19,8 @@ const ALARM: &str = "[[rule]]\nname = \"face\"\nkind = \"limit\"\nselect = { qua
                      level = [{ name = \"alarm\", on = \">= 1.0\", off = \"< 1.0\" }]\n";
 
 fn version(rules: &str, points: &str) -> Arc<Version> {
-    let mut problems = Problems::default();
-    let sites =
-        model::catalog::sites_from_csv("s", "site,name,kind,region\nM1,East,mine,140100\n", &mut problems);
-    let text = format!("site,point,name,quantity,unit,low,high,place,period\n{points}\n");
-    let points = model::catalog::points_from_csv("p", &text, &mut problems);
-    let catalog = Catalog::build(sites, points, 1, &mut problems);
-    assert!(problems.0.is_empty(), "{problems}");
-    Arc::new(Version::of_all(&[RuleFile { name: "rules.toml".into(), text: rules.into() }], &catalog))
+    let points = format!("site,point,name,quantity,unit,low,high,place,period\n{points}\n");
+    crate::once::version("site,name,kind,region\nM1,East,mine,140100\n", &points, rules, 1)
 }
 
 struct Mine {

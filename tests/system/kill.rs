@@ -2,7 +2,9 @@
 //! and the transitions are those of an undisturbed judgement of the same log. The moments are drawn from a seed, which is printed;
 //! `FIREDAMP_SEED` gives another.
 
+use crate::once::{entries, judged, log_of, version};
 use crate::stand::*;
+use model::{Stream, To};
 use rand::{Rng, SeedableRng};
 use simulator::Speed;
 use std::collections::BTreeMap;
@@ -53,38 +55,11 @@ async fn twenty_kills_lose_nothing_and_double_nothing() {
 
 /// Ids of the transitions that open an alarm of rule `ch4` when the whole log is judged once from its start.
 async fn undisturbed(firedamp: &tests::firedamp::Firedamp) -> Vec<String> {
-    use model::{Catalog, Problems, Record, Stream, To};
-    use stream::{EmbeddedLog, EmbeddedOptions, Log};
-    let mut problems = Problems::default();
-    let sites = model::catalog::sites_from_csv("s", SITES, &mut problems);
-    let points = model::catalog::points_from_csv("p", POINTS, &mut problems);
-    let catalog = std::sync::Arc::new(Catalog::build(sites, points, 2, &mut problems));
-    let rules = [rules::RuleFile { name: "rules.toml".into(), text: RULES.into() }];
-    let (program, _) = rules::Program::compile(&rules, &catalog);
-    let options = EmbeddedOptions {
-        dir: firedamp.folder().join("data/log"),
-        partitions: 2,
-        ..EmbeddedOptions::default()
-    };
-    let clock = std::sync::Arc::new(model::SystemClock);
-    let log = EmbeddedLog::open(options, clock, &prometheus::Registry::new()).unwrap();
+    let log = log_of(firedamp, 2);
     let mut opened = Vec::new();
     for partition in 0..2 {
-        let mut evaluator = rules::Evaluator::new(program.clone(), catalog.clone());
-        let (mut next, mut out) = (0, Vec::new());
-        loop {
-            let entries = log.read(Stream::Readings, partition, next, 1 << 20).await.unwrap();
-            let Some(last) = entries.last() else { break };
-            next = last.offset.number + 1;
-            for entry in &entries {
-                let at = rules::At { offset: entry.offset, appended: entry.appended, origin: entry.origin };
-                match entry.decode().unwrap() {
-                    Record::Readings { runs, readings } => evaluator.readings(at, &runs, &readings, &mut out),
-                    Record::Tick => evaluator.tick(at, &mut out),
-                    _ => evaluator.other(at, &mut out),
-                }
-            }
-        }
+        let first = version(SITES, POINTS, RULES, 2).of_partition(partition);
+        let out = judged(&entries(&log, Stream::Readings, partition).await, first).unwrap();
         let mut on: BTreeMap<String, usize> = BTreeMap::new();
         for t in out.iter().filter(|t| t.rule == "ch4") {
             let levels = on.entry(t.point.clone()).or_default();

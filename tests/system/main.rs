@@ -9,6 +9,7 @@ mod faults;
 mod kafka;
 mod kill;
 mod longwall;
+mod once;
 mod page;
 mod people;
 mod points;

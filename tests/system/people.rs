@@ -1,15 +1,14 @@
 //! People below ground over a restart: who was below is not forgotten, and a complete snapshot corrects it.
 
-use crate::stand::{BINARY, POINTS, RULES};
+use crate::stand::{BINARY, FILES, POINTS, RULES};
 use model::Clock;
 use serde_json::Value;
 use std::time::Duration;
 use tests::firedamp::Firedamp;
 
 const MINE: &str = "620000000001";
-const CONFIG: &str = "[catalog]\nsites = \"sites.csv\"\npoints = [\"points.csv\"]\n\n[rules]\npaths = [\"rules.toml\"]\n\n\
-                      [storage]\nflush = \"200ms\"\n\n[[source]]\nname = \"files\"\nkind = \"national\"\ndir = \"inbox\"\n\
-                      every = \"50ms\"\n";
+/// An inbox folder; the table is committed often.
+const CONFIG: &str = "[storage]\nflush = \"200ms\"\n\n[[source]]\nname = \"files\"\nkind = \"national\"\ndir = \"inbox\"\nevery = \"50ms\"\n";
 
 /// Drops a complete snapshot of the cards below, `ago` seconds old.
 fn drop_snapshot(firedamp: &Firedamp, ago: i64, cards: &[u32]) {
@@ -41,8 +40,13 @@ async fn until_below(firedamp: &Firedamp, below: u64, uncertain: u64) {
 #[tokio::test]
 async fn who_is_below_is_known_after_a_restart() {
     let sites = format!("site,name,kind,region\nLW,Longwall,mine,140100\n{MINE},Mine,mine,620100\n");
-    let files =
-        [("firedamp.toml", CONFIG), ("sites.csv", &sites), ("points.csv", POINTS), ("rules.toml", RULES)];
+    let config = format!("{FILES}{CONFIG}");
+    let files = [
+        ("firedamp.toml", config.as_str()),
+        ("sites.csv", &sites),
+        ("points.csv", POINTS),
+        ("rules.toml", RULES),
+    ];
     let mut firedamp = Firedamp::prepare(BINARY, &files);
     firedamp.start().await;
     drop_snapshot(&firedamp, 60, &[1, 2, 3]);

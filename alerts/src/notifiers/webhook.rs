@@ -103,7 +103,7 @@ impl Webhook {
             .timeout(settings.timeout)
             .connect_timeout(settings.timeout.min(Duration::from_secs(5)))
             .redirect(reqwest::redirect::Policy::none())
-            .pool_max_idle_per_host(crate::dispatcher::PARALLEL)
+            .pool_max_idle_per_host(super::PARALLEL)
             .build()
             .map_err(|e| e.to_string())?;
         Ok(Self { settings, client })

@@ -113,8 +113,7 @@ fn shards_of_different_offsets_go_on_as_one() {
         let mut shards = vec![Vec::new(); 3];
         for n in 0..RECORDS {
             apply(&mut e, &catalog, n, &mut whole);
-            for (i, at) in taken.iter().enumerate().filter(|(_, at)| **at == n) {
-                assert_eq!(*at, n);
+            for (i, _) in taken.iter().enumerate().filter(|(_, at)| **at == n) {
                 shards[i] = e.snapshot(i);
             }
         }

@@ -3,12 +3,12 @@
 use super::devices::Sample;
 use super::life::{PARTITIONS, Stage};
 use super::log::History;
+use crate::once::judged;
 use arrow::util::display::array_value_to_string;
 use firedamp::balance::Counts;
 use futures::TryStreamExt;
 use model::{Micros, Record, Transition};
 use prometheus::Registry;
-use rules::{At, Evaluator};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, RwLock};
 use storage::{Limits, Options, Storage};
@@ -93,7 +93,7 @@ fn order_of_points(stage: &Stage, history: &History) -> Result<(), String> {
 fn transitions(stage: &Stage, history: &History) -> Result<Vec<Transition>, String> {
     let mut all = Vec::new();
     for p in 0..PARTITIONS {
-        let wanted = judged_once(stage, &history[&(false, p)], p)?;
+        let wanted = judged(&history[&(false, p)], stage.first_version().of_partition(p))?;
         let mut written: Vec<Transition> = Vec::new();
         let mut at: HashMap<String, usize> = HashMap::new();
         for entry in &history[&(true, p)] {
@@ -117,25 +117,6 @@ fn transitions(stage: &Stage, history: &History) -> Result<Vec<Transition>, Stri
         all.extend(written);
     }
     Ok(all)
-}
-
-fn judged_once(stage: &Stage, entries: &[model::Entry], partition: u32) -> Result<Vec<Transition>, String> {
-    let mut active = stage.first_version().of_partition(partition);
-    let mut evaluator = Evaluator::new(active.program.clone(), active.catalog.clone());
-    let mut out = Vec::new();
-    for entry in entries {
-        let at = At { offset: entry.offset, appended: entry.appended, origin: entry.origin };
-        match entry.decode().map_err(|e| e.to_string())? {
-            Record::Readings { runs, readings } => evaluator.readings(at, &runs, &readings, &mut out),
-            Record::Activation(a) => {
-                active = Arc::new(active.after(&a)?);
-                evaluator.activate(at, active.program.clone(), active.catalog.clone(), &mut out);
-            }
-            Record::Tick => evaluator.tick(at, &mut out),
-            _ => evaluator.other(at, &mut out),
-        }
-    }
-    Ok(out)
 }
 
 /// Every reading is in the table once, the events too, and the balance is exact.
