@@ -23,7 +23,7 @@ mod tests;
 
 use crate::{Context, Delivery, Refusal};
 use model::people::{Position, Positions};
-use model::record::{Quarantined, run_flags};
+use model::record::{Quarantined, UNKNOWN_POINT, run_flags};
 use model::time::{MINUTE, TIME_MAX, TIME_MIN, rfc3339};
 use model::{Catalog, Micros, ReadingsBuilder, status};
 use names::Names;
@@ -255,7 +255,7 @@ impl DeliveryBuilder {
             time,
             value,
             status: if value.is_some() { word } else { word | status::MISSING },
-            reason: "unknown point".to_owned(),
+            reason: UNKNOWN_POINT.to_owned(),
         });
     }
 

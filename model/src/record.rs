@@ -67,6 +67,10 @@ pub mod run_flags {
     pub const RELEASED: u8 = 4;
 }
 
+/// Reason of a reading whose point is not in the catalog: sources write it, the edge refuses by it, storage finds by it what may be
+/// released.
+pub const UNKNOWN_POINT: &str = "unknown point";
+
 /// A row that cannot be attributed: its point is not in the catalog.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Quarantined {

@@ -54,13 +54,13 @@ impl<'a> TomlFile<'a> {
 
     /// Reports an error at a byte position.
     pub fn error_at(&self, at: usize, message: impl Into<String>, help: impl Into<String>) {
-        let (line, column) = line_column(self.text, at);
+        let (_, line, column) = self.place(at);
         self.problems.borrow_mut().push(Problem::error(&self.file, line, column, message).help(help));
     }
 
     /// Reports a warning at a byte position.
     pub fn warning_at(&self, at: usize, message: impl Into<String>, help: impl Into<String>) {
-        let (line, column) = line_column(self.text, at);
+        let (_, line, column) = self.place(at);
         self.problems.borrow_mut().push(Problem::warning(&self.file, line, column, message).help(help));
     }
 

@@ -134,14 +134,15 @@ impl App {
         .await
         .map_err(|e| anyhow!(e))?;
         steps.done("rules restored");
-        if let Some(storage) = storage.clone() {
+        // What a table that is another log's says was last is not of this process.
+        if let Some(storage) = storage.clone().filter(|s| s.stopped().is_none()) {
             // Beside the path: a day of readings takes longer to look through than a start may.
             let (live, now, stop) = (pipeline.live.clone(), clock.now(), stop.clone());
             let restored = async move { crate::restore::live(&storage, &live, now).await };
             tokio::spawn(async move { stop.run_until_cancelled(restored).await });
         }
 
-        let active = Arc::new(Active::new(&config, loaded, catalog.clone(), versions));
+        let active = Arc::new(Active::new(loaded, catalog.clone(), versions));
         let config = Arc::new(config);
         let metrics = ingest::metrics::Metrics::register(&registry).context("metrics of the sources")?;
         let sources = Sources::new(&config, pipeline.edge.clone(), catalog, clock.clone(), metrics);

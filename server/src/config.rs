@@ -19,8 +19,8 @@ mod server;
 
 pub use kafka::KafkaConfig;
 pub use load::{
-    Loaded, catalog_of_files, load_catalog, load_rules, pack_files, registered_file, rule_and_test_files,
-    rule_files,
+    Loaded, Stamps, catalog_of_files, load_catalog, load_rules, pack_files, registered_file,
+    rule_and_test_files, rule_files, stamps,
 };
 pub use server::{Role, ServerConfig, Tls, TokenConfig};
 

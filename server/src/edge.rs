@@ -9,7 +9,7 @@ use ahash::AHashMap;
 use async_trait::async_trait;
 use ingest::{Delivery, Sink, SinkError, SourceInfo};
 use model::ids::partition_of;
-use model::record::{Quarantined, Refused, run_flags};
+use model::record::{Quarantined, Refused, UNKNOWN_POINT, run_flags};
 use model::{Catalog, Micros, Readings, ReadingsBuilder, Run};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
@@ -33,9 +33,6 @@ mod tests;
 
 pub use book::{Book, Refusals};
 pub use metrics::EdgeMetrics;
-
-/// Reason of a refusal under the policy `refuse`.
-const UNKNOWN_POINT: &str = "unknown point";
 
 /// Rows under way between the sources and the log: 16 full records for each of 8 partitions, about 30 MB.
 const ROWS_UNDER_WAY_MAX: usize = 1 << 20;

@@ -8,15 +8,15 @@
 
 use crate::config::{Config, registered_file};
 use crate::reload::Active;
+use crate::snapshots::write_durably;
 use anyhow::{Context, anyhow, bail};
 use ingest::{Context as SourceContext, Delivery, SourceInfo};
-use model::record::run_flags;
+use model::record::{UNKNOWN_POINT, run_flags};
 use model::{ReadingsBuilder, status};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::Arc;
-use storage::{Limits, QuarantinedReading, Storage, UNKNOWN_POINT};
+use storage::{Limits, QuarantinedReading, QueryError, Storage};
 use tokio::sync::Mutex;
 
 pub mod watch;
@@ -49,8 +49,8 @@ pub struct NewPoint {
 const CHUNK: usize = 8192;
 /// Points whose readings are looked for at once.
 const POINTS_AT_ONCE: usize = 500;
-/// Readings released at once; more stay in quarantine.
-const ROWS_MAX: usize = 10_000_000;
+/// Readings looked up at once; the others wait for the next round.
+const ROWS_MAX: usize = 1_000_000;
 
 /// Registers and releases.
 pub struct Registrar {
@@ -80,7 +80,8 @@ impl Registrar {
     /// Registers the points, all or none; returns how many readings were released.
     ///
     /// # Errors
-    /// When a point is wrong or stands already, or its readings cannot be read; then nothing has changed.
+    /// When a point is wrong or stands already: then nothing has changed. Or when its readings cannot be read or handed over: then it
+    /// is registered ([`Registrar::has`]), and the watch releases them.
     pub async fn register(&self, points: &[NewPoint]) -> anyhow::Result<u64> {
         let mut released = self.released.lock().await;
         if let Some(point) = points.iter().find(|p| self.push.catalog().find(&p.site, &p.point).is_some()) {
@@ -88,14 +89,24 @@ impl Registrar {
         }
         self.may_release()?;
         let path = registered_file(&self.config);
-        let before = std::fs::read_to_string(&path).unwrap_or_default();
-        append(&path, &before, points)?;
-        if let Err(problems) = self.active.reload(&self.config) {
-            std::fs::write(&path, before).context("the registration could not be taken back")?;
-            return Err(anyhow!("not registered:\n{problems}"));
-        }
+        let before = match std::fs::read_to_string(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            text => Some(text.with_context(|| path.display().to_string())?),
+        };
+        let after = with_rows(before.as_deref().unwrap_or_default(), points)?;
+        let (new, old) = (path.clone(), path);
+        let write =
+            move || write_durably(&new, after.as_bytes()).context("the registration cannot be written");
+        let back = move || {
+            let restored = match before {
+                Some(text) => write_durably(&old, text.as_bytes()),
+                None => std::fs::remove_file(&old),
+            };
+            restored.context("the registration could not be taken back")
+        };
+        self.active.change(&self.config, write, back).await?;
         let points: Vec<_> = points.iter().map(|p| (p.site.clone(), p.point.clone())).collect();
-        self.release_points(&points, &mut released).await
+        self.release_points(&points, &mut released).await.map(|(count, _)| count)
     }
 
     /// Whether the catalog has the point.
@@ -103,11 +114,11 @@ impl Registrar {
         self.push.catalog().find(site, point).is_some()
     }
 
-    /// Releases what waits of points of the catalog; `None`: what was released before is not in the table yet.
+    /// Releases what waits of points of the catalog, and whether that was all; `None`: what was released before is not in the table yet.
     ///
     /// # Errors
     /// When their readings cannot be read or handed over; those that were handed over stay released.
-    async fn release(&self, points: &[(String, String)]) -> anyhow::Result<Option<u64>> {
+    async fn release(&self, points: &[(String, String)]) -> anyhow::Result<Option<(u64, bool)>> {
         let mut released = self.released.lock().await;
         self.may_release()?;
         if self.storage.released() < released.before + released.handed {
@@ -129,18 +140,29 @@ impl Registrar {
         }
     }
 
+    /// How many readings were released, and whether these were all.
     async fn release_points(
         &self,
         points: &[(String, String)],
         released: &mut Released,
-    ) -> anyhow::Result<u64> {
+    ) -> anyhow::Result<(u64, bool)> {
         let limits = Limits { rows: usize::MAX, ..Limits::default() };
-        let mut count = 0;
-        for some in points.chunks(POINTS_AT_ONCE) {
-            let rows = self.storage.quarantined_rows(some, ROWS_MAX, limits).await?;
+        let (mut count, mut are_all) = (0, true);
+        let mut parts: Vec<&[(String, String)]> = points.chunks(POINTS_AT_ONCE).rev().collect();
+        while let Some(part) = parts.pop() {
+            let rows = match self.storage.quarantined_rows(part, ROWS_MAX, limits).await {
+                // Too much for one look: half of the points at a time.
+                Err(QueryError::Memory { .. } | QueryError::Time { .. }) if part.len() > 1 => {
+                    let (first, rest) = part.split_at(part.len() / 2);
+                    parts.extend([rest, first]);
+                    continue;
+                }
+                rows => rows?,
+            };
+            are_all &= rows.len() < ROWS_MAX;
             count += self.hand_over(rows, released).await?;
         }
-        Ok(count)
+        Ok((count, are_all))
     }
 
     async fn hand_over(&self, rows: Vec<QuarantinedReading>, released: &mut Released) -> anyhow::Result<u64> {
@@ -177,8 +199,13 @@ impl Registrar {
     }
 }
 
-fn append(path: &std::path::Path, before: &str, points: &[NewPoint]) -> anyhow::Result<()> {
-    let mut out = csv::Writer::from_writer(Vec::new());
+/// The text of `registered.csv` with more rows.
+fn with_rows(before: &str, points: &[NewPoint]) -> anyhow::Result<String> {
+    let mut text = before.as_bytes().to_vec();
+    if !before.is_empty() && !before.ends_with('\n') {
+        text.push(b'\n'); // a person wrote the last row
+    }
+    let mut out = csv::Writer::from_writer(text);
     if before.is_empty() {
         out.write_record(["site", "point", "name", "quantity", "unit", "low", "high", "place"])?;
     }
@@ -189,9 +216,5 @@ fn append(path: &std::path::Path, before: &str, points: &[NewPoint]) -> anyhow::
             [&point.site, &point.point, &point.name, &point.quantity, &point.unit, &low, &high, &point.place];
         out.write_record(row)?;
     }
-    let rows = out.into_inner().map_err(|e| anyhow!("{e}"))?;
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-    file.write_all(&rows)?;
-    file.sync_all()?;
-    Ok(())
+    Ok(String::from_utf8(out.into_inner().map_err(|e| anyhow!("{e}"))?)?)
 }

@@ -2,13 +2,12 @@
 //! when it holds no error. The rules of each partition then come into force through a record of the log. Whoever asks for it (the
 //! watch, a request, a registration), files that are in force are not read again.
 
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, Stamps, stamps};
 use crate::runners::own::OwnAlarms;
 use crate::versions::Version;
 use model::{Catalog, Problems};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +30,6 @@ pub struct Active {
 impl Active {
     /// What was read at the start.
     pub fn new(
-        config: &Config,
         loaded: Loaded,
         catalog: Arc<RwLock<Arc<Catalog>>>,
         versions: watch::Sender<Arc<Version>>,
@@ -39,8 +37,8 @@ impl Active {
         Self {
             catalog,
             versions,
+            in_force: Mutex::new(loaded.stamps.clone()),
             loaded: RwLock::new(Arc::new(loaded)),
-            in_force: Mutex::new(stamps(config)),
             reloading: Mutex::new(()),
         }
     }
@@ -50,21 +48,64 @@ impl Active {
         self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads all files again and takes them when they hold no error.
+    /// Reads all files again, beside the tasks, and takes them when they hold no error. Files that came into force while this waited
+    /// its turn are not read again, unless a person asked for it.
     ///
     /// # Errors
     /// All mistakes; then nothing has changed.
-    pub fn reload(&self, config: &Config) -> Result<(), Problems> {
-        // One after the other, so that what was read last is what is in force.
-        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = stamps(config);
+    pub async fn reload(self: &Arc<Self>, config: &Arc<Config>, asked: bool) -> Result<(), Problems> {
+        self.in_turn(config, move |active, config| match !asked && stamps(config) == active.in_force() {
+            true => Ok(()),
+            false => active.take(config),
+        })
+        .await
+    }
+
+    /// Changes files and takes them, in one turn: nobody else reads them before it is known whether they hold an error. Then `back`
+    /// puts them as they were.
+    ///
+    /// # Errors
+    /// Why the files cannot be written, or all mistakes.
+    pub async fn change(
+        self: &Arc<Self>,
+        config: &Arc<Config>,
+        write: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+        back: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+    ) -> anyhow::Result<()> {
+        self.in_turn(config, move |active, config| {
+            write()?;
+            active.take(config).or_else(|problems| {
+                back()?;
+                Err(anyhow::anyhow!("not registered:\n{problems}"))
+            })
+        })
+        .await
+    }
+
+    /// One after the other, so that what was read last is what is in force, and on a thread that may take its time: with a million
+    /// points reading takes seconds.
+    async fn in_turn<T: Send + 'static>(
+        self: &Arc<Self>,
+        config: &Arc<Config>,
+        work: impl FnOnce(&Self, &Config) -> T + Send + 'static,
+    ) -> T {
+        let (active, config) = (self.clone(), config.clone());
+        let turn = move || {
+            let _one = active.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&active, &config)
+        };
+        tokio::task::spawn_blocking(turn).await.expect("reading files does not panic")
+    }
+
+    fn take(&self, config: &Config) -> Result<(), Problems> {
         let (loaded, problems) = Loaded::read(config);
         let Some(loaded) = loaded else { return Err(problems) };
+        let read = loaded.stamps.clone();
         // The rules hear of it first: a reading of a new point then finds its rules in force or on their way.
         self.versions.send_replace(loaded.version.clone());
         *self.catalog.write().expect("no holder of this lock panics") = loaded.catalog.clone();
         *self.loaded.write().expect("no holder of this lock panics") = Arc::new(loaded);
-        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = read;
         Ok(())
     }
 }
@@ -91,7 +132,7 @@ pub async fn watch(config: Arc<Config>, active: Arc<Active>, own: OwnAlarms, sto
             }
             continue;
         }
-        match active.reload(&config) {
+        match active.reload(&config, asked).await {
             Ok(()) => {
                 tracing::info!("rules and catalog read again");
                 refused = None;
@@ -113,23 +154,4 @@ pub async fn watch(config: Arc<Config>, active: Arc<Active>, own: OwnAlarms, sto
             }
         }
     }
-}
-
-/// Paths with their times and lengths; a change of any is a change.
-pub type Stamps = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
-
-/// How the files of catalog and rules are now.
-pub fn stamps(config: &Config) -> Stamps {
-    let mut paths: Vec<PathBuf> =
-        config.catalog.sites.iter().chain(&config.catalog.points).cloned().collect();
-    paths.push(crate::config::registered_file(config));
-    for path in &config.rules.paths {
-        paths.push(path.clone());
-        if let Ok(dir) = std::fs::read_dir(path) {
-            paths.extend(dir.flatten().map(|e| e.path()));
-        }
-    }
-    paths.sort();
-    let stamp = |p: &PathBuf| std::fs::metadata(p).ok().and_then(|m| Some((m.modified().ok()?, m.len())));
-    paths.iter().map(|p| (p.clone(), stamp(p))).collect()
 }

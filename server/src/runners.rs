@@ -247,7 +247,8 @@ impl Reader {
                 self.shared.aside.keep(entry, &e);
                 let (partition, number) = (entry.offset.partition, entry.offset.number);
                 let reason = format!("record {number} of partition {partition} cannot be decoded: {e}");
-                self.shared.own.raise("undecodable-record", &format!("{partition}/{number}"), reason);
+                // One alarm a partition: a damaged stretch is thousands of records.
+                self.shared.own.raise("undecodable-record", &partition.to_string(), reason);
                 None
             }
         }

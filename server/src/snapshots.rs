@@ -73,7 +73,7 @@ impl SnapshotStore for FolderSnapshots {
 }
 
 /// Writes a file so that after a crash either the old or the new content is there.
-fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     let dir = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir)?;

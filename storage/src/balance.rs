@@ -126,6 +126,9 @@ impl Storage {
                 add(&arrival.source, &Sums::pending(arrival));
             }
             next = state.next_offsets();
+            if state.is_others {
+                return Ok((Vec::new(), next));
+            }
             state.view.clone()
         };
         let paths: Vec<String> = view.files(Table::Arrivals).files.iter().map(|f| f.path.clone()).collect();

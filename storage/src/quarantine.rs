@@ -10,13 +10,11 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use futures::StreamExt;
 use model::Micros;
-use model::record::Quarantined;
+use model::record::{Quarantined, UNKNOWN_POINT};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Reason of a reading whose point is not in the catalog, as the edge writes it.
-pub const UNKNOWN_POINT: &str = "unknown point";
 /// Points of which storage remembers, or lists, that they came to quarantine as unknown.
 pub const STRANGERS_MAX: usize = 10_000;
 
@@ -92,20 +90,28 @@ impl Storage {
         self.inner.state().released
     }
 
-    /// Site and code of points of which unknown readings wait, at most `max`.
+    /// Site and code of points of which unknown readings wait, at most `max` of those that are looked for.
     ///
     /// # Errors
     /// When the table cannot be read.
-    pub async fn strangers(&self, max: usize) -> Result<BTreeSet<(String, String)>, QueryError> {
+    pub async fn strangers(
+        &self,
+        max: usize,
+        mut looked_for: impl FnMut(&(String, String)) -> bool,
+    ) -> Result<BTreeSet<(String, String)>, QueryError> {
         let sql = format!(
-            "SELECT DISTINCT site, point FROM ({REMAINING}) WHERE n > 0 AND reason = '{UNKNOWN_POINT}' LIMIT {max}"
+            "SELECT DISTINCT site, point FROM ({REMAINING}) WHERE n > 0 AND reason = '{UNKNOWN_POINT}'"
         );
         let limits = Limits { rows: usize::MAX, ..Limits::default() };
         let mut out = BTreeSet::new();
         let mut rows: QueryStream = self.query(&sql, limits).await?;
         while let Some(batch) = rows.next().await {
             let batch = batch?;
-            out.extend((0..batch.num_rows()).map(|row| (text(&batch, 0, row), text(&batch, 1, row))));
+            let points = (0..batch.num_rows()).map(|row| (text(&batch, 0, row), text(&batch, 1, row)));
+            out.extend(points.filter(&mut looked_for).take(max - out.len()));
+            if out.len() == max {
+                break;
+            }
         }
         Ok(out)
     }
@@ -138,16 +144,15 @@ impl Storage {
         max: usize,
         limits: Limits,
     ) -> Result<Vec<QuarantinedReading>, QueryError> {
-        let wanted: BTreeSet<&(String, String)> = points.iter().collect();
-        let list = |of: fn(&(String, String)) -> &str| {
-            let words: BTreeSet<String> = points.iter().map(|point| quoted(of(point))).collect();
-            words.into_iter().collect::<Vec<_>>().join(", ")
+        let mut by_site: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        points.iter().for_each(|(site, point)| by_site.entry(site).or_default().push(quoted(point)));
+        let of_site = |(site, points): (&&str, &Vec<String>)| {
+            format!("site = {} AND point IN ({})", quoted(site), points.join(", "))
         };
         let sql = format!(
             "SELECT site, point, source, time, value, status, received, reason, CAST(n AS BIGINT) FROM ({REMAINING}) \
-             WHERE n > 0 AND site IN ({}) AND point IN ({}) ORDER BY time",
-            list(|p| &p.0),
-            list(|p| &p.1)
+             WHERE n > 0 AND ({}) ORDER BY time LIMIT {max}",
+            by_site.iter().map(of_site).collect::<Vec<_>>().join(" OR ")
         );
         let mut out = Vec::new();
         let mut rows = self.query(&sql, limits).await?;
@@ -155,11 +160,7 @@ impl Storage {
             let batch = batch?;
             for row in 0..batch.num_rows() {
                 let times = batch.column(8).as_primitive::<Int64Type>().value(row).max(0) as usize;
-                let reading = reading(&batch, row);
-                // The words of one point may stand together in none.
-                if wanted.contains(&(reading.row.site.clone(), reading.row.point.clone())) {
-                    out.extend(std::iter::repeat_n(reading, times));
-                }
+                out.extend(std::iter::repeat_n(reading(&batch, row), times));
             }
             if out.len() >= max {
                 break;

@@ -40,6 +40,8 @@ pub struct State {
     pub view: Arc<View>,
     /// Why this writer takes nothing more.
     pub stopped: Option<String>,
+    /// The tables are another log's: nothing in them is of this process.
+    pub is_others: bool,
     /// Who came to quarantine.
     pub strangers: Strangers,
     /// Rows of released readings taken.
@@ -84,6 +86,7 @@ impl State {
             flushing: None,
             view: Arc::new(view),
             stopped: None,
+            is_others: false,
             strangers: Strangers::default(),
             released: 0,
             ahead: start.ahead,

@@ -334,7 +334,9 @@ impl Storage {
     /// Stops this writer before it took anything, because the tables are another log's: nothing of this log is in them.
     pub async fn refuse(&self, why: String) {
         let _writer = self.inner.writer.lock().await;
-        self.inner.state().stop(why, |_, _| 0);
+        let mut state = self.inner.state();
+        state.stop(why, |_, _| 0);
+        state.is_others = true;
     }
 
     /// Why this writer takes nothing more, when it has stopped.

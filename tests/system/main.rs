@@ -19,5 +19,6 @@ mod s3;
 mod same;
 mod seed;
 mod stand;
+mod stopping;
 mod torn;
 mod watch;

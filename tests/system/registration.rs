@@ -148,3 +148,35 @@ async fn no_more_than_ten_thousand_register_themselves() {
     balanced(&firedamp, 10_001, 49).await;
     firedamp.stop();
 }
+
+/// The first registration of all is refused: no file is left behind that would keep firedamp from starting, or others from registering.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_registration_that_is_refused_leaves_nothing_behind() {
+    let mut firedamp = started("register").await;
+    push(&firedamp, &[reading("LW", "MM31 ", 0)]).await;
+    says(&firedamp, "stays in quarantine").await;
+    assert!(!firedamp.folder().join("data/registered.csv").exists());
+    push(&firedamp, &[reading("LW", "NEW", 0)]).await;
+    balanced(&firedamp, 1, 1).await;
+    firedamp.stop();
+
+    let mut firedamp = started("quarantine").await;
+    let refused =
+        firedamp.run(&["points", "register", "LW", "X", "--quantity", "ch4", "--low", "4", "--high", "0"]);
+    assert!(refused.unwrap_err().to_string().contains("low 4 is not below high 0"));
+    firedamp.stop();
+    firedamp.start().await;
+    firedamp.stop();
+}
+
+/// A point that comes into the catalog by a points file, under any policy: what waited of it is released.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_of_a_point_is_released_when_a_file_brings_the_point() {
+    let mut firedamp = started("quarantine").await;
+    push(&firedamp, &[reading("LW", "NEW", 0), reading("LW", "NEW", 1), reading("LW", "OTHER", 0)]).await;
+    balanced(&firedamp, 0, 3).await;
+    std::fs::write(firedamp.folder().join("points.csv"), format!("{POINTS}LW,NEW,real,ch4,%,0,30,T1,30s\n"))
+        .unwrap();
+    balanced(&firedamp, 2, 1).await;
+    firedamp.stop();
+}

@@ -8,6 +8,7 @@ use model::{Catalog, Problems};
 use rules::{Program, RuleFile};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Most places of points that the catalog lacks; with a wrong catalog all of them do.
 const LACKING_MAX: usize = 20;
@@ -22,12 +23,14 @@ pub struct Loaded {
     pub program: Arc<Program>,
     /// The same for each partition, as the log carries it.
     pub version: Arc<Version>,
+    /// How the files were just before they were read: one that changes meanwhile is read again.
+    pub stamps: Stamps,
 }
 
 impl Loaded {
     /// Reads and compiles everything `config` points to. `None` when there is an error among the problems.
     pub fn read(config: &Config) -> (Option<Self>, Problems) {
-        let mut problems = Problems::default();
+        let (mut problems, stamps) = (Problems::default(), stamps(config));
         let catalog = Arc::new(load_catalog(config, &mut problems));
         if problems.errors() == 0 {
             // Of a catalog that could not be read everything would be missing.
@@ -42,7 +45,7 @@ impl Loaded {
             problems.extend(program.check_coverage(&catalog));
             (program, version.join().expect("compiling does not panic"))
         });
-        let loaded = Self { catalog, rules, program, version };
+        let loaded = Self { catalog, rules, program, version, stamps };
         (if problems.errors() == 0 { Some(loaded) } else { None }, problems)
     }
 }
@@ -126,7 +129,9 @@ pub fn registered_file(config: &Config) -> PathBuf {
 pub fn load_catalog(config: &Config, problems: &mut Problems) -> Catalog {
     let registered = registered_file(config);
     let points = config.catalog.points.iter().cloned();
-    let points: Vec<PathBuf> = points.chain(registered.exists().then_some(registered)).collect();
+    // An older firedamp left an empty one behind where a first registration was refused.
+    let has_rows = std::fs::metadata(&registered).is_ok_and(|m| m.len() > 0);
+    let points: Vec<PathBuf> = points.chain(has_rows.then_some(registered)).collect();
     catalog_of_files(config.catalog.sites.as_deref(), &points, config.log.partitions, problems)
 }
 
@@ -221,4 +226,23 @@ pub fn load_rules(config: &Config, problems: &mut Problems) -> Vec<RuleFile> {
 pub fn pack_files(names: &[String]) -> Vec<RuleFile> {
     let packs = rules::packs().iter().filter(|(name, _)| names.iter().any(|p| p == name));
     packs.map(|(name, text)| RuleFile { name: format!("pack:{name}"), text: (*text).to_owned() }).collect()
+}
+
+/// Paths with their times and lengths; a change of any is a change.
+pub type Stamps = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+
+/// How the files of catalog and rules are now.
+pub fn stamps(config: &Config) -> Stamps {
+    let mut paths: Vec<PathBuf> =
+        config.catalog.sites.iter().chain(&config.catalog.points).cloned().collect();
+    paths.push(registered_file(config));
+    for path in &config.rules.paths {
+        paths.push(path.clone());
+        if let Ok(dir) = std::fs::read_dir(path) {
+            paths.extend(dir.flatten().map(|e| e.path()));
+        }
+    }
+    paths.sort();
+    let stamp = |p: &PathBuf| std::fs::metadata(p).ok().and_then(|m| Some((m.modified().ok()?, m.len())));
+    paths.iter().map(|p| (p.clone(), stamp(p))).collect()
 }

@@ -39,7 +39,7 @@ pub async fn reload(
     Extension(who): Extension<Who>,
 ) -> Result<Json<Value>, Failure> {
     tracing::info!(by = who.name, "reload asked for");
-    match app.active.reload(&app.config) {
+    match app.active.reload(&app.config, true).await {
         Ok(()) => Ok(Json(json!({ "reloaded": true }))),
         Err(problems) => Err(Failure::bad(format!("nothing has changed:\n{problems}"))),
     }

@@ -3,12 +3,12 @@
 //! registered (a source had looked at the catalog of before) is released.
 //!
 //! Storage says which points came to quarantine, so nothing is searched for while none do. All that waits is looked through at the
-//! start and when files of catalog or rules have come into force: a site may be known now, or a mistake mended. A reason why a
-//! point is not registered is told once.
+//! start and when files of catalog or rules that a person changed have come into force: a point or a site may be known now, or a
+//! mistake mended. Where more wait than are looked at at once, those of which something can be done are looked at until none is
+//! left. A reason why a point is not registered is told once.
 
 use super::{NewPoint, Registrar};
-use crate::config::Loaded;
-use crate::reload::{Stamps, stamps};
+use crate::config::{Config, Loaded, Stamps, registered_file, stamps};
 use crate::runners::own::OwnAlarms;
 use model::{Catalog, Stream};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +50,8 @@ pub struct Watch {
     failed: BTreeSet<Key>,
     /// No more may register themselves.
     full: bool,
+    /// That is told.
+    is_full_told: bool,
 }
 
 impl Watch {
@@ -66,6 +68,7 @@ impl Watch {
             told: BTreeMap::new(),
             failed: BTreeSet::new(),
             full: false,
+            is_full_told: false,
         }
     }
 
@@ -107,11 +110,15 @@ impl Watch {
 
     async fn round(&mut self) {
         let in_force = self.registrar.active.in_force();
-        self.gather(&in_force).await;
+        let catalog = self.registrar.push.catalog();
+        self.gather(&in_force, &catalog).await;
+        if self.is_full_told && !self.full && self.waiting.is_empty() {
+            self.is_full_told = false;
+            self.own.clear("register-full", "points", "there is room for points again".to_owned());
+        }
         if self.waiting.is_empty() {
             return;
         }
-        let catalog = self.registrar.push.catalog();
         let (known, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.waiting).into_iter().partition(|(s, p)| catalog.find(s, p).is_some());
         self.release(known).await;
@@ -121,37 +128,52 @@ impl Watch {
         let (new, strange): (Vec<_>, Vec<_>) =
             others.into_iter().partition(|(site, _)| catalog.site(site).is_some());
         let sites: BTreeSet<String> = strange.into_iter().map(|(site, _)| site).collect();
-        for site in sites {
-            let why = format!("site `{site}` is not in the catalog");
-            self.tell((site, String::new()), why);
-        }
+        sites.into_iter().for_each(|site| self.tell_strange(site));
         let new: Vec<Key> = new.into_iter().filter(|key| !self.failed.contains(key)).collect();
         let new = self.within_room(&catalog, new);
         self.register(new).await;
     }
 
     /// Which points came to quarantine since the last time, or at the start and after a change of files: all that wait there.
-    async fn gather(&mut self, in_force: &Stamps) {
+    async fn gather(&mut self, in_force: &Stamps, catalog: &Catalog) {
         let storage = &self.registrar.storage;
         let (new, are_all) = storage.new_strangers();
         self.waiting.extend(new);
-        // Where there is no room, made-up names are not worth a look.
-        let are_left = (!are_all || self.are_left) && !self.full;
-        if self.registers && (are_left || self.looked.as_ref() != Some(in_force)) {
-            match storage.strangers(STRANGERS_MAX + 1).await {
-                Ok(all) => {
-                    self.are_left = all.len() > STRANGERS_MAX;
-                    self.waiting.extend(all);
-                    self.failed.clear();
-                    self.full = false;
-                    self.looked = Some(in_force.clone());
-                }
-                Err(e) => {
-                    self.looked = None;
-                    tracing::warn!("unknown points cannot be listed: {e}");
-                }
+        let is_changed = self.looked.as_ref() != Some(in_force);
+        if is_changed {
+            self.failed.clear();
+            self.full = false;
+        }
+        if are_all && !self.are_left && !is_changed {
+            return;
+        }
+        // Of what can neither be released nor registered now the next change of files may say more.
+        let mut strange = BTreeSet::new();
+        let looked_for = |key: &Key| {
+            let may_register = self.registers && !self.full && !self.failed.contains(key);
+            let is_site = catalog.site(&key.0).is_some();
+            if !is_site && self.registers && strange.len() < STRANGERS_MAX {
+                strange.insert(key.0.clone());
+            }
+            (is_site && may_register) || catalog.find(&key.0, &key.1).is_some()
+        };
+        match storage.strangers(STRANGERS_MAX + 1, looked_for).await {
+            Ok(all) => {
+                self.are_left = all.len() > STRANGERS_MAX;
+                self.waiting.extend(all);
+                self.looked = Some(in_force.clone());
+                strange.into_iter().for_each(|site| self.tell_strange(site));
+            }
+            Err(e) => {
+                self.looked = None;
+                tracing::warn!("unknown points cannot be listed: {e}");
             }
         }
+    }
+
+    fn tell_strange(&mut self, site: String) {
+        let why = format!("site `{site}` is not in the catalog");
+        self.tell((site, String::new()), why);
     }
 
     async fn release(&mut self, known: Vec<Key>) {
@@ -159,9 +181,13 @@ impl Watch {
             return;
         }
         match self.registrar.release(&known).await {
-            Ok(Some(0)) => {}
-            Ok(Some(rows)) => {
-                tracing::info!(points = known.len(), rows, "readings of points now known released")
+            Ok(Some((rows, are_all))) => {
+                if rows > 0 {
+                    tracing::info!(points = known.len(), rows, "readings of points now known released");
+                }
+                if !are_all {
+                    self.waiting.extend(known);
+                }
             }
             Ok(None) => self.waiting.extend(known),
             Err(e) => {
@@ -187,6 +213,7 @@ impl Watch {
                  names are made up, look at the device"
             );
             self.own.raise("register-full", "points", reason);
+            self.is_full_told = true;
             new.truncate(room);
         }
         new
@@ -210,6 +237,7 @@ impl Watch {
                 Ok(released) => {
                     tracing::info!(points = part.len(), released, "unknown points registered");
                     part.iter().for_each(|key| drop(self.told.remove(key)));
+                    self.note_own_change(&config);
                     continue;
                 }
                 Err(why) => why,
@@ -233,6 +261,16 @@ impl Watch {
                 let later = part.split_off(part.len() / 2);
                 parts.extend([later, part]);
             }
+        }
+    }
+
+    /// The file of registered points as this itself left it is no reason to look through everything again.
+    fn note_own_change(&mut self, config: &Config) {
+        let file = registered_file(config);
+        let written = self.registrar.active.in_force().into_iter().find(|(path, _)| *path == file);
+        let looked = self.looked.iter_mut().flatten().find(|(path, _)| *path == file);
+        if let (Some(looked), Some(written)) = (looked, written) {
+            *looked = written;
         }
     }
 

@@ -36,8 +36,12 @@ pub async fn readings(
             // What cannot be decoded is set aside; its offset is noted like a tick's.
             let record = reader.decode(&entry).unwrap_or(Record::Tick);
             live.see(&record);
-            if !shared.not_storing.is_cancelled() {
-                push(&shared, &storage, || storage.push(&entry, record.clone()), &stop).await;
+            if !shared.not_storing.is_cancelled()
+                && !push(&shared, &storage, || storage.push(&entry, record.clone()), &stop).await
+                && !shared.not_storing.is_cancelled()
+            {
+                // A stop while the store is away. The next record would be stored behind the one that was not, which would be lost.
+                return;
             }
         }
     }
@@ -119,8 +123,11 @@ pub async fn commits(shared: Shared, storage: Storage, every: Duration, stop: Ca
         };
         match storage.flush().await {
             Ok(flushed) => {
-                for what in ["table-unavailable", "table-stopped"] {
-                    shared.own.clear(what, "table", "the table takes commits again".to_owned());
+                // A flush of nothing says nothing of the table.
+                if !flushed.next.is_empty() || !flushed.next_event.is_empty() {
+                    for what in ["table-unavailable", "table-stopped"] {
+                        shared.own.clear(what, "table", "the table takes commits again".to_owned());
+                    }
                 }
                 save_positions(&shared, flushed).await;
             }

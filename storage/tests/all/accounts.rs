@@ -84,8 +84,8 @@ async fn quarantined_readings_are_listed_and_released_into_history() {
     assert_eq!(all.await.unwrap().len(), 5);
     let crossed = [("M1".to_owned(), "N9".to_owned()), ("M9".to_owned(), "N2".to_owned())];
     assert_eq!(storage.quarantined_rows(&crossed, 100, Limits::default()).await.unwrap(), []);
-    assert_eq!(storage.strangers(9).await.unwrap(), known(&["N'1", "N2"]));
-    assert_eq!(storage.strangers(1).await.unwrap().len(), 1);
+    assert_eq!(storage.strangers(9, |_| true).await.unwrap(), known(&["N'1", "N2"]));
+    assert_eq!(storage.strangers(1, |_| true).await.unwrap().len(), 1);
     assert_eq!(held.iter().map(|h| h.row.time).collect::<Vec<_>>(), [at(1.0), at(1.0), at(3.0), at(4.0)]);
 
     // The point is registered, and what the list gave is released.
@@ -108,7 +108,7 @@ async fn quarantined_readings_are_listed_and_released_into_history() {
     let left = storage.quarantined(Limits::default()).await.unwrap();
     assert_eq!(left.iter().map(|q| (q.point.as_str(), q.count)).collect::<Vec<_>>(), [("N2", 1)]);
     assert_eq!(storage.quarantined_rows(&one, 100, Limits::default()).await.unwrap(), []);
-    assert_eq!((storage.released(), storage.strangers(9).await.unwrap()), (4, known(&["N2"])));
+    assert_eq!((storage.released(), storage.strangers(9, |_| true).await.unwrap()), (4, known(&["N2"])));
     assert_eq!(count(&storage, "readings WHERE point = 'N''1'").await, 3);
 }
 
