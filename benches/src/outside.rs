@@ -1,6 +1,7 @@
 //! firedamp as others see it: the built binary as a process of its own, its metrics, its balance.
 
 use crate::proc::Usage;
+use crate::stats::{number, percent_a_minute};
 use crate::{proc, setup};
 use ::tests::firedamp::Firedamp;
 use anyhow::{Context, bail};
@@ -182,6 +183,21 @@ pub fn cpu_ns_a_reading(watched: &Watched, later: &[&Value]) -> Value {
     let readings = crate::stats::rate(later, "judged");
     let of = |name| json!(crate::stats::rate(later, &format!("{name}_cpu_s")) * 1e9 / readings);
     Value::Object(watched.names().map(|name| (name.to_owned(), of(name))).collect())
+}
+
+/// Resident memory of firedamp in the steady part: its mean and its slope in % a minute, with the table's tail and without.
+#[must_use]
+pub fn memory(later: &[&Value]) -> Value {
+    let without_tail = |s: &Value| number(s, "firedamp_resident") - number(s, "tail_bytes");
+    let slope = |f: &dyn Fn(&Value) -> f64| {
+        percent_a_minute(&later.iter().map(|s| (number(s, "s"), f(s))).collect::<Vec<_>>())
+    };
+    let mean = |f: &dyn Fn(&Value) -> f64| later.iter().map(|s| f(s)).sum::<f64>() / later.len() as f64;
+    let resident = |s: &Value| number(s, "firedamp_resident");
+    json!({
+        "resident_mean": mean(&resident), "slope_percent_a_minute": slope(&resident),
+        "without_tail_mean": mean(&without_tail), "slope_without_tail_percent_a_minute": slope(&without_tail),
+    })
 }
 
 /// Cores that processes which are none of ours used meanwhile: above a few hundredths the machine was not quiet.

@@ -43,7 +43,7 @@ impl Unit for Slave {
 
 fn main() -> anyhow::Result<()> {
     let [devices, registers, seconds] =
-        benches::arguments([("devices", 200.0), ("registers", 100.0), ("seconds", 120.0)]);
+        benches::arguments([("devices", 200.0), ("registers", 100.0), ("seconds", 300.0)]);
     benches::run(run(devices as usize, registers as usize, seconds))
 }
 
@@ -84,6 +84,7 @@ async fn run(devices: usize, registers: usize, seconds: f64) -> anyhow::Result<(
         "polls_per_s_a_device": stats::rate(&steady, "durable") / (devices * registers) as f64,
         "cores_used": { "firedamp": cores("firedamp"), "devices": cores("devices"),
             "strangers": outside::strangers(&["firedamp_cpu_s", "devices_cpu_s"], &steady) },
+        "memory": outside::memory(&steady),
         "cpu_ns_a_reading": outside::cpu_ns_a_reading(&watched, &steady), "timeouts": timeouts, "links_broken": broken,
         "registers_answered": answered, "answers_under_way_at_the_stop": answered.saturating_sub(received) / registers as u64,
         "stopped_clean": stopped, "balance": outside::without_sources(balance.clone()),

@@ -16,7 +16,7 @@ const CONNECTIONS: usize = 2;
 fn main() -> anyhow::Result<()> {
     let [points, seconds, clients, ahead] = benches::arguments([
         ("points", 1_040_000.0),
-        ("seconds", 180.0),
+        ("seconds", 300.0),
         ("clients", 2.0),
         ("ahead", 200_000.0),
     ]);
@@ -60,6 +60,7 @@ async fn run(points: usize, seconds: f64, clients: usize, ahead: u64) -> anyhow:
         "readings_per_s_durable": stats::rate(&steady, "durable"), "readings_per_s_judged": stats::rate(&steady, "judged"),
         "cores_used": { "firedamp": cores("firedamp"), "broker": cores("broker"), "generator": cores("generator"),
             "strangers": outside::strangers(&["firedamp_cpu_s", "broker_cpu_s", "generator_cpu_s"], &steady) },
+        "memory": outside::memory(&steady),
         "cpu_ns_a_reading": outside::cpu_ns_a_reading(&watched, &steady),
         "balance": balance, "balance_exact": outside::is_exact(&balance, report.readings), "samples": samples,
     });
