@@ -188,7 +188,10 @@ async function showTrend(point) {
   $("h-trend").textContent = `${point.site} ${point.point} ${point.name || ""} · ${point.quantity} ${point.unit} · ${t("trend")}`;
   const rows = await api(`/api/v1/trend?site=${encodeURIComponent(point.site)}&point=${encodeURIComponent(point.point)}&px=450`);
   if (state.trend === point) drawTrend(rows.filter((r) => r.n > 0));
-  if (opened) $("trend-of").scrollIntoView({ block: "nearest" });
+  if (!opened) return;
+  // The header stays on top and would cover what is scrolled under it.
+  $("trend-of").style.scrollMarginTop = `${document.querySelector("header").offsetHeight}px`;
+  $("trend-of").scrollIntoView({ block: "nearest" });
 }
 
 function drawTrend(rows) {

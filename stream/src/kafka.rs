@@ -167,8 +167,11 @@ impl KafkaLog {
     /// The name that the cluster gave itself; with the topic it says which log this is.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`] when no broker answers.
+    /// [`LogError::Unavailable`] when no broker answers, or none has let this process in yet.
     pub async fn cluster(&self) -> Result<String, LogError> {
+        if let (None, Some(why)) = (self.checked.get(), self.tail.refused()) {
+            return Err(admin::not_let_in(&why));
+        }
         let (tail, timeout) = (self.tail.clone(), self.options.timeout);
         let id = blocking(move || Ok(tail.cluster(timeout))).await?;
         id.ok_or_else(|| LogError::Unavailable("Kafka: the cluster does not tell its id".to_owned()))
@@ -177,7 +180,9 @@ impl KafkaLog {
     async fn check(&self) -> Result<&Vec<String>, LogError> {
         self.checked
             .get_or_try_init(|| async {
-                let warnings = admin::check(&self.topics, self.options.timeout).await?;
+                let tail = self.tail.clone();
+                let warnings =
+                    admin::check(&self.topics, self.options.timeout, move || tail.refused()).await?;
                 for warning in &warnings {
                     tracing::warn!("Kafka: {warning}");
                 }

@@ -74,13 +74,21 @@ impl Page {
         let target = json!({"targetId": target["targetId"], "flatten": true});
         let session = page.call("Target.attachToTarget", target)?;
         page.session = session["sessionId"].as_str().map(str::to_owned);
-        let metrics = json!({"width": size.0, "height": size.1, "deviceScaleFactor": 1, "mobile": false});
-        page.call("Emulation.setDeviceMetricsOverride", metrics)?;
+        page.resize(size)?;
         let opened = page.call("Page.navigate", json!({"url": url}))?;
         match opened.get("errorText") {
             Some(error) => bail!("{url}: {error}"),
             None => Ok(page),
         }
+    }
+
+    /// Gives the window another size in pixels.
+    ///
+    /// # Errors
+    /// When the browser is gone.
+    pub fn resize(&mut self, (width, height): (u32, u32)) -> Result<()> {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.call("Emulation.setDeviceMetricsOverride", metrics).map(drop)
     }
 
     /// The value of a JavaScript expression in the page; promises are awaited.

@@ -33,14 +33,18 @@ pub enum Security {
     None,
     /// By [`USER`] with [`PASSWORD`], SASL PLAIN.
     Password,
-    /// The same inside TLS; [`Kafka::ca`] has signed the brokers' certificate.
-    PasswordInTls,
+    /// By the same user, SCRAM-SHA-512 inside TLS, who also shows [`Kafka::certificate`]; [`Kafka::ca`] has signed the
+    /// brokers' own.
+    ScramInTls,
 }
 
 /// The user that a secured cluster lets in.
 pub const USER: &str = "firedamp";
 /// The password of [`USER`].
 pub const PASSWORD: &str = "cage-and-canary";
+
+/// As whom the brokers of a secured cluster speak to each other.
+const BROKER: (&str, &str) = ("broker", "inside");
 
 /// Starts so many brokers that anybody may speak to; with three, topics are replicated thrice and `min.insync.replicas` is 2.
 #[track_caller]
@@ -73,7 +77,15 @@ fn try_start(count: usize, security: Security) -> Result<Kafka> {
         let data = folder.path().join(format!("data{i}"));
         let plain = properties(i + 1, *port, *controller, &voters.join(","), &data, count);
         std::fs::write(&config, plain + &secured(security, folder.path())?)?;
-        run("StorageTool", java("kafka.tools.StorageTool").args(["format", "-t", &id, "-c"]).arg(&config))?;
+        let mut format = java("kafka.tools.StorageTool");
+        format.args(["format", "-t", &id, "-c"]).arg(&config);
+        if security == Security::ScramInTls {
+            // They are records of the cluster, which lets nobody in to write them before they are there.
+            for (name, password) in [BROKER, (USER, PASSWORD)] {
+                format.args(["--add-scram", &format!("SCRAM-SHA-512=[name={name},password={password}]")]);
+            }
+        }
+        run("StorageTool", &format)?;
         brokers.push(Broker { port: *port, config, process: None });
     }
     let bootstrap = ports.iter().map(|(p, _)| format!("127.0.0.1:{p}")).collect::<Vec<_>>().join(",");
@@ -103,46 +115,55 @@ fn properties(id: usize, port: u16, controller: u16, voters: &str, data: &Path, 
 
 /// The part of a broker's properties that says who may speak to its listener named `PLAINTEXT`, and the files it names.
 fn secured(security: Security, folder: &Path) -> Result<String> {
-    let protocol = match security {
-        Security::None => "PLAINTEXT",
-        Security::Password => "SASL_PLAINTEXT",
-        Security::PasswordInTls => "SASL_SSL",
+    let (protocol, mechanism) = match security {
+        Security::None => ("PLAINTEXT", None),
+        Security::Password => ("SASL_PLAINTEXT", Some(("PLAIN", "plain.PlainLoginModule"))),
+        Security::ScramInTls => ("SASL_SSL", Some(("SCRAM-SHA-512", "scram.ScramLoginModule"))),
     };
     let mut out = format!("listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:{protocol}\n");
-    if security != Security::None {
+    if let Some((mechanism, module)) = mechanism {
+        let (name, password) = BROKER;
+        let users = match security {
+            Security::Password => format!(" user_{name}=\"{password}\" user_{USER}=\"{PASSWORD}\""),
+            _ => String::new(),
+        };
         out += &format!(
-            "sasl.enabled.mechanisms=PLAIN\nsasl.mechanism.inter.broker.protocol=PLAIN\n\
-             listener.name.plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-             username=\"broker\" password=\"inside\" user_broker=\"inside\" user_{USER}=\"{PASSWORD}\";\n"
+            "sasl.enabled.mechanisms={mechanism}\nsasl.mechanism.inter.broker.protocol={mechanism}\n\
+             listener.name.plaintext.{}.sasl.jaas.config=org.apache.kafka.common.security.{module} required \
+             username=\"{name}\" password=\"{password}\"{users};\n",
+            mechanism.to_lowercase()
         );
     }
-    if security == Security::PasswordInTls {
-        let [keys, trusted, ca] = ["broker.p12", "trusted.p12", "ca.pem"].map(|name| folder.join(name));
-        let keytool = |store: &Path, more: &[&str]| {
-            let mut command = Command::new("keytool");
-            command.args(more).args(["-alias", "broker", "-storetype", "PKCS12", "-storepass", "changeit"]);
-            run("keytool", command.arg("-keystore").arg(store))
-        };
-        let pair = [
-            "-genkeypair",
-            "-keyalg",
-            "EC",
-            "-validity",
-            "2",
-            "-dname",
-            "CN=broker",
-            "-ext",
-            "SAN=ip:127.0.0.1",
-        ];
-        keytool(&keys, &pair)?;
-        std::fs::write(&ca, keytool(&keys, &["-exportcert", "-rfc"])?)?;
-        // A broker speaks to itself before it starts, and must trust what it then meets.
-        keytool(&trusted, &["-importcert", "-noprompt", "-file", &ca.display().to_string()])?;
-        for (kind, store) in [("key", keys), ("trust", trusted)] {
-            out += &format!("ssl.{kind}store.location={}\nssl.{kind}store.type=PKCS12\n", store.display());
-            out += &format!("ssl.{kind}store.password=changeit\n");
-        }
-        out += "ssl.key.password=changeit\n";
+    if security == Security::ScramInTls {
+        out += &certificates(folder)?;
+    }
+    Ok(out)
+}
+
+/// Makes the certificates of brokers and clients, each its own authority; the properties that name them.
+fn certificates(folder: &Path) -> Result<String> {
+    let keytool = |store: &str, alias: &str, more: &[&str]| {
+        let mut command = Command::new("keytool");
+        command.args(more).args(["-alias", alias, "-storetype", "PKCS12", "-storepass", "changeit"]);
+        run("keytool", command.current_dir(folder).args(["-keystore", store]))
+    };
+    // A broker speaks to itself before it starts, and must trust what it then meets.
+    for (alias, store, pem) in [("broker", "broker.p12", "ca.pem"), ("client", "client.p12", "client.pem")] {
+        let name = format!("CN={alias}");
+        let pair =
+            ["-genkeypair", "-keyalg", "EC", "-validity", "2", "-ext", "SAN=ip:127.0.0.1", "-dname", &name];
+        keytool(store, alias, &pair)?;
+        std::fs::write(folder.join(pem), keytool(store, alias, &["-exportcert", "-rfc"])?)?;
+        keytool("trusted.p12", alias, &["-importcert", "-noprompt", "-file", pem])?;
+    }
+    let mut openssl = Command::new("openssl");
+    openssl.args(["pkcs12", "-in", "client.p12", "-passin", "pass:changeit", "-nocerts", "-nodes"]);
+    run("openssl", openssl.current_dir(folder).args(["-out", "client.key"]))?;
+    // Without the listener's name, a listener with passwords would ask nobody for a certificate.
+    let mut out = "listener.name.plaintext.ssl.client.auth=required\nssl.key.password=changeit\n".to_owned();
+    for (kind, store) in [("key", "broker.p12"), ("trust", "trusted.p12")] {
+        out += &format!("ssl.{kind}store.location={}\n", folder.join(store).display());
+        out += &format!("ssl.{kind}store.type=PKCS12\nssl.{kind}store.password=changeit\n");
     }
     Ok(out)
 }
@@ -151,6 +172,11 @@ impl Kafka {
     /// The certificate that clients of a cluster in TLS must trust.
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// The certificate that clients of a cluster in TLS must show, and its key.
+    pub fn certificate(&self) -> (PathBuf, PathBuf) {
+        (self.folder.path().join("client.pem"), self.folder.path().join("client.key"))
     }
 
     fn launch(&mut self, i: usize) -> Result<()> {

@@ -20,8 +20,9 @@ async fn the_demo_shows_an_alarm_on_its_page_until_it_is_stopped() {
         alarms.as_array()?.iter().any(|a| a["rule"] == "ch4-face").then_some(())
     })
     .await;
-    tokio::task::spawn_blocking(move || look(&url)).await.unwrap();
-    let ended = demo.terminate(Duration::from_secs(60)).expect("it ends when it is told to");
+    let page = tokio::task::spawn_blocking(move || look(&url)).await.unwrap();
+    let ended = demo.terminate(Duration::from_secs(60)).expect("it ends when it is told to, page or no page");
+    tokio::task::spawn_blocking(move || link_lost(page)).await.unwrap();
     let text = demo.log_text();
     assert!(ended.success(), "{text}");
     let end: Value = serde_json::from_str(text.lines().rfind(|line| line.starts_with('{')).unwrap()).unwrap();
@@ -55,8 +56,8 @@ fn balances(end: &Value) {
 }
 
 /// The page of a running surge, as an operator uses it: alarms first, values that move, a trend, an acknowledgement, two languages.
-fn look(url: &str) {
-    let mut page = Page::open(url, (1280, 1600)).unwrap();
+fn look(url: &str) -> Page {
+    let mut page = Page::open(url, (1280, 500)).unwrap();
     page.wait_until("document.querySelector('#alarms').innerText.includes('ch4-face')");
     page.wait_until("/[1-9]/.test(document.querySelector('#people-total').innerText)");
     page.wait_until("document.querySelectorAll('#sites tbody tr').length == 4");
@@ -64,21 +65,65 @@ fn look(url: &str) {
         "[...document.querySelectorAll('#points tbody td:nth-child(5)')].map(e => e.innerText).join()";
     let before = page.eval(values).unwrap();
     page.wait_until(&format!("({values}) !== {before}"));
-    page.click("#points tbody button").unwrap();
-    page.wait_until("document.querySelectorAll('#trend path, #trend circle').length > 0");
-    page.wait_until("document.querySelector('#trend').getBoundingClientRect().bottom <= innerHeight");
+    trends(&mut page);
     let row = page.eval("document.querySelector('#alarms tbody tr.unacked').dataset.key").unwrap();
     let of_row = format!("#alarms tr[data-key='{}'] button", row.as_str().unwrap());
     page.click(&of_row).unwrap();
     page.wait_until(&format!("!document.querySelector({})", serde_json::Value::from(of_row)));
     let text = page.text().unwrap();
     assert!(text.contains("Active alarms") && !text.contains("undefined") && !text.contains("NaN"), "{text}");
-    page.click("#language").unwrap();
-    page.wait_until("document.documentElement.lang == 'zh' && document.body.innerText.includes('确认')");
     if let Some(file) = std::env::var_os("FIREDAMP_PAGE_PNG") {
-        page.click("#language").unwrap();
-        page.wait_until("document.documentElement.lang == 'en'");
+        page.resize((1280, 1600)).unwrap();
         page.wait_until("document.querySelector('#trend path:not(.band)').getAttribute('d').length > 150");
         page.screenshot(file.as_ref()).unwrap();
     }
+    page.click("#language").unwrap();
+    page.wait_until("document.documentElement.lang == 'zh' && document.body.innerText.includes('确认')");
+    page.click("#language").unwrap();
+    page.wait_until("document.documentElement.lang == 'en'");
+    page
+}
+
+/// Who opens a trend from far down sees it; a reading without neighbours is seen in it.
+fn trends(page: &mut Page) {
+    let height = "document.querySelector('#points').getBoundingClientRect().height > 2 * innerHeight";
+    assert_eq!(page.eval(height).unwrap(), true, "the last row is far below where trends are shown");
+    // Answered here, so that it is certain that the last reading is alone.
+    page.eval(
+        "window.real = fetch; window.fetch = (path, options) => !path.startsWith('/api/v1/trend') ? real(path, options) : \
+         Promise.resolve(Response.json([0, 1, 2, 600].map(s => \
+           ({t: new Date(1.7e12 + s * 1000).toISOString(), n: 1, min: 1, avg: 1, max: 1})))); 0",
+    )
+    .unwrap();
+    page.click("#points tbody tr:first-child button").unwrap();
+    page.wait_until("document.querySelectorAll('#trend circle').length == 1");
+    page.wait_until("+document.querySelector('#trend circle').getAttribute('cx') == 880");
+    page.eval("window.fetch = real; 0").unwrap();
+    page.click("#points tbody tr:last-child button").unwrap();
+    page.wait_until(
+        "document.querySelector('#trend path:not(.band)')?.getAttribute('d').split('L').length > 1",
+    );
+    page.wait_until(
+        "document.querySelector('#h-trend').getBoundingClientRect().top >= \
+         document.querySelector('header').getBoundingClientRect().bottom",
+    );
+    page.wait_until("document.querySelector('#trend').getBoundingClientRect().bottom <= innerHeight");
+}
+
+/// What an open page says of a firedamp that is gone: that the link is lost, however many of its requests fail.
+fn link_lost(mut page: Page) {
+    let lost = "document.querySelector('#lost')";
+    page.wait_until(&format!("!{lost}.hidden && {lost}.innerText.startsWith('Link lost since ')"));
+    page.eval(&format!(
+        "window.failed = 0; window.told = []; window.real = fetch; \
+         window.fetch = (...all) => real(...all).catch(error => {{ failed++; throw error; }}); \
+         new MutationObserver(() => told.push({lost}.textContent)).observe({lost}, {{childList: true}}); 0"
+    ))
+    .unwrap();
+    // The trend is asked for again every ten seconds.
+    page.wait_until("failed >= 2 && told.length >= 10");
+    let told = page.eval("told").unwrap();
+    let told = told.as_array().unwrap();
+    assert!(told.iter().all(|text| text.as_str().unwrap().starts_with("Link lost since ")), "{told:?}");
+    assert_eq!(page.eval(&format!("{lost}.hidden")).unwrap(), false);
 }

@@ -76,35 +76,106 @@ fn before() -> Vec<Event> {
     events
 }
 
-/// What goes on from a file: T1 falls and is silent then; its cut, pending in the file, is not served.
+/// What follows at once: T1 falls and is silent then; its cut, pending in the file, is not served.
+fn falls() -> Vec<Event> {
+    vec![rows(16, 1.6, 0), rows(17, 0.3, 0), tick(60.)]
+}
+
+/// What else may follow: T1 stays up until its cut is served, fails, and falls.
+fn stays_up() -> Vec<Event> {
+    let mut events: Vec<Event> = (16..75).map(|s| rows(s, 1.6, 0)).collect();
+    events.extend([rows(75, 1.6, SENSOR_FAULT), rows(76, 1.6, 0)]);
+    events.extend((77..120).map(|s| rows(s, 0.3, 0)));
+    events
+}
+
+/// T1 is calibrated at once, so soon after it went over that it hides something.
+fn is_hidden() -> Vec<Event> {
+    vec![rows(16, 1.6, CALIBRATION), rows(17, 1.6, 0)]
+}
+
+/// What is said after a file of [`before`], and what is said there by whom nothing ever interrupted.
+fn said(file: &[u8], after: &[Event]) -> [Vec<Transition>; 2] {
+    let (mut e, next) = Evaluator::restore(program(RULES).0, catalog(), &[file.to_vec()]).unwrap();
+    assert_eq!(next, before().len() as u64);
+    let mut out = Vec::new();
+    (next..).zip(after).for_each(|(i, event)| apply(&mut e, i, event, &mut out));
+    let whole = judge(RULES, &[&before()[..], after].concat());
+    [out, whole[judge(RULES, &before()).len()..].to_vec()]
+}
+
+fn of(all: &[Transition], rule: &str) -> Vec<Transition> {
+    all.iter().filter(|t| t.rule == rule).cloned().collect()
+}
+
+/// What is told after [`stays_up`] from any file. `face`, `flat` and `mean` tell it then by what they remember: without the
+/// file the cut is served 5 s later, the plateaus 10 s, the mean 16 s.
+const KEPT: [(&str, &[&str]); 4] = [
+    ("face", &["cut on 65", "alarm off 71", "cut off 71"]),
+    ("fault", &["status on 69", "status off 70"]),
+    ("flat", &["stuck on 20", "stuck on 26", "stuck off 71", "stuck on 91"]),
+    ("mean", &["window on 24", "window off 89"]),
+];
+
+/// The same of [`is_hidden`]: that T1 went over 12 s before is known from the file only.
+const HIDDEN: [&str; 2] = ["masked on 10", "masked off 11"];
+
 #[test]
 fn a_snapshot_of_format_3_is_read() {
-    let old = include_bytes!("formats/3.snapshot").to_vec();
-    let (program, _) = program(RULES);
-    let (restored, next) = Evaluator::restore(program, catalog(), &[old]).unwrap();
-    assert_eq!(next, before().len() as u64);
-    let after = [rows(16, 1.6, 0), rows(17, 0.3, 0), tick(60.)];
-    let mut out = Vec::new();
-    let mut e = restored;
-    (next..).zip(&after).for_each(|(i, event)| apply(&mut e, i, event, &mut out));
-    let of = |rule: &str| shown(&out.iter().filter(|t| t.rule == rule).cloned().collect::<Vec<_>>());
-    assert_eq!(of("face"), ["alarm off 11"]);
-    assert_eq!(of("quiet"), ["silent on 60", "silent on 60"]);
-    let whole = judge(RULES, &[&before()[..], &after].concat());
-    let id = |all: &[Transition], rule: &str| all.iter().rfind(|t| t.rule == rule).map(|t| t.id);
-    assert_eq!(id(&out, "face"), id(&whole, "face"), "the episode goes on under its id");
-    // What rate and clock remembered has another form now: it begins anew, and what is on stays on.
-    assert_eq!((of("rise"), of("lag")), (Vec::new(), Vec::new()));
+    let old = include_bytes!("formats/3.snapshot");
+    let [out, whole] = said(old, &falls());
+    let by = |rule: &str| shown(&of(&out, rule));
+    assert_eq!(by("face"), ["alarm off 11"]);
+    assert_eq!(by("quiet"), ["silent on 60", "silent on 60"]);
+    assert_eq!(of(&out, "face"), of(&whole, "face"), "the episode goes on under its id");
+    // What rate and clock remembered has another form now: it begins anew, and what is on stays on...
+    assert_eq!((by("rise"), by("lag")), (Vec::new(), Vec::new()));
+    // ... until enough is known again, under its id.
+    let [out, whole] = said(old, &stays_up());
+    for (rule, told) in KEPT {
+        assert_eq!(shown(&of(&out, rule)), told, "{rule}");
+        assert_eq!(of(&out, rule), of(&whole, rule), "{rule}");
+    }
+    let (rise, on) = (of(&out, "rise"), of(&whole, "rise"));
+    assert_eq!(
+        (shown(&rise), shown(&on)),
+        (vec!["warning off 15".to_owned()], vec!["warning off 14".to_owned()])
+    );
+    assert_eq!(rise[0].id, on[0].id);
+    assert_eq!(shown(&of(&said(old, &is_hidden())[0], "hidden")), HIDDEN);
 }
 
 #[test]
-fn a_snapshot_of_an_unknown_format_is_refused() {
-    let mut bytes = include_bytes!("formats/3.snapshot").to_vec();
-    for version in [0u8, 2, 5] {
-        bytes[0] = version;
-        let error = Evaluator::restore(program(RULES).0, catalog(), &[bytes.clone()]).err().unwrap();
-        assert!(error.contains(&format!("format {version}, this firedamp reads 3 to 4")), "{error}");
+fn a_snapshot_of_format_4_is_read_as_if_nothing_had_happened() {
+    let old = include_bytes!("formats/4.snapshot");
+    for after in [falls(), stays_up(), is_hidden()] {
+        let [out, whole] = said(old, &after);
+        assert_eq!(out, whole);
     }
+    let [out, _] = said(old, &stays_up());
+    for (rule, told) in KEPT {
+        assert_eq!(shown(&of(&out, rule)), told, "{rule}");
+    }
+    assert_eq!(shown(&of(&out, "rise")), ["warning off 14"]);
+    assert_eq!(shown(&of(&said(old, &is_hidden())[0], "hidden")), HIDDEN);
+}
+
+/// Another layout needs another number, and then a file of its own; this writes it.
+#[test]
+fn the_present_format_is_the_one_kept_under_its_number() {
+    let mut e = evaluator(RULES);
+    (0..).zip(&before()).for_each(|(i, event)| apply(&mut e, i, event, &mut Vec::new()));
+    let written = e.snapshot(0);
+    let name = format!("{}.snapshot", written[0]);
+    let made = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name);
+    std::fs::write(&made, &written).unwrap();
+    let kept = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all/formats").join(&name);
+    assert!(
+        std::fs::read(&kept).is_ok_and(|kept| kept == written),
+        "{name} says something else than what is written now, or is not there. Under the old number that breaks every \
+         kept snapshot: raise it (rules/src/snapshot.rs). With a new one: copy {} to formats/ and test it",
+        made.display()
+    );
 }
 
 /// Where no snapshot can be used: what is open by the log is adopted, is not raised anew, and ends by a good reading.

@@ -49,9 +49,14 @@ pub const KEYS: &[KeyDoc] = &[
         "ca",
         "path",
         "the system's",
-        "PEM file of the authorities that may have signed the brokers' certificates",
+        "PEM file of the authorities that may have signed the brokers' certificates; with `ssl` only",
     ),
-    key("certificate", "path", "-", "PEM file of a certificate that firedamp shows to brokers; needs `key`"),
+    key(
+        "certificate",
+        "path",
+        "-",
+        "PEM file of a certificate that firedamp shows to brokers; needs `key`, with `ssl` only",
+    ),
     key("key", "path", "-", "PEM file of the key of `certificate`"),
 ];
 
@@ -92,6 +97,11 @@ impl KafkaConfig {
         let (certificate, key) = (file("certificate"), file("key"));
         if certificate.is_some() != key.is_some() {
             s.error("`certificate` and `key` need each other", "give both or none");
+        }
+        if !protocol.ends_with("ssl")
+            && let Some(unused) = ["ca", "certificate", "key"].into_iter().find(|key| s.has(key))
+        {
+            s.error(format!("`{unused}` is used by the protocols with `ssl` only"), "set `protocol`");
         }
         Self {
             brokers: brokers.iter().map(|b| b.value.to_owned()).collect(),

@@ -8,13 +8,18 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::Metadata;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Below this retention a consumer that is away over a weekend loses records.
 const RETENTION_MIN: Duration = Duration::from_secs(3 * 24 * 3600);
 /// In-sync replicas from which on one broker may fail without a loss.
 const IN_SYNC_MIN: u32 = 2;
+/// How long the first look at a topic waits; each further one waits twice as long.
+const FIRST_TRY: Duration = Duration::from_secs(2);
+/// Pause before a further one, for an answer that is an error at once.
+const PAUSE: Duration = Duration::from_millis(100);
 
 type Admin = AdminClient<DefaultClientContext>;
 
@@ -71,14 +76,17 @@ pub async fn create_topics(options: &KafkaOptions, topic: &TopicOptions) -> Resu
     Ok(())
 }
 
-/// Looks at both topics; what is doubtful, a sentence each.
-pub async fn check(topics: &Topics, timeout: Duration) -> Result<Vec<String>, LogError> {
+/// Looks at both topics; what is doubtful, a sentence each. `refused` says why brokers let nobody in, as soon as it is known.
+pub async fn check(
+    topics: &Topics,
+    timeout: Duration,
+    refused: impl Fn() -> Option<String> + Clone + Send + 'static,
+) -> Result<Vec<String>, LogError> {
     let admin: Arc<Admin> = Arc::new(topics.config().create().map_err(setting)?);
     let mut warnings = Vec::new();
     for name in &topics.names {
-        let (client, topic) = (admin.clone(), name.clone());
-        let fetch = move || client.inner().fetch_metadata(Some(&topic), timeout).map_err(unavailable);
-        let metadata = blocking(fetch).await?;
+        let (client, topic, refused) = (admin.clone(), name.clone(), refused.clone());
+        let metadata = blocking(move || metadata(&client, &topic, timeout, refused)).await?;
         let found = metadata.topics().iter().find(|t| t.name() == &**name);
         let partitions = found.filter(|t| t.error().is_none()).map_or(0, |t| t.partitions().len());
         if partitions == 0 {
@@ -101,6 +109,38 @@ pub async fn check(topics: &Topics, timeout: Duration) -> Result<Vec<String>, Lo
         warnings.extend(judge(name, replicas, |key| config.get(key)?.value.clone())?);
     }
     Ok(warnings)
+}
+
+/// Blocks. Who is not let in by one broker and reaches no other is told so without waiting for the end.
+fn metadata(
+    admin: &Admin,
+    topic: &str,
+    timeout: Duration,
+    refused: impl Fn() -> Option<String>,
+) -> Result<Metadata, LogError> {
+    let (deadline, mut wait) = (Instant::now() + timeout, FIRST_TRY.min(timeout));
+    loop {
+        let error = match admin.inner().fetch_metadata(Some(topic), wait) {
+            Ok(metadata) => return Ok(metadata),
+            Err(e) => e,
+        };
+        if let Some(why) = refused() {
+            return Err(not_let_in(&why));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(unavailable(error));
+        }
+        std::thread::sleep(PAUSE.min(left));
+        wait = (wait * 2).min(left);
+    }
+}
+
+/// That no broker lets this process in, and what one said.
+pub fn not_let_in(why: &str) -> LogError {
+    LogError::Unavailable(format!(
+        "Kafka does not let this user in (log.kafka: user, password, mechanism): {why}"
+    ))
 }
 
 async fn describe(admin: &Admin, name: &str, timeout: Duration) -> Result<ConfigResource, LogError> {

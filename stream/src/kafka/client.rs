@@ -5,11 +5,11 @@ use crate::{LogError, STREAMS};
 use bytes::Bytes;
 use model::record::RECORD_LEN_MAX;
 use model::{Entry, Offset, Origin, Stream};
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-use rdkafka::{ClientConfig, TopicPartitionList};
-use std::sync::Arc;
+use rdkafka::{ClientConfig, ClientContext, TopicPartitionList};
+use std::sync::{Arc, Mutex};
 
 /// Header that carries the origin: collector, then sequence, both u64 little-endian.
 const ORIGIN_HEADER: &str = "firedamp-origin";
@@ -35,6 +35,31 @@ const FIXED: [&str; 14] = [
     "auto.offset.reset",
     "isolation.level",
 ];
+
+/// A consumer of this log.
+pub type Client = BaseConsumer<Told>;
+
+/// What librdkafka told of the connections of a consumer.
+#[derive(Debug, Default)]
+pub struct Told(Mutex<Option<String>>);
+
+impl Told {
+    /// What the last broker said that did not let this client in.
+    pub fn refused(&self) -> Option<String> {
+        self.0.lock().expect("no code panics while it holds the reason").clone()
+    }
+}
+
+impl ClientContext for Told {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::error!("librdkafka: {error}: {reason}");
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Authentication) {
+            *self.0.lock().expect("no code panics while it holds the reason") = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for Told {}
 
 /// Names and settings; cheap to clone.
 #[derive(Clone, Debug)]
@@ -102,7 +127,7 @@ impl Topics {
 
     /// A consumer that is told what to read. It belongs to a group by name only: librdkafka's messages come to where
     /// this binding polls only if there is one. It never joins it and commits nothing by itself.
-    pub fn consumer(&self, group: &str, tell_end: bool) -> Result<BaseConsumer, LogError> {
+    pub fn consumer(&self, group: &str, tell_end: bool) -> Result<Client, LogError> {
         self.config()
             .set("group.id", format!("{}-{group}", self.names[0]))
             .set("enable.auto.commit", "false")
@@ -112,7 +137,7 @@ impl Topics {
             .set("queued.max.messages.kbytes", FETCH_AHEAD_KIB)
             .set("fetch.message.max.bytes", (2 << 20).to_string())
             .set("fetch.error.backoff.ms", "100")
-            .create()
+            .create_with_context(Told::default())
             .map_err(setting)
     }
 }

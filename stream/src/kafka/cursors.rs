@@ -1,10 +1,10 @@
 //! Reading what is not in memory: a consumer for each reader that lags, kept while it goes on where it stopped.
 
-use super::client::{Topics, entry, unavailable};
+use super::client::{Client, Topics, entry, unavailable};
 use super::tail::watermarks;
 use crate::LogError;
 use model::Entry;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ pub struct Cursors {
 }
 
 struct Cursor {
-    consumer: BaseConsumer,
+    consumer: Client,
     /// The region and the offset that comes next.
     at: Option<(usize, u64)>,
     /// Polled, but too much for the last read.

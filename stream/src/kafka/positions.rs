@@ -4,10 +4,10 @@
 //! committed, so nothing is added.) Kafka forgets the offsets of a group that nobody commits to for seven days by
 //! default (`offsets.retention.minutes`).
 
-use super::client::{Topics, unavailable};
+use super::client::{Client, Topics, unavailable};
 use crate::{LogError, NOT_READ};
 use rdkafka::Offset;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{CommitMode, Consumer};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct Positions {
 
 /// The client of one consumer's group.
 struct Group {
-    client: BaseConsumer,
+    client: Client,
     /// What is known to be committed, by region.
     saved: Mutex<BTreeMap<usize, u64>>,
 }

@@ -2,13 +2,13 @@
 //! the network once, however many consumers the process has.
 
 use super::KafkaMetrics;
-use super::client::{Topics, blocking, entry, unavailable};
+use super::client::{Client, Topics, blocking, entry, unavailable};
 use super::cursors::Cursors;
 use crate::LogError;
 use crate::view::Region;
 use model::Entry;
 use rdkafka::Message;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Tail(Arc<Inner>);
 
 struct Inner {
     topics: Topics,
-    consumer: BaseConsumer,
+    consumer: Client,
     regions: Arc<[Region]>,
     followed: Vec<OnceCell<()>>,
     stop: AtomicBool,
@@ -99,6 +99,11 @@ impl Tail {
         self.0.consumer.client().fetch_cluster_id(timeout)
     }
 
+    /// What a broker said that did not let this process in, if one did.
+    pub fn refused(&self) -> Option<String> {
+        self.0.consumer.context().refused()
+    }
+
     /// First and next offset of a region, as the broker tells. Blocks.
     pub fn watermarks(&self, region: usize) -> Result<(u64, u64), LogError> {
         self.0.watermarks(region)
@@ -106,7 +111,7 @@ impl Tail {
 }
 
 /// First and next offset of a region. Blocks.
-pub fn watermarks(topics: &Topics, consumer: &BaseConsumer, region: usize) -> Result<(u64, u64), LogError> {
+pub fn watermarks(topics: &Topics, consumer: &Client, region: usize) -> Result<(u64, u64), LogError> {
     let (topic, partition) = topics.place(region);
     let deadline = Instant::now() + WATERMARKS_TIMEOUT;
     loop {
