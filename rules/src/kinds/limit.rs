@@ -127,8 +127,10 @@ impl LimitSpec {
 impl Spec for LimitSpec {
     fn bind(&self, b: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound> {
         let names = b.levels.iter().map(|l| l.name.clone()).collect();
+        // Limits of the catalog are in the point's unit: nothing is converted.
+        let says_numbers = self.rungs.iter().any(Option::is_some);
         let slot = |&ix: &u32| {
-            let convert = b.conversion(ix);
+            let convert = if says_numbers { b.conversion(ix) } else { Some((1.0, 0.0)) };
             let point = b.catalog.point(ix);
             let rungs = (0..self.rungs.len()).map(|i| match convert {
                 Some(convert) => self.rung(i, convert, point, b),
