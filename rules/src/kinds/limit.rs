@@ -113,12 +113,8 @@ impl LimitSpec {
         match own {
             None => (Some(catalog), "catalog"),
             Some(rule) => {
-                // At the same limit the inclusive one is the stricter. The stricter release keeps the level on longer.
-                let stricter = !rule.on.covers(catalog.on);
-                let on = if stricter { catalog.on } else { rule.on };
-                let off = if rule.off.covers(catalog.off) { catalog.off } else { rule.off };
-                let rung = Rung { on, off };
-                (Some(rung), if stricter { "catalog" } else { "rule" })
+                let (rung, of_catalog) = rule.stricter(catalog);
+                (Some(rung), if of_catalog { "catalog" } else { "rule" })
             }
         }
     }

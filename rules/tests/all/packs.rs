@@ -286,6 +286,16 @@ fn times_and_bits() {
         let out = judged(&["coal"], "M1", &format!("ch4,%,0,10,{place}"), &rows);
         assert_eq!(out.iter().filter(|l| l.ends_with("masked on 130")).count(), 1, "{out:?}");
     }
+    // Where the point's own limit is stricter it is the one that is masked, and compared with the mine's bit.
+    let strict = "ch4,%,0,10,T1,0043,0.8,0.8,1.2,1.0";
+    let masked =
+        of(&["coal"], "M1", strict, "ch4-masked", &[(0, 0.7, 0), (10, 0.85, 0), (60, 0.85, CALIBRATION)]);
+    assert_eq!(masked, ["ch4-masked masked on 60"]);
+    let mismatch = |rule: &str, value, status| of(&["coal"], "M1", strict, rule, &lasting(60, value, status));
+    assert_eq!(mismatch("ch4-mismatch-face", 0.85, 0), ["ch4-mismatch-face ours_only on 60"]);
+    assert_eq!(mismatch("ch4-mismatch-face", 0.85, ALARM), [""; 0]);
+    assert_eq!(mismatch("ch4-mismatch-face-cut", 1.3, ALARM), ["ch4-mismatch-face-cut ours_only on 60"]);
+    assert_eq!(mismatch("ch4-mismatch-face-cut", 1.3, ALARM | CUT), [""; 0]);
     // A tank that rises by 1 m in ten minutes, 10 m below its high-high limit; then one that is near.
     let tank = "level,m,0,40,,,38,38,39,39,,,,";
     let rise = |from: f64| (0..120i64).map(move |i| (i * 10, from + i as f64 / 60.0, 0)).collect::<Vec<_>>();
