@@ -59,15 +59,17 @@ impl Paced {
     /// The ticks not yet given up to `until`.
     fn ticks(&mut self, until: Micros, out: &mut Vec<Transition>) {
         let Some(came) = self.came else { return };
+        let last = until.div_euclid(SECOND) * SECOND;
         let mut next = whole_second(came).max(self.last_tick.saturating_add(SECOND));
         while next <= until {
             let at = self.at(next, Origin { collector: 0, sequence: 0 });
             self.evaluator.tick(at, out);
             self.last_tick = next;
-            next += match next - came {
-                gap if gap > WEEK => 60 * MINUTE,
-                gap if gap > DENSE => MINUTE,
-                _ => SECOND,
+            next = match next - came {
+                // The last one stands right before what ends the gap: no jump of the clock counts without a tick.
+                gap if gap > WEEK && next < last => last.min(next + 60 * MINUTE),
+                gap if gap > DENSE => next + MINUTE,
+                _ => next + SECOND,
             };
         }
     }

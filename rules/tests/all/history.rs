@@ -57,11 +57,12 @@ fn ids_depend_on_the_time_of_the_reading_and_not_on_what_was_read_before() {
 
 #[test]
 fn ten_years_between_two_readings_take_no_time_and_lose_no_silence() {
-    let years = 3650 * DAY / SECOND;
+    let years = 3650 * DAY / SECOND + 1799;
     let out = paced(LIMIT, &[(0, 0.4), (years, 1.2)], years + 10);
     let shown = shown(&out);
     assert_eq!(shown[0], "silent on 4", "{shown:?}");
     assert_eq!(shown[1], format!("alarm on {years}"));
+    assert_eq!(out[1].decided, out[1].time, "a tick before it has confirmed that the time is its own");
     assert!(
         shown.contains(&format!("silent on {}", years + 4)),
         "ticks go on each second after the gap: {shown:?}"
