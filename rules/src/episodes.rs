@@ -14,7 +14,7 @@ pub struct Episode {
     pub id: TransitionId,
     /// When it went on.
     pub from: Micros,
-    /// When it ended; `None` while on.
+    /// When it ended; `None` while on. A late-found one ends where it begins.
     pub to: Option<Micros>,
     /// Whether it ended because its rule or point is gone.
     pub withdrawn: bool,
@@ -79,6 +79,10 @@ impl Fold {
     /// Takes the next transition of its latch.
     pub fn push(&mut self, t: &Transition) {
         let key = Key::of(t);
+        // What is found late is told once, as over: nothing ends it, and how long it lasted is not known.
+        if t.marks.late {
+            return self.episodes.push(begun(Arc::new(key), t, Some(t.time)));
+        }
         match (self.open.get(&key).copied(), t.to) {
             (Some(i), to) => {
                 let episode = &mut self.episodes[i];
@@ -93,17 +97,7 @@ impl Fold {
             (None, To::On) => {
                 let key = Arc::new(key);
                 self.open.insert(key.clone(), self.episodes.len());
-                self.episodes.push(Episode {
-                    key,
-                    id: t.id,
-                    from: t.time,
-                    to: None,
-                    withdrawn: false,
-                    peak: t.peak.or(t.value),
-                    severity: t.severity,
-                    reason: t.reason.clone(),
-                    steps: 1,
-                });
+                self.episodes.push(begun(key, t, None));
             }
             // The end of an episode that began before the first transition.
             (None, _) => {}
@@ -113,6 +107,20 @@ impl Fold {
     /// All episodes, in the order in which they began to be known.
     pub fn finish(self) -> Vec<Episode> {
         self.episodes
+    }
+}
+
+fn begun(key: Arc<Key>, t: &Transition, to: Option<Micros>) -> Episode {
+    Episode {
+        key,
+        id: t.id,
+        from: t.time,
+        to,
+        withdrawn: false,
+        peak: t.peak.or(t.value),
+        severity: t.severity,
+        reason: t.reason.clone(),
+        steps: 1,
     }
 }
 

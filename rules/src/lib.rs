@@ -38,7 +38,7 @@ pub use compile::{Program, RuleFile, RuleInfo};
 pub use evaluator::Evaluator;
 pub use paced::Paced;
 pub use reading::{At, Grade, Reading, Verdict};
-pub use show::{Condition, RuleAtPoint};
+pub use show::{Condition, RuleAtPoint, marks};
 
 /// The shipped rule packs, name and text; none is on unless a configuration names it.
 pub fn packs() -> &'static [(&'static str, &'static str)] {

@@ -3,17 +3,21 @@
 //! of a log that took the same readings at the same times.
 //!
 //! In a gap longer than [`DENSE`] further ticks come once a minute: an on-delay has run out or gone stale long before, and a point
-//! silent for longer than an hour is found a minute late at most.
+//! silent for longer than an hour is found a minute late at most. In a gap longer than [`WEEK`] they come once an hour, so that a
+//! century between two readings costs a second. Times beyond those of a catalog's world, 2000 to 2100, count as its ends.
 
 use crate::compile::Program;
 use crate::evaluator::Evaluator;
 use crate::reading::At;
-use model::time::{MINUTE, Micros, SECOND};
+use model::time::{DAY, MINUTE, Micros, SECOND, TIME_MAX, TIME_MIN};
 use model::{Catalog, Offset, Origin, Readings, Run, Transition};
 use std::sync::Arc;
 
 /// How long into a gap there is a tick each second.
 pub const DENSE: Micros = 3600 * SECOND;
+
+/// How long into a gap there is a tick each minute.
+pub const WEEK: Micros = 7 * DAY;
 
 /// An evaluator with the ticks of its time.
 pub struct Paced {
@@ -35,6 +39,7 @@ impl Paced {
 
     /// Judges readings that all come at `came`, no earlier than those before.
     pub fn readings(&mut self, came: Micros, readings: &Readings, out: &mut Vec<Transition>) {
+        let came = came.clamp(TIME_MIN, TIME_MAX);
         self.ticks(came - 1, out);
         // Ids are made of the origin: by its time they do not depend on what was read before.
         self.sequence = (came.max(0) as u64).max(self.sequence + 1);
@@ -46,6 +51,7 @@ impl Paced {
 
     /// Lets time pass up to `time` and including it.
     pub fn pass(&mut self, time: Micros, out: &mut Vec<Transition>) {
+        let time = time.clamp(TIME_MIN, TIME_MAX);
         self.came.get_or_insert(time);
         self.ticks(time, out);
     }
@@ -53,12 +59,18 @@ impl Paced {
     /// The ticks not yet given up to `until`.
     fn ticks(&mut self, until: Micros, out: &mut Vec<Transition>) {
         let Some(came) = self.came else { return };
+        let last = until.div_euclid(SECOND) * SECOND;
         let mut next = whole_second(came).max(self.last_tick.saturating_add(SECOND));
         while next <= until {
             let at = self.at(next, Origin { collector: 0, sequence: 0 });
             self.evaluator.tick(at, out);
             self.last_tick = next;
-            next += if next - came > DENSE { MINUTE } else { SECOND };
+            next = match next - came {
+                // The last one stands right before what ends the gap: no jump of the clock counts without a tick.
+                gap if gap > WEEK && next < last => last.min(next + 60 * MINUTE),
+                gap if gap > DENSE => next + MINUTE,
+                _ => next + SECOND,
+            };
         }
     }
 

@@ -1,9 +1,9 @@
-//! Which rules apply to a point, with their limits and where each of these comes from: for people.
+//! Which rules apply to a point, with their limits and where each of these comes from, and marks in words: for people.
 
 use crate::compile::Program;
 use crate::legal;
 use model::time::Micros;
-use model::{Catalog, Severity};
+use model::{Catalog, Severity, Transition};
 
 /// A rule at a point.
 #[derive(Clone, PartialEq, Debug)]
@@ -39,6 +39,19 @@ pub struct Condition {
     pub on_delay: Micros,
     /// How long the release must hold.
     pub off_delay: Micros,
+}
+
+/// The marks of a transition, in words.
+pub fn marks(t: &Transition) -> Vec<&'static str> {
+    let m = &t.marks;
+    let all = [
+        (m.calibrating, "calibrating"),
+        (m.simulated, "simulated"),
+        (m.late, "late"),
+        (m.unconfirmed, "unconfirmed"),
+        (m.replay, "replay"),
+    ];
+    all.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect()
 }
 
 impl Program {

@@ -1,7 +1,7 @@
 //! Tests of rules that a user writes: series of readings, and what must come of them. The format stands in `docs/rule-tests.md`.
 //!
 //! A test has its own catalog and begins at [`START`]; its readings are judged by the same program and evaluator as live
-//! ones, with a tick each second. The transitions of every rule that is looked at must be exactly those expected.
+//! ones, with the ticks of [`crate::Paced`]. The transitions of every rule that is looked at must be exactly those expected.
 
 mod read;
 mod run;
@@ -10,7 +10,7 @@ pub use read::{TestFile, read};
 pub use run::{Coverage, Outcome, run};
 
 use model::time::{DAY, Micros};
-use model::{Catalog, Readings, To};
+use model::{Catalog, PointId, To};
 use std::sync::Arc;
 
 /// When every test begins: 2026-01-01T00:00:00Z.
@@ -24,12 +24,23 @@ pub struct RuleTest {
     /// Where it stands.
     pub place: (String, usize, usize),
     catalog: Arc<Catalog>,
-    /// When readings come, in order; equal times together.
-    arrivals: Vec<(Micros, Readings)>,
+    series: Vec<Series>,
     expect: Vec<Expect>,
-    /// Rules looked at beside those of which transitions are expected.
-    also: Vec<String>,
+    /// Rules looked at beside those of which transitions are expected, and where they are named.
+    also: Vec<(String, (usize, usize))>,
     end: Micros,
+}
+
+/// Readings of one point, as they are written: they are made when the test runs, so that a folder of tests is no memory full of rows.
+#[derive(Clone, Debug)]
+struct Series {
+    point: PointId,
+    /// Event time of the first step.
+    start: Micros,
+    step: Micros,
+    /// How much later than measured they come.
+    delay: Micros,
+    values: String,
 }
 
 /// What must be.

@@ -225,11 +225,93 @@ fn what_cannot_be_judged_is_refused_at_its_place() {
         &["--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z"],
         "--from is not before --to",
     );
-    // Unknown points are counted, values that are none are missing; equal, turned and absurd times do no harm.
-    let odd = "LW,MM116,1000,NaN,0\nLW,NOBODY,1000,9,0\nLW,MM116,1000,inf,0\nLW,MM116,500,1.2,\nLW,MM116,315360000000,0.4,0\n";
-    write(&stand, "r.csv", format!("{header}{odd}"));
+    // Unknown points are counted, values that are none are missing; equal and turned times do no harm, nor 70 years without a reading.
+    let odd = "LW,MM116,1000000001000,NaN,0\nLW,NOBODY,1000000001000,9,0\nLW,MM116,1000000001000,inf,0\nLW,MM116,1000000000500,1.2,\n\
+               LW,MM116,3200000000000,0.4,0\n";
+    // Times that no clock has: one second, the year 9999, and the greatest number of milliseconds.
+    let wild = "LW,MM116,1000,1.9,0\nLW,MM116,9999-12-31T23:59:59Z,1.9,0\nLW,MM116,9223372036854775,1.9,0\n";
+    write(&stand, "r.csv", format!("{header}{odd}{wild}"));
     let (code, out, err) = backtest(&stand, "r.csv", &["--format", "jsonl"]);
     assert!(code == 0 && err.contains("left out: 1 readings of points that are not in the catalog"), "{err}");
+    assert!(err.contains("left out: 3 readings of times before 2000 or after 2100"), "{err}");
     let told: Vec<String> = lines(&out).iter().map(|l| format!("{} {}", l["level"], l["to"])).collect();
     assert_eq!(told, ["\"alarm\" \"on\"", "\"alarm\" \"off\""], "{out}");
+}
+
+/// Two readings with a column that is not as it should be.
+fn odd(name: &str, column: ArrayRef) -> RecordBatch {
+    let good = batch(&[("MM116", START, 0.4), ("MM116", START + 1_000_000, 1.2)]);
+    let fields = good.schema();
+    let columns = fields.fields().iter().zip(good.columns());
+    let columns =
+        columns.map(|(f, c)| (f.name().clone(), if f.name() == name { column.clone() } else { c.clone() }));
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+#[test]
+fn what_does_not_fit_into_a_column_is_refused_and_wild_times_are_left_out() {
+    let stand = stand();
+    let judged = |batch: &RecordBatch| {
+        let mut bytes = Vec::new();
+        let mut writer = arrow::ipc::writer::StreamWriter::try_new(&mut bytes, &batch.schema()).unwrap();
+        writer.write(batch).unwrap();
+        writer.finish().unwrap();
+        drop(writer);
+        write(&stand, "r.arrow", bytes);
+        backtest(&stand, "r.arrow", &["--format", "jsonl"])
+    };
+    let long = |all: [i64; 2]| Arc::new(arrow::array::Int64Array::from_iter_values(all)) as ArrayRef;
+    let text = |all: [&str; 2]| Arc::new(StringArray::from_iter_values(all)) as ArrayRef;
+    for (name, column, part) in [
+        ("status", long([0, 1 << 40]), "r.arrow: row 2: `1099511627776` does not fit into `status`"),
+        ("status", text(["", "x128"]), "r.arrow: row 2: `x128` does not fit into `status`"),
+        ("value", text(["0.4", "high"]), "r.arrow: row 2: `high` does not fit into `value`"),
+        ("time", text(["2026-01-01T00:00:00Z", "noon"]), "row 2: `noon` does not fit into `time`"),
+    ] {
+        let (code, _, err) = judged(&odd(name, column));
+        assert!(code == 2 && err.contains(part), "{name}: {code} {err}");
+    }
+    // What says nothing is a missing value, and a good status.
+    let (code, out, err) = judged(&odd("value", text(["", "1.2"])));
+    assert!(code == 0 && lines(&out).len() == 1 && err.contains("2 readings"), "{out}{err}");
+    for wild in [i64::MAX, i64::MIN, 1000] {
+        let (code, out, err) = judged(&odd("time", long([1_767_225_600_000, wild])));
+        assert!(code == 0 && out.is_empty(), "{wild}: {out}{err}");
+        assert!(err.contains("left out: 1 readings of times before 2000 or after 2100"), "{wild}: {err}");
+    }
+}
+
+#[test]
+fn the_other_version_has_the_packs_of_the_configuration_too() {
+    let rule = "[[rule]]\nname = \"own\"\nkind = \"limit\"\nselect = { site = \"LW\", point = \"MM116\" }\n\
+                level = [{ name = \"alarm\", on = \">= 0.9\", off = \"< 0.9\", severity = \"yellow\" }]\n";
+    let config = pushed().replace("paths = [\"rules.toml\"]", "packs = [\"coal\"]\npaths = [\"rules.toml\"]");
+    let files =
+        [("firedamp.toml", &*config), ("sites.csv", SITES), ("points.csv", POINTS), ("rules.toml", rule)];
+    let stand = Firedamp::prepare(BINARY, &files);
+    write(&stand, "new.toml", rule.replace("0.9", "0.8"));
+    write(
+        &stand,
+        "r.csv",
+        csv(&[
+            ("MM116", START, 0.4),
+            ("MM116", START + 30_000_000, 1.2),
+            ("MM116", START + 60_000_000, 0.85),
+        ]),
+    );
+    let arguments = [
+        "backtest",
+        "--config",
+        "firedamp.toml",
+        "--readings",
+        "r.csv",
+        "--against",
+        "new.toml",
+        "--format",
+        "jsonl",
+    ];
+    let (code, out, err) = command(stand.folder(), &arguments);
+    assert_eq!(code, 0, "{err}");
+    let changed: Vec<String> = lines(&out).iter().map(|c| format!("{} {}", c["change"], c["rule"])).collect();
+    assert_eq!(changed, ["\"moved\" \"own\""], "{out}");
 }

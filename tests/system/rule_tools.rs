@@ -73,10 +73,10 @@ fn a_point_shows_its_rules_and_where_each_limit_comes_from() {
         "the law: alarm on >= 1 % off < 1 %, cut on >= 1.5 % off < 1 %",
         "ch4-face (limit), version",
         "  alarm        yellow  on >= 0.8 off < 0.7   [the point's own limit in the catalog, alarm_on and alarm_off]",
-        "  cut          orange  on >= 1.5 off < 1   [pack:coal:11:1]",
+        "  cut          orange  on >= 1.5 off < 1   [pack:coal:12:1]",
         "own.toml:2:1",
         "on after 2s, off after 1min",
-        "  warning      blue    >= 0.2 %/min   [pack:coal:",
+        "  warning      blue    >= 0.02 %/min   [pack:coal:",
         "after 90s   [the point's period in the catalog]",
     ] {
         assert!(out.contains(part), "missing `{part}` in\n{out}");
@@ -122,6 +122,12 @@ fn tests_of_rules_pass_fail_and_say_what_they_did_not_raise() {
     // A file that names its rules.
     write("three/own.test.toml", &format!("rules = [\"../two\"]\n{TESTS}"));
     assert_eq!(test(&["three"]).0, 0);
+    // Its rules are those alone, whatever is said beside; a file that names none is judged by what is said.
+    write("other/own.toml", &OWN.replace(">= 0.9", ">= 0.95").replace("name = \"own\"", "name = \"other\""));
+    let (code, out, err) = test(&["three", "--rules", "other"]);
+    assert!(code == 0 && out.contains("1 of 2 levels were raised"), "{out}{err}");
+    write("five/x.test.toml", TESTS);
+    assert_eq!((test(&["five", "--rules", "two"]).0, test(&["five", "--rules", "other"]).0), (0, 1));
     // A rule that was loosened fails its test, readably.
     write("two/own.toml", &OWN.replace("2s", "3s"));
     let (code, out, _) = test(&["two"]);

@@ -113,12 +113,8 @@ impl LimitSpec {
         match own {
             None => (Some(catalog), "catalog"),
             Some(rule) => {
-                // At the same limit the inclusive one is the stricter. The stricter release keeps the level on longer.
-                let stricter = !rule.on.covers(catalog.on);
-                let on = if stricter { catalog.on } else { rule.on };
-                let off = if rule.off.covers(catalog.off) { catalog.off } else { rule.off };
-                let rung = Rung { on, off };
-                (Some(rung), if stricter { "catalog" } else { "rule" })
+                let (rung, of_catalog) = rule.stricter(catalog);
+                (Some(rung), if of_catalog { "catalog" } else { "rule" })
             }
         }
     }
@@ -127,8 +123,10 @@ impl LimitSpec {
 impl Spec for LimitSpec {
     fn bind(&self, b: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound> {
         let names = b.levels.iter().map(|l| l.name.clone()).collect();
+        // Limits of the catalog are in the point's unit: nothing is converted.
+        let says_numbers = self.rungs.iter().any(Option::is_some);
         let slot = |&ix: &u32| {
-            let convert = b.conversion(ix);
+            let convert = if says_numbers { b.conversion(ix) } else { Some((1.0, 0.0)) };
             let point = b.catalog.point(ix);
             let rungs = (0..self.rungs.len()).map(|i| match convert {
                 Some(convert) => self.rung(i, convert, point, b),

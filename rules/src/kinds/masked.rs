@@ -4,7 +4,7 @@
 //! The value went over at the first reading over after one that was not; a value that the bit covers says nothing. On with the first
 //! reading that has the bit, off at the first good one without. A bit that lasts too long is the business of `status` with an on-delay.
 
-use super::shared::{Limit, may_clear, read_span, save, words};
+use super::shared::{Limit, may_clear, read_span, rung_of_bit, save, words};
 use super::{Binding, Bound, Machine, Read, Spec};
 use crate::compare::Compare;
 use crate::level::{Name, read_level};
@@ -43,7 +43,13 @@ impl Spec for MaskedSpec {
         let slots = points.iter().map(|&ix| {
             let point = b.catalog.point(ix);
             let (low, high) = range(point);
-            Slot { over: self.over.of(ix, b), low, high, unit: point.unit.clone() }
+            // As the limit rule has it: the stricter of the rule's limit and the point's own. A column that is named is that one.
+            let stricter = |(over, from): (Compare, &'static str)| {
+                let own = rung_of_bit(point, false, over.is_up())
+                    .filter(|own| from == "rule" && !over.covers(own.on));
+                own.map_or((over, from), |own| (own.on, "catalog"))
+            };
+            Slot { over: self.over.of(ix, b).map(stricter), low, high, unit: point.unit.clone() }
         });
         let slots = slots.collect();
         Box::new(MaskedBound { bits: self.bits, within: self.within, slots })

@@ -1,10 +1,10 @@
 //! `mismatch`: the mine's own alarm or cut bit against our limits, at good readings. Two levels: `mine_only`, the bit is set and the
 //! value is below; `ours_only`, the value is over and the bit is not set.
 //!
-//! The limits are those of the rule, the same as the `limit` rule of the point, or the point's own. Between a limit and its release
+//! The limits are those of the rule or, where they are stricter, the point's own, as for `limit`; or the point's own alone. Between a limit and its release
 //! either answer is right: a level stays as it is.
 
-use super::shared::{Rung, catalog_rung, may_clear, read_rung};
+use super::shared::{Rung, catalog_rung, may_clear, read_rung, rung_of_bit};
 use super::{Binding, Bound, Machine, Read, Spec};
 use crate::level::{Name, read_level};
 use crate::reading::{Reading, Verdict};
@@ -67,22 +67,26 @@ impl Spec for MismatchSpec {
         let slots = points.iter().map(|&ix| {
             let point = b.catalog.point(ix);
             match self.rung {
-                Some(rung) => [b.conversion(ix).map(|convert| rung.converted(convert)), None],
-                None => of_point(point, self.bit, b),
+                Some(rung) => {
+                    let Some(rung) = b.conversion(ix).map(|convert| rung.converted(convert)) else {
+                        return ([None, None], "rule");
+                    };
+                    let (rung, of_catalog) = rung_of_bit(point, self.bit == status::CUT, rung.on.is_up())
+                        .map_or((rung, false), |catalog| rung.stricter(catalog));
+                    ([Some(rung), None], if of_catalog { "catalog" } else { "rule" })
+                }
+                None => (of_point(point, self.bit, b), "catalog"),
             }
         });
-        let slots = slots.collect();
-        let from = if self.rung.is_some() { "rule" } else { "catalog" };
-        Box::new(MismatchBound { slots, bit: self.bit, from })
+        Box::new(MismatchBound { slots: slots.collect(), bit: self.bit })
     }
 }
 
 #[derive(Debug)]
 struct MismatchBound {
-    /// Limits of each point, at most an upper and a lower one.
-    slots: Vec<[Option<Rung>; 2]>,
+    /// Limits of each point, at most an upper and a lower one, and where they come from.
+    slots: Vec<([Option<Rung>; 2], &'static str)>,
     bit: i32,
-    from: &'static str,
 }
 
 impl MismatchBound {
@@ -97,19 +101,19 @@ impl Bound for MismatchBound {
     }
 
     fn judges(&self, slot: usize, _: usize) -> bool {
-        self.slots[slot].iter().any(Option::is_some)
+        self.slots[slot].0.iter().any(Option::is_some)
     }
 
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
-        let rungs = self.slots[slot].iter().flatten();
-        let limits: Vec<String> = rungs.map(|r| r.show(true, "")).collect();
+        let (rungs, from) = &self.slots[slot];
+        let limits: Vec<String> = rungs.iter().flatten().map(|r| r.show(true, "")).collect();
         if limits.is_empty() {
             return Vec::new();
         }
         let (word, limits) = (self.word(), limits.join(" or "));
         vec![
-            ("mine_only".to_owned(), format!("bit {word}, not {limits}"), self.from),
-            ("ours_only".to_owned(), format!("{limits}, no bit {word}"), self.from),
+            ("mine_only".to_owned(), format!("bit {word}, not {limits}"), *from),
+            ("ours_only".to_owned(), format!("{limits}, no bit {word}"), *from),
         ]
     }
 }
@@ -137,7 +141,7 @@ impl Machine for MismatchMachine {
             return f64::NAN;
         }
         let theirs = r.status & self.0.bit != 0;
-        (verdicts[MINE_ONLY], verdicts[OURS_ONLY]) = match (ours(&self.0.slots[slot], r.value), theirs) {
+        (verdicts[MINE_ONLY], verdicts[OURS_ONLY]) = match (ours(&self.0.slots[slot].0, r.value), theirs) {
             (Verdict::Hold, _) => (Verdict::Hold, Verdict::Hold),
             (Verdict::Below, true) => (Verdict::Over, Verdict::Below),
             (Verdict::Over, false) => (Verdict::Below, Verdict::Over),

@@ -45,6 +45,15 @@ impl Rung {
         Self { on: self.on.converted(by), off: self.off.converted(by) }
     }
 
+    /// The stricter of each side, and whether the limit is the other's. Both look the same way. At the same limit the inclusive one is
+    /// the stricter; the stricter release keeps the level on longer.
+    pub fn stricter(self, other: Self) -> (Self, bool) {
+        let others = !self.on.covers(other.on);
+        let on = if others { other.on } else { self.on };
+        let off = if self.off.covers(other.off) { other.off } else { self.off };
+        (Self { on, off }, others)
+    }
+
     /// What a good number means.
     pub fn verdict(self, value: f64) -> Verdict {
         if self.on.holds(value) {
@@ -106,6 +115,19 @@ pub(super) fn catalog_rung(point: &Point, on: f64, off: Option<f64>, is_up: bool
         Rung { on: Compare { op: on_op, limit: on }, off: Compare { op: off_op, limit: off.unwrap_or(on) } };
     let (low, high) = range(point);
     (on > low && on <= high && !wrong_side(rung)).then_some(rung)
+}
+
+/// The limit of the catalog for the mine's bit alarm or cut, upwards or downwards; `None` where there is none, or it is not sane: the
+/// limit rule of the point tells of that.
+pub(super) fn rung_of_bit(point: &Point, is_cut: bool, is_up: bool) -> Option<Rung> {
+    let l = &point.limits;
+    let (on, off) = match (is_cut, is_up) {
+        (false, true) => (l.alarm_on, l.alarm_off),
+        (true, true) => (l.cut_on, l.cut_off),
+        (false, false) => (l.low_alarm_on, l.low_alarm_off),
+        (true, false) => (l.low_cut_on, l.low_cut_off),
+    };
+    catalog_rung(point, on?, off, is_up)
 }
 
 /// Columns of the catalog that a limit may come from.

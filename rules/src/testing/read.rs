@@ -1,17 +1,18 @@
 //! Reads `[[test]]` tables.
 
-use super::{Expect, RuleTest, START, What};
+use super::{Expect, RuleTest, START, Series, What};
 use crate::series;
 use model::catalog::{Limits, Place};
 use model::problem::nearest;
 use model::time::{DAY, Micros, SECOND};
 use model::toml_file::{Section, TomlFile};
-use model::{Catalog, Point, PointId, Problems, ReadingsBuilder, Site, To};
-use std::collections::BTreeMap;
+use model::{Catalog, Point, Problems, Site, To};
 use std::sync::Arc;
 
 /// Longest test.
 const END_MAX: Micros = 30 * DAY;
+/// Most readings of a test, all its series together: 80 MB while it runs.
+const READINGS_MAX: usize = 2_000_000;
 
 /// The tests of a file, and the rules that they are about.
 #[derive(Debug, Default)]
@@ -50,13 +51,22 @@ pub fn read(file_name: &str, text: &str, problems: &mut Problems) -> TestFile {
 fn read_test(s: &Section<'_>) -> Option<RuleTest> {
     let name = s.need_str("name", "\"alarm at exactly 1.0\"");
     let catalog = Arc::new(read_catalog(s));
-    let mut rows: BTreeMap<Micros, ReadingsBuilder> = BTreeMap::new();
-    let mut end = START;
-    for series in s.tables("series") {
-        if let Some(last) = read_series(&series, &catalog, &mut rows) {
-            end = end.max(last);
+    let (mut all, mut readings, mut end) = (Vec::new(), 0, START);
+    for section in s.tables("series") {
+        if let Some((series, steps)) = read_series(&section, &catalog) {
+            // When the last one comes.
+            let last = (steps as i64 - 1).max(0) * series.step;
+            end = end.max(series.start + last + series.delay);
+            readings += steps;
+            all.push(series);
         }
-        series.finish();
+        section.finish();
+    }
+    if readings > READINGS_MAX {
+        s.error(
+            format!("the test has {readings} readings, more than {READINGS_MAX}"),
+            "use longer steps, or make several tests of it",
+        );
     }
     let expect: Vec<Expect> = s
         .tables("expect")
@@ -67,16 +77,19 @@ fn read_test(s: &Section<'_>) -> Option<RuleTest> {
             expect
         })
         .collect();
-    let also = s.strs("rules").into_iter().flatten().map(|r| r.value.to_owned()).collect();
+    let place = |at| {
+        let (_, line, column) = s.file().place(at);
+        (line, column)
+    };
+    let also = s.strs("rules").into_iter().flatten().map(|r| (r.value.to_owned(), place(r.at))).collect();
     for last in [s.duration("until").map(|d| START + d.value), expect.iter().map(|e| e.at).max()] {
         end = end.max(last.unwrap_or(START));
     }
     if end - START > END_MAX {
         s.error("the test is longer than 30 days", "use longer steps, or say `until`");
     }
-    let arrivals = rows.into_iter().map(|(came, rows)| (came, rows.finish())).collect();
     let (name, place) = (name?.value.to_owned(), s.file().place(s.at()));
-    Some(RuleTest { name, place, catalog, arrivals, expect, also, end })
+    Some(RuleTest { name, place, catalog, series: all, expect, also, end })
 }
 
 /// The points of a test, at mines unless `sites` says otherwise.
@@ -162,12 +175,8 @@ fn read_point(s: &Section<'_>) -> Option<Point> {
     Some(Point { site, code, quantity: quantity?.value.to_owned(), ..point })
 }
 
-/// Adds the readings of a series; gives the time of its last step.
-fn read_series(
-    s: &Section<'_>,
-    catalog: &Catalog,
-    rows: &mut BTreeMap<Micros, ReadingsBuilder>,
-) -> Option<Micros> {
+/// Reads a series; gives the number of its steps too.
+fn read_series(s: &Section<'_>, catalog: &Catalog) -> Option<(Series, usize)> {
     let (site, point) = (s.need_str("site", "\"M1\""), s.need_str("point", "\"T1\""));
     let step = s.duration("step").map_or(SECOND, |d| d.value);
     let start = s.duration("start").map_or(0, |d| d.value);
@@ -186,32 +195,20 @@ fn read_series(
         return None;
     };
     let steps = match series::parse(values.value) {
-        Ok(steps) => steps,
+        Ok(steps) => steps.len(),
         Err(wrong) => {
             // Behind the opening quote.
             s.file().error_at(values.at + 1 + wrong.at, wrong.message, "");
             return None;
         }
     };
-    let long = (steps.len() as i64).saturating_mul(step).saturating_add(start).saturating_add(delay);
+    let long = (steps as i64).saturating_mul(step).saturating_add(start).saturating_add(delay);
     if long > END_MAX {
         s.error("the series is longer than 30 days", "use fewer or shorter steps");
         return None;
     }
-    let id: PointId = catalog.ids()[ix as usize];
-    let mut last = START + start;
-    for (i, sample) in steps.iter().enumerate() {
-        last = START + start + i as i64 * step + delay;
-        if let Some(sample) = sample {
-            rows.entry(last).or_default().push(
-                id,
-                last - delay,
-                sample.value.unwrap_or(f64::NAN),
-                sample.status,
-            );
-        }
-    }
-    Some(last)
+    let (point, start, values) = (catalog.ids()[ix as usize], START + start, values.value.to_owned());
+    Some((Series { point, start, step, delay, values }, steps))
 }
 
 fn read_expect(s: &Section<'_>, catalog: &Catalog) -> Option<Expect> {
@@ -237,7 +234,13 @@ fn read_expect(s: &Section<'_>, catalog: &Catalog) -> Option<Expect> {
     let marks = s.strs("marks").map(|all| all.into_iter().map(|m| m.value.to_owned()).collect());
     let what = match (to, is) {
         (Some(to), None) => What::Becomes { to, value, marks },
-        (None, Some(on)) => What::Is { on },
+        (None, Some(on)) => {
+            if value.is_some() || marks.is_some() {
+                s.error("`value` and `marks` belong to `to`", "`is` asks for the live level only");
+                return None;
+            }
+            What::Is { on }
+        }
         _ => {
             s.error(
                 "`expect` needs either `to` or `is`",

@@ -1,10 +1,12 @@
 //! Runs a test and says how what came differs from what was expected.
 
 use super::{Expect, RuleTest, START, What, shown};
-use crate::compile::{Program, RuleFile};
+use crate::compile::{Program, Rule, RuleFile};
 use crate::paced::Paced;
+use crate::series::{self, Sample};
+use crate::show;
 use model::problem::nearest;
-use model::{Micros, To, Transition};
+use model::{Micros, ReadingsBuilder, To, Transition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -61,8 +63,13 @@ pub fn run(test: &RuleTest, rules: &[RuleFile], coverage: &mut Coverage) -> Outc
     let mut out = Vec::new();
     let mut paced = Paced::new(program.clone(), test.catalog.clone(), "test");
     paced.pass(START, &mut out);
-    for (came, readings) in &test.arrivals {
-        paced.readings(*came, readings, &mut out);
+    for group in arrivals(test).chunk_by(|a, b| a.came == b.came) {
+        let mut rows = ReadingsBuilder::default();
+        for Arrival { came, series, sample } in group {
+            let (series, value) = (&test.series[*series as usize], sample.value.unwrap_or(f64::NAN));
+            rows.push(series.point, came - series.delay, value, sample.status);
+        }
+        paced.readings(group[0].came, &rows.finish(), &mut out);
     }
     paced.pass(test.end, &mut out);
     for t in out.iter().filter(|t| t.to == To::On) {
@@ -71,17 +78,42 @@ pub fn run(test: &RuleTest, rules: &[RuleFile], coverage: &mut Coverage) -> Outc
     outcome(difference(test, &program, &out), out)
 }
 
+/// A reading of a test, when it comes.
+struct Arrival {
+    came: Micros,
+    /// Place among the series of the test.
+    series: u32,
+    sample: Sample,
+}
+
+/// The readings of a test in the order in which they come; at one time in the order of the series.
+fn arrivals(test: &RuleTest) -> Vec<Arrival> {
+    let mut all = Vec::new();
+    for (number, series) in (0..).zip(&test.series) {
+        // It was read without a mistake before.
+        let steps = series::parse(&series.values).unwrap_or_default();
+        let came = |i: i64| series.start + i * series.step + series.delay;
+        let sent = (0..).zip(steps).filter_map(|(i, sample)| Some((i, sample?)));
+        all.extend(sent.map(|(i, sample)| Arrival { came: came(i), series: number, sample }));
+    }
+    all.sort_by_key(|a| a.came);
+    all
+}
+
 fn difference(test: &RuleTest, program: &Program, came: &[Transition]) -> String {
     let mut text = String::new();
     for expect in &test.expect {
         unknown(expect, program, &mut text);
+    }
+    for (rule, place) in &test.also {
+        bound(rule, *place, program, &mut text);
     }
     let named: BTreeSet<&str> = test
         .expect
         .iter()
         .filter(|e| matches!(e.what, What::Becomes { .. }))
         .map(|e| e.rule.as_str())
-        .chain(test.also.iter().map(String::as_str))
+        .chain(test.also.iter().map(|(name, _)| name.as_str()))
         .collect();
     // Where nothing says which rules it is about, it is about all.
     let all = named.is_empty() && test.expect.is_empty();
@@ -123,7 +155,11 @@ fn difference(test: &RuleTest, program: &Program, came: &[Transition]) -> String
 fn remarks(came: &[&Transition]) -> Vec<bool> {
     let mut on = BTreeSet::new();
     let remark = |t: &&Transition| {
-        let key = (t.rule.clone(), t.level.clone(), t.point_id, t.marks.late, t.marks.simulated);
+        // Nothing ends what was found late: each is an alarm of its own.
+        if t.marks.late {
+            return false;
+        }
+        let key = (t.rule.clone(), t.level.clone(), t.point_id, t.marks.simulated);
         if t.to == To::On {
             return !on.insert(key);
         }
@@ -133,16 +169,27 @@ fn remarks(came: &[&Transition]) -> Vec<bool> {
     came.iter().map(remark).collect()
 }
 
+/// The rule of a name; one that is not there is a mistake in the test.
+fn bound<'a>(
+    name: &str,
+    (line, column): (usize, usize),
+    program: &'a Program,
+    text: &mut String,
+) -> Option<&'a Rule> {
+    let rules = program.bound_rules();
+    let found = rules.iter().find(|r| r.name == name);
+    if found.is_none() {
+        let near = nearest(name, rules.iter().map(|r| r.name.as_str()));
+        let help = near.map(|n| format!(", did you mean `{n}`?")).unwrap_or_default();
+        let _ = writeln!(text, "  {line}:{column}: there is no rule `{name}`{help}");
+    }
+    found
+}
+
 /// A rule or level that is not there is a mistake in the test.
 fn unknown(expect: &Expect, program: &Program, text: &mut String) {
-    let rules = program.bound_rules();
     let (line, column) = expect.place;
-    let Some(rule) = rules.iter().find(|r| r.name == expect.rule) else {
-        let near = nearest(&expect.rule, rules.iter().map(|r| r.name.as_str()));
-        let help = near.map(|n| format!(", did you mean `{n}`?")).unwrap_or_default();
-        let _ = writeln!(text, "  {line}:{column}: there is no rule `{}`{help}", expect.rule);
-        return;
-    };
+    let Some(rule) = bound(&expect.rule, expect.place, program, text) else { return };
     if !rule.levels.iter().any(|l| l.name == expect.level) {
         let names: Vec<&str> = rule.levels.iter().map(|l| l.name.as_str()).collect();
         let (rule, level) = (&expect.rule, &expect.level);
@@ -168,29 +215,24 @@ fn matches(expect: &Expect, t: &Transition) -> bool {
         && t.time == expect.at
         && t.to == *to
         && value.is_none_or(|v| t.value.is_some_and(|is| near(is, v)))
-        && marks.as_ref().is_none_or(|m| same_words(m, &mark_words(t)))
+        && match marks {
+            Some(marks) => same_words(marks, &show::marks(t)),
+            // What is not said to be found late, or of a drill, is neither.
+            None => is_live(t),
+        }
+}
+
+fn is_live(t: &Transition) -> bool {
+    !t.marks.late && !t.marks.simulated
 }
 
 fn same_words(a: &[String], b: &[&str]) -> bool {
     a.iter().map(String::as_str).collect::<BTreeSet<_>>() == b.iter().copied().collect()
 }
 
-/// The marks of a transition in words.
-fn mark_words(t: &Transition) -> Vec<&'static str> {
-    let m = &t.marks;
-    let all = [
-        (m.calibrating, "calibrating"),
-        (m.simulated, "simulated"),
-        (m.late, "late"),
-        (m.unconfirmed, "unconfirmed"),
-        (m.replay, "replay"),
-    ];
-    all.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect()
-}
-
 fn line(t: &Transition) -> String {
     let value = t.value.map(|v| format!(" value {v}")).unwrap_or_default();
-    let marks = mark_words(t);
+    let marks = show::marks(t);
     let marks = if marks.is_empty() { String::new() } else { format!(" [{}]", marks.join(", ")) };
     format!("{} {}  {} {} {}{value}{marks}  ({})", t.site, t.point, t.rule, t.level, t.to.as_str(), t.reason)
 }
@@ -210,8 +252,9 @@ fn states(e: &Expect, test: &RuleTest, came: &[Transition], text: &mut String) {
         e.site.as_ref().is_none_or(|s| s == site) && e.point.as_ref().is_none_or(|p| p == point)
     };
     for point in test.catalog.points().iter().filter(|p| fits(&p.site, &p.code)) {
-        let of_point = |t: &&Transition| t.site == point.site && t.point == point.code && !t.marks.late;
-        let last = came.iter().filter(|t| is_of(e, t) && t.time <= e.at).rfind(of_point);
+        let of_point = |t: &&Transition| t.site == point.site && t.point == point.code && is_live(t);
+        // What came late was decided when it came, whatever its event time.
+        let last = came.iter().filter(|t| is_of(e, t) && t.decided <= e.at).rfind(of_point);
         let is = last.is_some_and(|t| t.to == To::On);
         if is != on {
             let word = |on| if on { "on" } else { "off" };

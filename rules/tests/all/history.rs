@@ -57,14 +57,31 @@ fn ids_depend_on_the_time_of_the_reading_and_not_on_what_was_read_before() {
 
 #[test]
 fn ten_years_between_two_readings_take_no_time_and_lose_no_silence() {
-    let years = 3650 * DAY / SECOND;
+    let years = 3650 * DAY / SECOND + 1799;
     let out = paced(LIMIT, &[(0, 0.4), (years, 1.2)], years + 10);
     let shown = shown(&out);
     assert_eq!(shown[0], "silent on 4", "{shown:?}");
     assert_eq!(shown[1], format!("alarm on {years}"));
+    assert_eq!(out[1].decided, out[1].time, "a tick before it has confirmed that the time is its own");
     assert!(
         shown.contains(&format!("silent on {}", years + 4)),
         "ticks go on each second after the gap: {shown:?}"
+    );
+}
+
+#[test]
+fn times_beyond_the_world_are_its_ends() {
+    let (program, _) = program(LIMIT);
+    let (mut paced, mut out) = (Paced::new(program, catalog(), "s"), Vec::new());
+    paced.pass(i64::MIN, &mut out);
+    paced.readings(i64::MIN, &t1(START, 0.4), &mut out);
+    paced.readings(START + 3 * SECOND, &t1(START + 3 * SECOND, 1.2), &mut out);
+    paced.readings(i64::MAX, &t1(START + 4 * SECOND, 0.4), &mut out);
+    paced.pass(i64::MAX, &mut out);
+    assert!(
+        count(&out, "alarm", model::To::On) == 1 && count(&out, "silent", model::To::On) > 0,
+        "{:?}",
+        shown(&out)
     );
 }
 
@@ -90,6 +107,24 @@ fn transitions_fold_into_episodes() {
     assert_eq!(episodes[1].lasted(START + 9 * SECOND), 4 * SECOND);
     // An end without a beginning is of an episode that began before.
     assert_eq!(folded(&out[1..2]), []);
+}
+
+/// Nothing ends a late-found episode: each stands by itself, closed, beside the live one.
+#[test]
+fn each_late_found_episode_is_its_own_and_none_stays_open() {
+    let sent = |came: i64, time: i64, value: f64| {
+        Event::Rows(START + came * SECOND, 0, vec![("T1", START + time * SECOND, value, 0)])
+    };
+    let live = [sent(1000, 1000, 0.4), sent(1001, 1001, 1.2)];
+    let late = [sent(1002, 100, 1.3), sent(1003, 200, 0.4), sent(1004, 300, 1.6)];
+    let out = judge(LIMIT, &[&live[..], &late, &[sent(1010, 1010, 0.4)]].concat());
+    let episodes = folded(&out);
+    let limit = episodes.iter().filter(|e| e.key.rule == "ch4");
+    assert_eq!(limit.map(|e| e.key.late).collect::<Vec<_>>(), [false, true, true], "{:?}", shown(&out));
+    assert_eq!(
+        brief(&episodes),
+        [(1001, Some(1010), Some(1.2)), (100, Some(100), Some(1.3)), (300, Some(300), Some(1.6))]
+    );
 }
 
 #[test]

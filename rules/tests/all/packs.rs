@@ -54,36 +54,57 @@ fn judged(packs: &[&str], site: &str, point: &str, rows: &[(i64, f64, i32)]) -> 
 const TABLE: &str = "\
 # Methane by place.
 coal | M1 | ch4,%,0,10,T0 | ch4-face alarm | 0.99 1.0 1.0 0.99
+coal | M1 | ch4,%,0,10,T0 | ch4-face cut | 1.49 1.5 1.0 0.99
+coal | M1 | ch4,%,0,10,T1 | ch4-face alarm | 0.99 1.0 1.0 0.99
 coal | M1 | ch4,%,0,10,T1 | ch4-face cut | 1.49 1.5 1.0 0.99
+coal | M1 | ch4,%,0,10,T5 | ch4-face alarm | 0.99 1.0 1.0 0.99
+coal | M1 | ch4,%,0,10,T5 | ch4-face cut | 1.49 1.5 1.0 0.99
+coal | M1 | ch4,%,0,10,shearer | ch4-face alarm | 0.99 1.0 1.0 0.99
+coal | M1 | ch4,%,0,10,shearer | ch4-face cut | 1.49 1.5 1.0 0.99
 coal | M1 | ch4,%,0,10,T2 | ch4-return alarm | 0.99 1.0 1.0 0.99
 coal | M1 | ch4,%,0,10,T2 | ch4-return cut | 0.99 1.0 1.0 0.99
+coal | M1 | ch4,%,0,10,T6 | ch4-return alarm | 0.99 1.0 1.0 0.99
+coal | M1 | ch4,%,0,10,T6 | ch4-return cut | 0.99 1.0 1.0 0.99
+coal | M1 | ch4,%,0,10,T8 | ch4-return alarm | 0.99 1.0 1.0 0.99
+coal | M1 | ch4,%,0,10,T8 | ch4-return cut | 0.99 1.0 1.0 0.99
+coal | M1 | ch4,%,0,10,return-middle | ch4-return alarm | 0.99 1.0 1.0 0.99
+coal | M1 | ch4,%,0,10,return-middle | ch4-return cut | 0.99 1.0 1.0 0.99
+coal | M1 | ch4,%,0,10,T3 | ch4-intake alarm | 0.49 0.5 0.5 0.49
 coal | M1 | ch4,%,0,10,T3 | ch4-intake cut | 0.49 0.5 0.5 0.49
 coal | M1 | ch4,%,0,10,T4 | ch4-intake alarm | 0.49 0.5 0.5 0.49
-coal | M1 | ch4,%,0,10,T5 | ch4-face cut | 1.49 1.5 1.0 0.99
-coal | M1 | ch4,%,0,10,T6 | ch4-return cut | 0.99 1.0 1.0 0.99
-coal | M1 | ch4,%,0,10,T7 | ch4-drainage-way cut | 2.49 2.5 2.5 2.49
-coal | M1 | ch4,%,0,10,T8 | ch4-return cut | 0.99 1.0 1.0 0.99
-coal | M1 | ch4,%,0,10,return-middle | ch4-return cut | 0.99 1.0 1.0 0.99
-coal | M1 | ch4,%,0,10,shearer | ch4-face cut | 1.49 1.5 1.0 0.99
+coal | M1 | ch4,%,0,10,T4 | ch4-intake cut | 0.49 0.5 0.5 0.49
+coal | M1 | ch4,%,0,10,haulage | ch4-intake alarm | 0.49 0.5 0.5 0.49
+coal | M1 | ch4,%,0,10,haulage | ch4-intake cut | 0.49 0.5 0.5 0.49
+coal | M1 | ch4,%,0,10,series-fan | ch4-series-fan alarm | 0.49 0.5 0.5 0.49
 coal | M1 | ch4,%,0,10,series-fan | ch4-series-fan cut | 0.49 0.5 0.5 0.49
 coal | M1 | ch4,%,0,10,series-fan | ch4-series-fan fan_cut | 1.49 1.5 0.5 0.49
-coal | M1 | ch4,%,0,10,haulage | ch4-intake cut | 0.49 0.5 0.5 0.49
+coal | M1 | ch4,%,0,10,T7 | ch4-drainage-way alarm | 2.49 2.5 2.5 2.49
+coal | M1 | ch4,%,0,10,T7 | ch4-drainage-way cut | 2.49 2.5 2.5 2.49
+coal | M1 | ch4,%,0,10,bunker | ch4-bunker alarm | 1.49 1.5 1.5 1.49
 coal | M1 | ch4,%,0,10,bunker | ch4-bunker cut | 1.49 1.5 1.5 1.49
+coal coal-unverified | M1 | ch4,%,0,10,heading-middle | unverified-ch4-heading-middle alarm | 0.99 1.0 1.0 0.99
 coal coal-unverified | M1 | ch4,%,0,10,heading-middle | unverified-ch4-heading-middle cut | 0.99 1.0 1.0 0.99
+coal coal-unverified | M1 | ch4,%,0,10,machine | unverified-ch4-machine alarm | 0.99 1.0 1.0 0.99
 coal coal-unverified | M1 | ch4,%,0,10,machine | unverified-ch4-machine cut | 1.49 1.5 1.0 0.99
+coal coal-unverified | M1 | ch4,%,0,10,district-return | unverified-ch4-district-return alarm | 0.99 1.0 1.0 0.99
 coal coal-unverified | M1 | ch4,%,0,10,district-return | unverified-ch4-district-return cut | 0.99 1.0 1.0 0.99
 coal coal-unverified | M1 | ch4,%,0,10,total-return | unverified-ch4-total-return alarm | 0.74 0.75 0.75 0.74
+coal coal-unverified | M1 | ch4,%,0,10,locomotive | unverified-ch4-locomotive alarm | 0.49 0.5 0.5 0.49
 coal coal-unverified | M1 | ch4,%,0,10,locomotive | unverified-ch4-locomotive cut | 0.49 0.5 0.5 0.49
+coal coal-unverified | M1 | ch4,%,0,10,coal-hall | unverified-ch4-coal-hall alarm | 1.49 1.5 1.5 1.49
 coal coal-unverified | M1 | ch4,%,0,10,coal-hall | unverified-ch4-coal-hall cut | 1.49 1.5 1.5 1.49
 coal coal-unverified | M1 | ch4,%,0,10,pump-house | unverified-ch4-pump-house alarm | 0.49 0.5 0.5 0.49
+coal coal-unverified | M1 | ch4,%,0,10,pump-station | unverified-ch4-pump-station alarm | 0.99 1.0 1.0 0.99
 coal coal-unverified | M1 | ch4,%,0,10,pump-station | unverified-ch4-pump-station cut | 0.99 1.0 1.0 0.99
+coal coal-unverified | M1 | ch4,%,0,10,return-chamber | unverified-ch4-return-chamber alarm | 0.49 0.5 0.5 0.49
 coal coal-unverified | M1 | ch4,%,0,10,return-chamber | unverified-ch4-return-chamber cut | 0.49 0.5 0.5 0.49
 # Other quantities of coal mines.
 coal | M1 | co,ppm,0,1000, | co alarm | 23.9 24.0 24.0 23.9
 coal | M1 | co,%,0,0.1, | co alarm | 0.0023 0.0024 0.0024 0.0023
 coal | M1 | co2,%,0,5, | co2 alarm | 1.5 1.51 1.51 1.5
 coal coal-unverified | M1 | co2,%,0,5,T3 | unverified-co2-intake alarm | 0.5 0.51 0.51 0.5
-coal | M1 | h2s,ppm,0,100, | h2s alarm | 6.6 6.7 6.7 6.6
+coal coal-unverified | M1 | co2,%,0,5,T4 | unverified-co2-intake alarm | 0.5 0.51 0.51 0.5
+coal | M1 | h2s,ppm,0,100, | h2s alarm | 6.5 6.6 6.6 6.5
 coal coal-unverified | M1 | no2,ppm,0,100, | unverified-no2 alarm | 2.4 2.5 2.5 2.4
 coal coal-unverified | M1 | so2,ppm,0,100, | unverified-so2 alarm | 4.9 5.0 5.0 4.9
 coal coal-unverified | M1 | nh3,ppm,0,100, | unverified-nh3 alarm | 39.9 40.0 40.0 39.9
@@ -91,18 +112,26 @@ coal | M1 | o2,%,0,25, | oxygen deficient | 19.5 19.4 19.4 19.5
 coal | M1 | o2,%,0,25, | oxygen enriched | 23.5 23.6 23.6 23.5
 coal | M1 | o2,%,0,25,nitrogen-plant | oxygen-nitrogen-plant low | 18.1 18.0 18.0 18.1
 coal coal-unverified | M1 | o2,%,0,25,T3 | unverified-oxygen-intake low | 20.0 19.9 19.9 20.0
+coal coal-unverified | M1 | o2,%,0,25,T4 | unverified-oxygen-intake low | 20.0 19.9 19.9 20.0
 coal | M1 | temperature,°C,0,100, | temperature alarm | 29.9 30.0 30.0 29.9
 coal | M1 | temperature,°C,0,100,T1 | temperature alarm | 29.9 30.0 30.0 29.9
+coal | M1 | temperature,°C,0,100,face | temperature alarm | 29.9 30.0 30.0 29.9
 coal | M1 | temperature,°C,0,100,electrical-chamber | temperature-chamber alarm | 33.9 34.0 34.0 33.9
 coal | M1 | temperature,°C,0,150,compressor | temperature-compressor alarm | 89.9 90.0 90.0 89.9
 coal | M1 | temperature,°C,0,150,compressor | temperature-compressor cut | 99.9 100.0 99.0 98.9
+coal coal-unverified | M1 | temperature,°C,0,100,electrical-chamber | unverified-temperature-chamber warning | 29.9 30.0 30.0 29.9
 coal coal-unverified | M1 | temperature,°C,0,100,T1 | unverified-temperature-face warning | 25.9 26.0 26.0 25.9
+coal coal-unverified | M1 | temperature,°C,0,100,face | unverified-temperature-face warning | 25.9 26.0 26.0 25.9
 coal | M1 | wind,m/s,0,15,face | wind-face low | 0.25 0.24 0.24 0.25
 coal | M1 | wind,m/s,0,15,face | wind-face high | 4.0 4.1 4.1 4.0
 coal | M1 | wind,m/s,0,15,rock-heading | wind-rock-heading low | 0.15 0.14 0.14 0.15
+coal | M1 | wind,m/s,0,15,rock-heading | wind-rock-heading high | 4.0 4.1 4.1 4.0
+coal | M1 | wind,m/s,0,15,district | wind-district low | 0.25 0.24 0.24 0.25
 coal | M1 | wind,m/s,0,15,district | wind-district high | 6.0 6.1 6.1 6.0
+coal | M1 | wind,m/s,0,15,conveyor | wind-conveyor low | 0.25 0.24 0.24 0.25
 coal | M1 | wind,m/s,0,15,conveyor | wind-conveyor high | 6.0 6.1 6.1 6.0
 coal | M1 | wind,m/s,0,15,trolley | wind-trolley low | 1.0 0.99 0.99 1.0
+coal | M1 | wind,m/s,0,15,trolley | wind-trolley high | 8.0 8.1 8.1 8.0
 coal | M1 | wind,m/s,0,15,main-way | wind-main high | 8.0 8.1 8.1 8.0
 coal | M1 | wind,m/s,0,15,shaft-people | wind-shaft-people high | 8.0 8.1 8.1 8.0
 coal | M1 | wind,m/s,0,15,shaft-material | wind-shaft-material high | 12.0 12.1 12.1 12.0
@@ -124,10 +153,16 @@ coal regulator | M1 | co,ppm,0,1000, | tier-co tier_orange | 299.0 300.0 300.0 2
 coal regulator | M1 | co,ppm,0,1000, | tier-co tier_red | 499.0 500.0 500.0 499.0
 coal regulator | M1 | ch4,%,0,10,T1 | tier-ch4 tier_blue | 0.99 1.0 1.0 0.99
 coal regulator | M1 | ch4,%,0,10,T2 | tier-ch4-return tier_red | 0.99 1.0 1.0 0.99
+coal regulator | M1 | ch4,%,0,10,T5 | tier-ch4-return tier_red | 0.99 1.0 1.0 0.99
+coal regulator | M1 | ch4,%,0,10,T6 | tier-ch4-return tier_red | 0.99 1.0 1.0 0.99
+coal regulator | M1 | ch4,%,0,10,T8 | tier-ch4-return tier_red | 0.99 1.0 1.0 0.99
+coal regulator | M1 | ch4,%,0,10,return-middle | tier-ch4-return tier_red | 0.99 1.0 1.0 0.99
+coal regulator | M1 | ch4,%,0,10,T3 | tier-ch4-intake tier_red | 0.49 0.5 0.5 0.49
 coal regulator | M1 | ch4,%,0,10,T4 | tier-ch4-intake tier_red | 0.49 0.5 0.5 0.49
 # Hazardous chemicals.
 chemical | C1 | combustible,%LEL,0,100, | combustible-gas first | 24.9 25.0 25.0 24.9
 chemical | C1 | combustible,%LEL,0,100, | combustible-gas second | 49.9 50.0 50.0 49.9
+chemical | C1 | combustible_path,,0,5, | combustible-open-path first | 0.9 1.0 1.0 0.9
 chemical | C1 | combustible_path,,0,5, | combustible-open-path second | 1.9 2.0 2.0 1.9
 chemical | C1 | o2,%,0,25, | oxygen-deficiency low | 19.5 19.4 19.4 19.5
 chemical | C1 | o2,%,0,25, | oxygen-enrichment high | 23.5 23.6 23.6 23.5
@@ -135,8 +170,26 @@ chemical | C1 | level,m,0,12,,,10,9.8,11,10.8,2,2.2,1,1.2 | tank-limits alarm | 
 chemical | C1 | level,m,0,12,,,10,9.8,11,10.8,2,2.2,1,1.2 | tank-limits cut | 10.9 11.0 10.8 10.7
 chemical | C1 | level,m,0,12,,,10,9.8,11,10.8,2,2.2,1,1.2 | tank-limits low_alarm | 2.1 2.0 2.2 2.3
 chemical | C1 | level,m,0,12,,,10,9.8,11,10.8,2,2.2,1,1.2 | tank-limits low_cut | 1.1 1.0 1.2 1.3
-chemical chemical-unverified | C1 | cl2,ppm,0,10, | unverified-toxic-cl2 second | 0.59 0.6 0.6 0.59
+chemical | C1 | combustible,%LEL,0,100,,,20,18,40,36 | gas-limits alarm | 19 20 18 17.8
+chemical | C1 | combustible,%LEL,0,100,,,20,18,40,36 | gas-limits cut | 38 40 36 35.6
+chemical | C1 | co,mg/m3,0,500,,,20,18,40,36 | gas-limits alarm | 19 20 18 17.8
+chemical | C1 | co,mg/m3,0,500,,,20,18,40,36 | gas-limits cut | 38 40 36 35.6
+chemical | C1 | h2s,ppm,0,100,,,10,9,20,18 | gas-limits alarm | 9.5 10 9 8.9
+chemical | C1 | h2s,ppm,0,100,,,10,9,20,18 | gas-limits cut | 19 20 18 17.8
+chemical | C1 | nh3,ppm,0,100,,,20,18,40,36 | gas-limits alarm | 19 20 18 17.8
+chemical | C1 | nh3,ppm,0,100,,,20,18,40,36 | gas-limits cut | 38 40 36 35.6
+chemical | C1 | cl2,ppm,0,10,,,0.5,0.45,1,0.9 | gas-limits alarm | 0.475 0.5 0.45 0.445
+chemical | C1 | cl2,ppm,0,10,,,0.5,0.45,1,0.9 | gas-limits cut | 0.95 1 0.9 0.89
+chemical | C1 | so2,ppm,0,20,,,2,1.8,4,3.6 | gas-limits alarm | 1.9 2 1.8 1.78
+chemical | C1 | so2,ppm,0,20,,,2,1.8,4,3.6 | gas-limits cut | 3.8 4 3.6 3.56
+chemical | C1 | no2,mg/m3,0,20,,,5,4.5,10,9 | gas-limits alarm | 4.75 5 4.5 4.45
+chemical | C1 | no2,mg/m3,0,20,,,5,4.5,10,9 | gas-limits cut | 9.5 10 9 8.9
+chemical chemical-unverified | C1 | co,ppm,0,1000, | unverified-toxic-co first | 23.9 24.0 24.0 23.9
+chemical chemical-unverified | C1 | co,ppm,0,1000, | unverified-toxic-co second | 159.0 160.0 160.0 159.0
 chemical chemical-unverified | C1 | nh3,ppm,0,100, | unverified-toxic-nh3 first | 24.9 25.0 25.0 24.9
+chemical chemical-unverified | C1 | nh3,ppm,0,100, | unverified-toxic-nh3 second | 49.9 50.0 50.0 49.9
+chemical chemical-unverified | C1 | cl2,ppm,0,10, | unverified-toxic-cl2 first | 0.29 0.3 0.3 0.29
+chemical chemical-unverified | C1 | cl2,ppm,0,10, | unverified-toxic-cl2 second | 0.59 0.6 0.6 0.59
 ";
 
 #[test]
@@ -153,6 +206,60 @@ fn the_published_tables() {
     }
 }
 
+const FACE: &str = "ch4,%,0,10,T1,0043";
+
+/// Rule, level, point, pack; for how many seconds this value with this status must last.
+const LASTING: [(&str, &str, &str, &str, i64, f64, i32); 13] = [
+    ("calibration-long", "status", FACE, "coal", 1800, 0.2, CALIBRATION),
+    ("paused", "status", FACE, "coal", 300, 0.2, PAUSED),
+    ("coal-fault", "status", FACE, "coal", 30, 0.2, NOT_INSPECTED),
+    ("coal-fault", "status", "wind,m/s,0,15,face", "coal", 30, f64::NAN, 0),
+    ("plant-fault", "status", "level,m,0,12,", "chemical", 30, 5.0, NOT_INSPECTED),
+    ("plant-fault", "status", "h2s,ppm,0,100,", "chemical", 30, f64::NAN, 0),
+    ("plant-paused", "status", "h2s,ppm,0,100,", "chemical", 300, 5.0, PAUSED),
+    ("door", "state", "door,,,,,1002", "coal", 300, 1.0, 0),
+    ("feed", "state", "feed,,,,,1015", "coal", 120, 0.0, 0),
+    ("ch4-mismatch-face", "mine_only", FACE, "coal", 60, 0.4, ALARM),
+    ("ch4-mismatch-face-cut", "ours_only", FACE, "coal", 60, 1.6, ALARM),
+    ("ch4-range", "low", FACE, "coal", 30, -0.06, 0),
+    ("tier-ch4", "tier_yellow", FACE, "regulator", 300, 1.0, 0),
+];
+
+/// The places that the text of a rule names; one without a name where it names none. Those with a `*` stand for others.
+fn places_of(rule: &str) -> Vec<&str> {
+    let Some((_, said)) = rule.split_once("place = ") else { return vec![""] };
+    let list = said.strip_prefix('[').and_then(|list| list.split(']').next());
+    let (all, most) = list.map_or((said, 1), |list| (list, usize::MAX));
+    all.split('"').skip(1).step_by(2).take(most).filter(|p| !p.contains('*')).collect()
+}
+
+/// Each level of each limit and each switch of the packs stands in one of the two tables, at its place.
+#[test]
+fn no_row_of_the_packs_is_left_out() {
+    let catalog = Catalog::default();
+    for (name, text) in rules::packs() {
+        let (program, _) = Program::compile(&[pack(name)], &catalog);
+        let judged = |r: &&rules::RuleInfo| matches!(r.kind, "limit" | "state");
+        for rule in program.rules().iter().filter(judged) {
+            let text =
+                text.split("[[rule]]").find(|t| t.contains(&format!("name = \"{}\"\n", rule.name))).unwrap();
+            let levels = text.split("{ name = \"").skip(1).map(|l| l.split('"').next().unwrap());
+            let levels: Vec<&str> = if rule.kind == "state" { vec!["state"] } else { levels.collect() };
+            for (level, place) in levels.iter().flat_map(|l| places_of(text).into_iter().map(move |p| (l, p)))
+            {
+                let of = |row: &str| row.contains(&format!(" | {} {level} | ", rule.name));
+                let at = |row: &str| place.is_empty() || row.contains(&format!(",{place} | "));
+                let lasting = LASTING.iter().any(|c| (c.0, c.1) == (&rule.name, level));
+                assert!(
+                    lasting || TABLE.lines().any(|r| of(r) && at(r)),
+                    "{name}: {} {level} {place}",
+                    rule.name
+                );
+            }
+        }
+    }
+}
+
 /// What lasts, or what the bits of the mine say.
 #[test]
 fn times_and_bits() {
@@ -163,24 +270,14 @@ fn times_and_bits() {
         out
     };
     let each = |from: i64, to: i64, value: f64, status: i32| (from..to).map(move |s| (s, value, status));
-    let face = "ch4,%,0,10,T1,0043";
     let lasting = |seconds: i64, value, status| each(0, seconds + 1, value, status).collect::<Vec<_>>();
     let last = |rule: &str, level: &str, s: i64| vec![format!("{rule} {level} on {s}")];
-    let cases = [
-        ("calibration-long", "status", face, "coal", 1800, 0.2, CALIBRATION),
-        ("paused", "status", face, "coal", 300, 0.2, PAUSED),
-        ("door", "state", "door,,,,,1002", "coal", 300, 1.0, 0),
-        ("feed", "state", "feed,,,,,1015", "coal", 120, 0.0, 0),
-        ("ch4-mismatch-face", "mine_only", face, "coal", 60, 0.4, ALARM),
-        ("ch4-mismatch-face-cut", "ours_only", face, "coal", 60, 1.6, ALARM),
-        ("ch4-range", "low", face, "coal", 30, -0.06, 0),
-        ("tier-ch4", "tier_yellow", face, "regulator", 300, 1.0, 0),
-    ];
+    let cases = LASTING;
     for (rule, level, point, pack, s, value, status) in cases {
-        let packs = &[pack];
+        let (packs, site) = (&[pack], if pack == "chemical" { "C1" } else { "M1" });
         let what = format!("{rule} {level}");
-        assert_eq!(of(packs, "M1", point, &what, &lasting(s, value, status)), last(rule, level, s), "{rule}");
-        assert!(of(packs, "M1", point, &what, &lasting(s - 1, value, status)).is_empty(), "{rule}, earlier");
+        assert_eq!(of(packs, site, point, &what, &lasting(s, value, status)), last(rule, level, s), "{rule}");
+        assert!(of(packs, site, point, &what, &lasting(s - 1, value, status)).is_empty(), "{rule}, earlier");
     }
     // A source without type codes need not carry the mine's bits.
     assert!(of(&["coal"], "M1", "ch4,%,0,10,T1", "ch4-mismatch-face", &lasting(90, 1.2, 0)).is_empty());
@@ -189,6 +286,16 @@ fn times_and_bits() {
         let out = judged(&["coal"], "M1", &format!("ch4,%,0,10,{place}"), &rows);
         assert_eq!(out.iter().filter(|l| l.ends_with("masked on 130")).count(), 1, "{out:?}");
     }
+    // Where the point's own limit is stricter it is the one that is masked, and compared with the mine's bit.
+    let strict = "ch4,%,0,10,T1,0043,0.8,0.8,1.2,1.0";
+    let masked =
+        of(&["coal"], "M1", strict, "ch4-masked", &[(0, 0.7, 0), (10, 0.85, 0), (60, 0.85, CALIBRATION)]);
+    assert_eq!(masked, ["ch4-masked masked on 60"]);
+    let mismatch = |rule: &str, value, status| of(&["coal"], "M1", strict, rule, &lasting(60, value, status));
+    assert_eq!(mismatch("ch4-mismatch-face", 0.85, 0), ["ch4-mismatch-face ours_only on 60"]);
+    assert_eq!(mismatch("ch4-mismatch-face", 0.85, ALARM), [""; 0]);
+    assert_eq!(mismatch("ch4-mismatch-face-cut", 1.3, ALARM), ["ch4-mismatch-face-cut ours_only on 60"]);
+    assert_eq!(mismatch("ch4-mismatch-face-cut", 1.3, ALARM | CUT), [""; 0]);
     // A tank that rises by 1 m in ten minutes, 10 m below its high-high limit; then one that is near.
     let tank = "level,m,0,40,,,38,38,39,39,,,,";
     let rise = |from: f64| (0..120i64).map(move |i| (i * 10, from + i as f64 / 60.0, 0)).collect::<Vec<_>>();

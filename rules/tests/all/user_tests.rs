@@ -146,6 +146,75 @@ fn late_readings_come_after_their_delay() {
     assert_eq!(testing::run(&tests[0], &rules(), &mut Coverage::default()).difference, "");
 }
 
+/// T1 is over twice, an hour before anybody hears of it.
+#[test]
+fn each_late_alarm_must_be_expected_and_a_live_one_is_another() {
+    let late = |expect: &str| {
+        let text = format!(
+            "[[test]]\nname = \"t\"\nrules = [\"ch4-face\"]\npoints = [{{ site = \"M1\", point = \"T1\", quantity = \"ch4\", unit = \"%\", place = \"T1\" }}]\n\
+             series = [{{ site = \"M1\", point = \"T1\", values = \"1.2 0.4 1.3 0.4\", delay = \"1h\" }}]\nexpect = [{expect}]\n"
+        );
+        let (tests, problems) = read(&text);
+        assert_eq!(problems, "");
+        testing::run(&tests[0], &rules(), &mut Coverage::default()).difference
+    };
+    let at = |s: u32, marks: &str| {
+        format!("{{ at = \"{s}s\", rule = \"ch4-face\", level = \"alarm\", to = \"on\"{marks} }}")
+    };
+    let marked = ", marks = [\"late\"]";
+    assert_eq!(late(&format!("{}, {}", at(0, marked), at(2, marked))), "");
+    let second = late(&at(0, marked));
+    assert!(second.contains("+       2s  M1 T1  ch4-face alarm on value 1.3 [late]"), "{second}");
+    let live = late(&format!("{}, {}", at(0, marked), at(2, "")));
+    assert!(live.contains("-       2s  * *  ch4-face alarm on"), "{live}");
+}
+
+#[test]
+fn a_level_is_on_when_it_was_decided_and_a_drill_is_apart() {
+    let is = |delay: &str, values: &str, at: &str, on: &str| {
+        let text = one(
+            values,
+            &format!("{{ at = \"{at}\", rule = \"ch4-face\", level = \"alarm\", is = \"{on}\" }}"),
+        );
+        let (tests, problems) =
+            read(&text.replace(" }]\nexpect", &format!(", delay = \"{delay}\" }}]\nexpect")));
+        assert_eq!(problems, "");
+        testing::run(&tests[0], &rules(), &mut Coverage::default()).difference
+    };
+    // Measured at 5 s, heard of at 15 s.
+    assert_eq!(
+        (is("10s", "0.4x5 1.2x9", "14s", "off"), is("10s", "0.4x5 1.2x9", "15s", "on")),
+        Default::default()
+    );
+    // A drill raises nothing that is live, and ends nothing.
+    assert_eq!(is("0s", "0.4x5 1.2!2048x9", "9s", "off"), "");
+    assert_eq!(is("0s", "0.4x5 1.2 0.4!2048x9", "9s", "on"), "");
+    let drill = difference("0.4x15 1.2!2048", ON);
+    assert!(
+        drill.contains("-      15s") && drill.contains("+      15s") && drill.contains("[simulated]"),
+        "{drill}"
+    );
+    let said = ON.replace(", to", ", marks = [\"simulated\"], to");
+    assert_eq!(difference("0.4x15 1.2!2048", &said), "");
+}
+
+#[test]
+fn a_mistyped_rule_and_a_test_that_is_too_long_are_named() {
+    let (tests, _) = read(&one("0.4", "").replace("name = \"t\"", "name = \"t\"\nrules = [\"ch4-fce\"]"));
+    let text = testing::run(&tests[0], &rules(), &mut Coverage::default()).difference;
+    assert!(text.contains("3:10: there is no rule `ch4-fce`, did you mean `ch4-face`?"), "{text}");
+    let series = "{ site = \"M1\", point = \"T1\", values = \"0.4x600000\" }";
+    let many = one("0.4", "")
+        .replace("values = \"0.4\" }", &format!("values = \"0.4\" }}, {}", [series; 4].join(", ")));
+    let (tests, problems) = read(&many);
+    assert!(
+        tests.is_empty() && problems.contains("the test has 2400001 readings, more than 2000000"),
+        "{problems}"
+    );
+    let (tests, problems) = read(&one("1", &ON.replace("to = \"on\"", "is = \"on\", value = 1.2")));
+    assert!(tests.is_empty() && problems.contains("belong to `to`"), "{problems}");
+}
+
 #[test]
 fn coverage_names_the_levels_that_no_test_raised() {
     let (tests, _) = read(&one("0.4x15 1.2 0.4", ON));

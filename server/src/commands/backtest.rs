@@ -9,20 +9,20 @@ mod output;
 mod report;
 mod summary;
 mod table;
+mod task;
 
 use super::{Stop, rules as rule_commands, subject};
-use crate::config;
+use crate::config::{self, Config};
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use model::time::{Micros, rfc3339};
-use model::{Catalog, Problems, Transition};
+use model::{Problems, Transition};
 use rules::episodes::{Change, Episode, Fold, differences};
 use rules::{Program, RuleFile};
 use std::io::Write;
-use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use task::{Progress, Seen, Source, Task};
 
 /// Partitions of a log unless its configuration says otherwise.
 const PARTITIONS: u32 = 8;
@@ -72,43 +72,6 @@ enum Format {
     Jsonl,
 }
 
-/// What is judged, and by what.
-struct Task {
-    /// Rules, and with --against the others.
-    versions: Vec<Vec<RuleFile>>,
-    catalog: Catalog,
-    times: Range<Micros>,
-    source: Source,
-}
-
-/// Where the readings come from.
-enum Source {
-    Files(files::Files),
-    Table(Box<table::Table>),
-}
-
-/// What is known at the end, beside the transitions.
-#[derive(Default)]
-struct Seen {
-    readings: u64,
-    unknown: u64,
-    unnumbered: u64,
-    first: Option<Micros>,
-    last: Option<Micros>,
-}
-
-impl Seen {
-    /// Takes notice of times.
-    fn times(&mut self, times: &[Micros]) {
-        let (min, max) = (times.iter().min().copied(), times.iter().max().copied());
-        self.first = [self.first, min].into_iter().flatten().min();
-        self.last = self.last.max(max);
-    }
-}
-
-/// What takes the transitions as they are decided: by which version, and which.
-type Decided<'a> = &'a mut (dyn FnMut(usize, &[Transition]) -> Result<(), Stop> + Send);
-
 /// Judges, tells, draws.
 pub async fn backtest(args: BacktestArgs) -> Result<(), Stop> {
     let task = task(&args)?;
@@ -124,15 +87,14 @@ pub async fn backtest(args: BacktestArgs) -> Result<(), Stop> {
         }
         Ok(())
     };
-    let began = Instant::now();
-    let mut progress = Progress::new(began);
+    let mut progress = Progress::new();
     let seen = match &task.source {
         Source::Files(files) => files.judge(&task, &mut decided, &mut progress)?,
         Source::Table(table) => table.judge(&task, &mut decided, &mut progress).await?,
     };
     out.flush().map_err(|e| Stop::Could(anyhow!(e)))?;
     drop(out);
-    told(&task, &seen, began.elapsed());
+    told(&task, &seen, progress.took());
     let mut episodes: Vec<Vec<Episode>> = folds.into_iter().map(Fold::finish).collect();
     let end = seen.last.unwrap_or_default();
     let other = if compared { episodes.pop().unwrap_or_default() } else { Vec::new() };
@@ -140,8 +102,8 @@ pub async fn backtest(args: BacktestArgs) -> Result<(), Stop> {
     let (changes, same) = if compared { differences(&this, &other) } else { (Vec::new(), 0) };
     let drawn = curves::wanted(&this, &changes, end, args.report.is_some());
     let drawn = match &task.source {
-        Source::Files(files) => files.curves(&task, drawn)?,
-        Source::Table(table) => table.curves(drawn).await?,
+        Source::Files(files) => files.curves(&task, drawn, &mut progress)?,
+        Source::Table(table) => table.curves(drawn, &mut progress).await?,
     };
     let summary = summary::Summary::of(&this, end);
     match (args.format, compared) {
@@ -153,6 +115,7 @@ pub async fn backtest(args: BacktestArgs) -> Result<(), Stop> {
     if let Some(file) = &args.report {
         let report = report::Report {
             task: &task,
+            programs: &task.programs(&task.catalog),
             seen: &seen,
             summary: &summary,
             changes: &changes,
@@ -178,17 +141,7 @@ fn task(args: &BacktestArgs) -> Result<Task, Stop> {
         None => args.catalog.read_for(partitions, &mut problems)?,
     };
     let catalog = catalog.unwrap_or_default();
-    let mut first = config::pack_files(&args.packs);
-    first.extend(config::rule_files(&args.rules, &mut problems));
-    if let Some(config) = config.as_ref().filter(|_| args.rules.is_empty() && args.packs.is_empty()) {
-        first = config::load_rules(config, &mut problems);
-    }
-    let mut versions = vec![first];
-    if !args.against.is_empty() {
-        let mut other = config::pack_files(&args.packs);
-        other.extend(config::rule_files(&args.against, &mut problems));
-        versions.push(other);
-    }
+    let versions = versions(args, config.as_ref(), &mut problems);
     for files in &versions {
         let (program, found) = Program::compile(files, &catalog);
         problems.extend(found);
@@ -219,11 +172,15 @@ fn task(args: &BacktestArgs) -> Result<Task, Stop> {
     Ok(Task { versions, catalog, times, source })
 }
 
-impl Task {
-    /// The versions compiled for a catalog: that of a partition, or all.
-    fn programs(&self, catalog: &Catalog) -> Vec<Arc<Program>> {
-        self.versions.iter().map(|files| Program::compile(files, catalog).0).collect()
-    }
+/// The rules, and with `--against` the others beside the same packs.
+fn versions(args: &BacktestArgs, config: Option<&Config>, problems: &mut Problems) -> Vec<Vec<RuleFile>> {
+    let of_config = config.filter(|_| args.rules.is_empty() && args.packs.is_empty());
+    let (packs, paths) = of_config.map_or((&args.packs, &args.rules), |c| (&c.rules.packs, &c.rules.paths));
+    let packs = config::pack_files(packs);
+    let others = Some(&args.against).filter(|paths| !paths.is_empty());
+    let version =
+        |paths: &Vec<PathBuf>| packs.iter().cloned().chain(config::rule_files(paths, problems)).collect();
+    std::iter::once(paths).chain(others).map(version).collect()
 }
 
 /// What was left out, and how fast it went.
@@ -237,9 +194,7 @@ fn told(task: &Task, seen: &Seen, took: Duration) {
         "{count} readings{span} judged in {seconds:.2} s, {:.2} M/s",
         count as f64 / seconds.max(1e-9) / 1e6
     );
-    if seen.unknown > 0 {
-        eprintln!("left out: {} readings of points that are not in the catalog", seen.unknown);
-    }
+    seen.left_out().iter().for_each(|line| eprintln!("{line}"));
     if seen.unnumbered > 0 {
         eprintln!(
             "{} readings were stored without their row: ids may differ from the live ones",
@@ -255,28 +210,6 @@ fn told(task: &Task, seen: &Seen, took: Duration) {
                 "judged as the log held them; ticks of quiet seconds are put where they must have been",
         }
     );
-}
-
-/// Says on standard error how far it has come, every two seconds.
-struct Progress {
-    began: Instant,
-    told: Instant,
-}
-
-impl Progress {
-    const EVERY: Duration = Duration::from_secs(2);
-
-    fn new(began: Instant) -> Self {
-        Self { began, told: began }
-    }
-
-    fn step(&mut self, readings: u64, at: impl FnOnce() -> String) {
-        if self.told.elapsed() >= Self::EVERY {
-            self.told = Instant::now();
-            let rate = readings as f64 / self.began.elapsed().as_secs_f64() / 1e6;
-            eprintln!("backtest: {readings} readings, {rate:.2} M/s, {}", at());
-        }
-    }
 }
 
 /// Whether a difference is one of those.

@@ -127,9 +127,19 @@ async fn steps(ask: &Ask, event: &Value) -> Result<Vec<Value>, Stop> {
         rfc3339(decided - AROUND),
         rfc3339(decided + AROUND)
     );
+    Ok(steps_of(ask.rows(sql).await?, event))
+}
+
+/// Of the transitions of a rule at a point, in their order, those of the event's alarm.
+fn steps_of(rows: Vec<Value>, event: &Value) -> Vec<Value> {
+    // What is found late is an alarm of one step that nothing ends; a drill is another world.
+    if is_marked(event, "late") {
+        return vec![event.clone()];
+    }
     let mut alarm = Vec::new();
     let mut on = BTreeSet::new();
-    for row in ask.rows(sql).await? {
+    let drill = is_marked(event, "simulated");
+    for row in rows.into_iter().filter(|r| !is_marked(r, "late") && is_marked(r, "simulated") == drill) {
         match text(&row, "to") {
             "on" => on.insert(text(&row, "level").to_owned()),
             _ => on.remove(text(&row, "level")),
@@ -137,12 +147,20 @@ async fn steps(ask: &Ask, event: &Value) -> Result<Vec<Value>, Stop> {
         alarm.push(row);
         if on.is_empty() {
             if alarm.iter().any(|r| r["id"] == event["id"]) {
-                return Ok(alarm);
+                return alarm;
             }
             alarm.clear();
         }
     }
-    Ok(alarm)
+    alarm
+}
+
+/// Whether a transition has a mark; the table keeps its marks as JSON.
+fn is_marked(row: &Value, mark: &str) -> bool {
+    match &row["marks"] {
+        Value::String(text) => serde_json::from_str::<Value>(text).is_ok_and(|m| m[mark] == true),
+        marks => marks[mark] == true,
+    }
 }
 
 /// The readings of the point up to the decision and just after.
@@ -277,4 +295,38 @@ impl Why<'_> {
 /// A number, or a dash where there is none.
 fn number(value: &Value) -> String {
     if value.is_null() { "-".to_owned() } else { value.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_alarms_and_drills_are_apart_from_the_live_one() {
+        let row =
+            |id: &str, to: &str, marks: &str| json!({ "id": id, "level": "alarm", "to": to, "marks": marks });
+        let rows = [
+            row("late", "on", r#"{"late":true}"#),
+            row("drill", "on", r#"{"simulated":true}"#),
+            row("on", "on", "{}"),
+            row("drilled", "off", r#"{"simulated":true}"#),
+            row("again", "on", r#"{"late":true}"#),
+            row("off", "off", "{}"),
+            row("next", "on", "{}"),
+        ];
+        let steps = |i: usize| {
+            let all = steps_of(rows.to_vec(), &rows[i]);
+            all.iter().map(|r| text(r, "id").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!((steps(0), steps(4)), (vec!["late".to_owned()], vec!["again".to_owned()]));
+        assert_eq!((steps(1), steps(2)), (steps(3), steps(5)));
+        assert_eq!(
+            (steps(3), steps(5), steps(6)),
+            (
+                vec!["drill".to_owned(), "drilled".to_owned()],
+                vec!["on".to_owned(), "off".to_owned()],
+                vec!["next".to_owned()],
+            )
+        );
+    }
 }

@@ -47,10 +47,10 @@ pub struct TestArgs {
     /// Files or folders with tests, and with the rules that they are about
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Further rule files or folders
+    /// Rule files or folders, for tests whose file names none
     #[arg(long)]
     rules: Vec<PathBuf>,
-    /// Shipped packs
+    /// Shipped packs, likewise
     #[arg(long = "pack", value_parser = packs())]
     packs: Vec<String>,
     /// Levels that no test raised count as a failure
@@ -281,8 +281,8 @@ fn test(args: &TestArgs) -> Result<(), Stop> {
     if failed > 0 || (args.all_levels && !missed.is_empty()) { Err(Stop::Found) } else { Ok(()) }
 }
 
-/// The rules that the tests of a file are about: those that it names; else its own and those of the files given with it; else those in
-/// its folder.
+/// The rules that the tests of a file are about: those that it names, beside its own; else those of the command line; else those of the
+/// files given with it, its own among them; else those in its folder.
 fn rules_of(
     file: &RuleFile,
     tests: &TestFile,
@@ -295,11 +295,14 @@ fn rules_of(
     if let Some(unknown) = tests.packs.iter().find(|p| !rules::packs().iter().any(|(name, _)| name == p)) {
         return Err(Stop::Input(format!("{}: there is no pack `{unknown}`", file.name)));
     }
-    if let Some(named) = &tests.rules {
-        let paths: Vec<PathBuf> = named.iter().map(|p| folder.join(p)).collect();
+    if tests.rules.is_some() || !rules.is_empty() {
+        let named = tests.rules.iter().flatten();
+        let paths: Vec<PathBuf> = named.map(|p| folder.join(p)).collect();
         rules.extend(config::rule_files(&paths, &mut problems));
         rules.extend(tests.has_rules.then(|| file.clone()));
-    } else if rules.is_empty() && beside.is_empty() {
+    } else if !beside.is_empty() {
+        rules.extend(beside.iter().cloned());
+    } else {
         let with_rules = given.iter().filter(|(_, tests)| tests.has_rules);
         rules.extend(with_rules.map(|(file, _)| (*file).clone()));
         if rules.is_empty() {
@@ -307,9 +310,6 @@ fn rules_of(
             rules.extend(config::rule_files(&[folder.to_owned()], &mut problems));
         }
     }
-    rules.extend(
-        beside.iter().filter(|b| !rules.iter().any(|r| r.name == b.name)).cloned().collect::<Vec<_>>(),
-    );
     let (_, found) = Program::compile(&rules, &Catalog::default());
     problems.extend(found);
     if problems.errors() > 0 {

@@ -8,7 +8,7 @@ use rules::episodes::{Change, Episode};
 const DRAWN_MAX: usize = 8;
 /// Differences whose readings are looked up.
 const CHANGED_MAX: usize = 200;
-/// Buckets of a curve: each keeps its least and its greatest reading.
+/// Buckets of a curve: each keeps its least and its greatest reading, and one without a value.
 const BUCKETS: i64 = 400;
 /// Longest stretch that is drawn of an episode.
 const SHOWN_MAX: Micros = 24 * 60 * MINUTE;
@@ -34,7 +34,15 @@ pub struct Curve {
     /// Readings of the stretch, those left out included.
     pub count: usize,
     bucket: i64,
-    in_bucket: usize,
+    kept: Kept,
+}
+
+/// Where the readings stand that the last bucket keeps.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    least: Option<usize>,
+    most: Option<usize>,
+    gap: bool,
 }
 
 /// What is to be looked up: the differences, else the worst episodes if a report is written.
@@ -59,16 +67,17 @@ pub fn wanted(episodes: &[Episode], changes: &[Change], end: Micros, report: boo
     }
     let mut worst: Vec<&Episode> = episodes.iter().filter(|e| !e.key.simulated).collect();
     worst.sort_by_key(|e| (e.severity, -e.lasted(end), e.from));
-    // One picture a point and rule: what one sensor did all week must not hide the others.
+    // What one sensor did all week must not hide the others: the worst of each point and rule, only then what they did besides.
     let mut shown = std::collections::BTreeSet::new();
-    worst.retain(|e| shown.insert((&e.key.rule, e.key.point_id)) || shown.len() * 2 < DRAWN_MAX);
-    worst.into_iter().take(DRAWN_MAX).map(around).collect()
+    let (firsts, rest): (Vec<&Episode>, Vec<&Episode>) =
+        worst.into_iter().partition(|e| shown.insert((&e.key.rule, e.key.point_id)));
+    firsts.into_iter().chain(rest).take(DRAWN_MAX).map(around).collect()
 }
 
 impl Curve {
     /// No reading yet.
     pub fn of(wanted: Wanted) -> Self {
-        Self { wanted, readings: Vec::new(), count: 0, bucket: i64::MIN, in_bucket: 0 }
+        Self { wanted, readings: Vec::new(), count: 0, bucket: i64::MIN, kept: Kept::default() }
     }
 
     /// Takes a reading, in the order of time.
@@ -77,20 +86,37 @@ impl Curve {
         let width = ((self.wanted.to - self.wanted.from) / BUCKETS).max(1);
         let bucket = (time - self.wanted.from) / width;
         if bucket != self.bucket {
-            (self.bucket, self.in_bucket) = (bucket, 0);
+            (self.bucket, self.kept) = (bucket, Kept::default());
         }
-        let n = self.readings.len();
-        if self.in_bucket < 2 || value.is_nan() {
-            self.readings.push((time, value, status));
-            self.in_bucket += 1;
+        let bucket = &mut self.kept;
+        let at = self.readings.len();
+        if value.is_nan() {
+            // One gap a bucket says that there is one.
+            if !std::mem::replace(&mut bucket.gap, true) {
+                self.readings.push((time, value, status));
+            }
             return;
         }
-        // The two kept ones are the least and the greatest, in the order in which they came.
-        let [a, b] = [self.readings[n - 2].1, self.readings[n - 1].1];
-        if value > a.max(b) || value < a.min(b) {
-            let drop = if (value > a.max(b)) == (a > b) { n - 2 } else { n - 1 };
-            self.readings.remove(drop);
-            self.readings.push((time, value, status));
+        let of = |i: Option<usize>| i.map(|i| self.readings[i].1);
+        let (below, above) =
+            (of(bucket.least).is_none_or(|v| value < v), of(bucket.most).is_none_or(|v| value > v));
+        if !below && !above {
+            return;
+        }
+        // The one it takes the place of goes, unless it is the other extreme too.
+        let gone = if below { bucket.least } else { bucket.most };
+        let gone = gone.filter(|_| bucket.least != bucket.most);
+        let slot = if below { &mut bucket.least } else { &mut bucket.most };
+        *slot = Some(at);
+        if below && bucket.most.is_none() {
+            bucket.most = Some(at);
+        }
+        self.readings.push((time, value, status));
+        if let Some(gone) = gone {
+            self.readings.remove(gone);
+            for kept in [&mut bucket.least, &mut bucket.most] {
+                *kept = kept.map(|i| if i > gone { i - 1 } else { i });
+            }
         }
     }
 
@@ -107,29 +133,58 @@ mod tests {
     use rules::episodes::Key;
     use std::sync::Arc;
 
-    #[test]
-    fn a_curve_keeps_the_greatest_and_the_least_of_each_bucket() {
+    /// Of a point, from a minute on, for so many minutes.
+    fn episode(point: i64, from: i64, minutes: i64) -> Episode {
         let key = Key {
             rule: "r".into(),
             site: "s".into(),
             point: "p".into(),
-            point_id: PointId(1),
+            point_id: PointId(point),
             level: "l".into(),
             late: false,
             simulated: false,
         };
-        let episode = Episode {
+        Episode {
             key: Arc::new(key),
             id: TransitionId([0; 16]),
-            from: 0,
-            to: Some(1),
+            from: from * MINUTE,
+            to: Some((from + minutes) * MINUTE),
             withdrawn: false,
             peak: None,
             severity: Severity::Red,
             reason: String::new(),
             steps: 2,
-        };
-        let mut wanted = wanted(&[episode], &[], 0, true).remove(0);
+        }
+    }
+
+    #[test]
+    fn a_sensor_that_was_over_all_week_hides_no_other() {
+        let all: Vec<Episode> =
+            (0..20).map(|i| episode(1, i * 100, 60)).chain((2..6).map(|p| episode(p, 0, p))).collect();
+        let drawn: Vec<i64> = wanted(&all, &[], 0, true).iter().map(|w| w.point_id.0).collect();
+        assert_eq!(drawn, [1, 5, 4, 3, 2, 1, 1, 1]);
+    }
+
+    #[test]
+    fn gaps_in_a_bucket_take_no_reading_away_and_one_is_kept() {
+        let mut wanted = wanted(&[episode(1, 0, 1)], &[], 0, true).remove(0);
+        (wanted.from, wanted.to) = (0, 400_000);
+        let mut curve = Curve::of(wanted);
+        let nan = f64::NAN;
+        let values = [nan, nan, 5.0, nan, 3.0, 9.0, nan, 4.0, 1.0, 7.0, nan];
+        values.iter().enumerate().for_each(|(i, v)| curve.push(i as i64, *v, 0));
+        let shown =
+            |c: &Curve| c.readings.iter().map(|r| format!("{}:{}", r.0, r.1)).collect::<Vec<_>>().join(" ");
+        assert_eq!(shown(&curve), "0:NaN 5:9 8:1");
+        curve.push(1000, 2.0, 0);
+        curve.push(1001, 2.0, 0);
+        curve.push(1002, 3.0, 0);
+        assert_eq!((shown(&curve), curve.count), ("0:NaN 5:9 8:1 1000:2 1002:3".to_owned(), 14));
+    }
+
+    #[test]
+    fn a_curve_keeps_the_greatest_and_the_least_of_each_bucket() {
+        let mut wanted = wanted(&[episode(1, 0, 1)], &[], 0, true).remove(0);
         (wanted.from, wanted.to) = (0, 400_000);
         let mut curve = Curve::of(wanted);
         let values: Vec<f64> = (0..400_000_i64).step_by(10).map(|t| (t * 7919 % 10_007) as f64).collect();

@@ -37,14 +37,6 @@ struct Line<'a> {
 /// # Errors
 /// When it cannot be written.
 pub fn line(to: &mut impl Write, t: &Transition) -> std::io::Result<()> {
-    let m = &t.marks;
-    let marks = [
-        (m.calibrating, "calibrating"),
-        (m.simulated, "simulated"),
-        (m.late, "late"),
-        (m.unconfirmed, "unconfirmed"),
-        (m.replay, "replay"),
-    ];
     let line = Line {
         time: rfc3339(t.time),
         site: &t.site,
@@ -56,7 +48,7 @@ pub fn line(to: &mut impl Write, t: &Transition) -> std::io::Result<()> {
         reason: &t.reason,
         id: t.id,
         severity: t.severity.as_str(),
-        marks: marks.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect(),
+        marks: rules::marks(t),
     };
     serde_json::to_writer(&mut *to, &line)?;
     to.write_all(b"\n")

@@ -3,11 +3,13 @@
 use super::curves::Curve;
 use super::draw::{self, escaped};
 use super::summary::{CHATTER, Summary, lasting};
-use super::{Seen, Source, Task, word};
+use super::task::{Seen, Source, Task};
+use super::word;
 use model::time::{DAY, rfc3339, show_duration};
 use rules::Program;
 use rules::episodes::{Change, Episode};
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// Rows of a table or bars of a picture.
 const ROWS_MAX: usize = 30;
@@ -26,6 +28,8 @@ svg text{font:13px system-ui,sans-serif;fill:#1c2733}svg text.small{font-size:11
 /// What a report is made of.
 pub struct Report<'a> {
     pub task: &'a Task,
+    /// Its versions, for the whole catalog.
+    pub programs: &'a [Arc<Program>],
     pub seen: &'a Seen,
     pub summary: &'a Summary,
     pub changes: &'a [Change],
@@ -84,13 +88,7 @@ impl Report<'_> {
         if self.task.versions.len() > 1 {
             let _ = write!(h, " Compared with: {}.", names(1));
         }
-        if self.seen.unknown > 0 {
-            let _ = write!(
-                h,
-                " {} readings of points that are not in the catalog were left out.",
-                self.seen.unknown
-            );
-        }
+        self.seen.left_out().iter().for_each(|line| *h += &format!(" {line}."));
         *h += "</p>\n";
     }
 
@@ -224,8 +222,7 @@ impl Report<'_> {
     fn limits(&self, e: &Episode) -> Vec<f64> {
         let Some(ix) = self.task.catalog.ix(e.key.point_id) else { return Vec::new() };
         let mut limits = Vec::new();
-        for files in &self.task.versions {
-            let (program, _) = Program::compile(files, &self.task.catalog);
+        for program in self.programs {
             let rules = program.at_point(ix);
             let levels =
                 rules.iter().filter(|r| r.kind == "limit" && r.name == e.key.rule).flat_map(|r| &r.levels);

@@ -5,8 +5,9 @@
 //! on-delay that ran out in a quiet second, silence) comes at the same tick, but the time of that tick is known to some milliseconds
 //! only.
 
+use super::Stop;
 use super::curves::{Curve, Wanted};
-use super::{Decided, Progress, Seen, Source, Stop, Task};
+use super::task::{Decided, Progress, Seen, Source, Task};
 use anyhow::{Context, anyhow};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int32Type, TimestampMicrosecondType};
@@ -104,8 +105,8 @@ impl Table {
                         }
                         let appended = record.appended;
                         judge.record(record);
-                        progress
-                            .step(seen.readings, || format!("partition {partition}, {}", rfc3339(appended)));
+                        let at = || format!("partition {partition}, {}", rfc3339(appended));
+                        progress.step("judged", seen.readings, at);
                         judge.hand_over(decided)?;
                     }
                     Ok::<(), Stop>(())
@@ -121,13 +122,13 @@ impl Table {
     }
 
     /// The readings around some episodes.
-    pub async fn curves(&self, wanted: Vec<Wanted>) -> Result<Vec<Curve>, Stop> {
+    pub async fn curves(&self, wanted: Vec<Wanted>, progress: &mut Progress) -> Result<Vec<Curve>, Stop> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let storage = self.open(&Catalog::default()).await?;
         let limits = Limits { time: Duration::from_secs(600), rows: usize::MAX, ..Limits::default() };
-        let mut curves = Vec::new();
+        let (mut curves, mut looked, of) = (Vec::new(), 0, wanted.len());
         for wanted in wanted {
             let quoted = |text: &str| text.replace('\'', "''");
             let sql = format!(
@@ -150,7 +151,9 @@ impl Table {
                     curve.push(time.value(i), value, status.value(i));
                 }
             }
+            looked += curve.count as u64;
             curves.push(curve);
+            progress.step("drew", looked, || format!("{} of {of} curves", curves.len()));
         }
         Ok(curves)
     }
