@@ -3,7 +3,7 @@
 use crate::def::{self, RuleDef};
 use crate::kinds::{Binding, Bound};
 use crate::level::LevelDef;
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use model::{Catalog, Micros, Problems};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,10 +30,24 @@ pub struct Rule {
     pub version: String,
     /// Levels, mildest first.
     pub levels: Vec<LevelDef>,
-    /// Points it selects, by index in the catalog, ascending; the slot is the place here.
+    /// The point of each slot, by index in the catalog, ascending: what it selects, or of each group the point its levels stand at.
     pub points: Vec<u32>,
+    /// Of a rule across points the members of all slots, the first of each the slot's own point; empty where each point is judged
+    /// for itself.
+    pub seats: Vec<Seat>,
     /// Its limits for each slot.
     pub bound: Arc<dyn Bound>,
+}
+
+/// A member of a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Seat {
+    /// Whose readings it hears, by index in the catalog.
+    pub point: u32,
+    /// Where it is judged.
+    pub slot: u32,
+    /// Its number there.
+    pub member: u32,
 }
 
 /// What lists show of a rule.
@@ -59,7 +73,7 @@ pub struct Program {
     rules: Vec<Rule>,
     /// Rules by point: `by_point[ix]..by_point[ix + 1]` of `instances`.
     by_point: Vec<u32>,
-    /// (rule, slot).
+    /// (rule, slot), of rules across points (rule, seat).
     instances: Vec<(u32, u32)>,
     version: String,
     defs: Vec<RuleDef>,
@@ -106,10 +120,11 @@ impl Program {
 
     /// The rules that apply to a point, with their limits and where these come from.
     pub fn rules_of_point(&self, ix: u32) -> Vec<RuleInfo> {
-        self.of_point(ix)
-            .iter()
-            .map(|(rule, slot)| self.rules[*rule as usize].info(Some(*slot as usize)))
-            .collect()
+        let info = |&(rule, seat): &(u32, u32)| {
+            let rule = &self.rules[rule as usize];
+            rule.info(Some(rule.seat(seat).0 as usize))
+        };
+        self.of_point(ix).iter().map(info).collect()
     }
 
     /// How far back readings may lie that a decision depends on: the longest window, or delay.
@@ -131,15 +146,40 @@ impl Program {
         &self.defs
     }
 
+    /// What hears a point, as (rule, slot); of rules across points (rule, seat), see [`Rule::seat`].
     pub(crate) fn of_point(&self, ix: u32) -> &[(u32, u32)] {
         match self.by_point.get(ix as usize..ix as usize + 2) {
             Some(&[from, to]) => &self.instances[from as usize..to as usize],
             _ => &[],
         }
     }
+
+    /// The slots whose own point this is, as (rule, slot).
+    pub(crate) fn slots_at(&self, ix: u32) -> impl Iterator<Item = (u32, u32)> {
+        self.of_point(ix).iter().filter_map(|&(rule, seat)| {
+            let (slot, member) = self.rules[rule as usize].seat(seat);
+            (member == 0).then_some((rule, slot))
+        })
+    }
 }
 
 impl Rule {
+    /// Whether it judges several points together.
+    pub(crate) fn is_group(&self) -> bool {
+        !self.seats.is_empty()
+    }
+
+    /// The points it hears, in the order of slots or seats.
+    fn hears(&self) -> impl Iterator<Item = u32> {
+        let own = if self.is_group() { &[][..] } else { &self.points[..] };
+        own.iter().copied().chain(self.seats.iter().map(|s| s.point))
+    }
+
+    /// Slot and member of an instance.
+    pub(crate) fn seat(&self, seat: u32) -> (u32, u32) {
+        self.seats.get(seat as usize).map_or((seat, 0), |s| (s.slot, s.member))
+    }
+
     /// Slot and place of a level where this version judges it at a point.
     pub(crate) fn judges(&self, ix: u32, level: &str) -> Option<(usize, usize)> {
         let slot = self.points.binary_search(&ix).ok()?;
@@ -175,7 +215,11 @@ fn bind(d: &RuleDef, catalog: &Catalog, problems: &mut Problems) -> Rule {
         catalog,
         problems: &mut found,
     };
-    let bound = d.spec.bind(&mut binding, &points).into();
+    let bound: Arc<dyn Bound> = d.spec.bind(&mut binding, &points).into();
+    let (points, seats) = match bound.groups() {
+        Some(groups) => (groups.iter().map(|g| g[0]).collect(), seats(groups)),
+        None => (points, Vec::new()),
+    };
     let said = format!("{}{:?}{:?}{:?}{}", d.kind, d.select, d.levels, d.spec, d.unit);
     let version = blake3::hash(said.as_bytes()).to_hex()[..12].to_owned();
     // One mistake in units would be told for each of a thousand points: the first ones say it.
@@ -195,15 +239,30 @@ fn bind(d: &RuleDef, catalog: &Catalog, problems: &mut Problems) -> Rule {
         version,
         levels: d.levels.clone(),
         points,
+        seats,
         bound,
     }
+}
+
+/// A point that stands in a group more than once hears once: as the first.
+fn seats(groups: &[Vec<u32>]) -> Vec<Seat> {
+    let (mut seats, mut there) = (Vec::new(), AHashSet::new());
+    for (slot, group) in (0..).zip(groups) {
+        there.clear();
+        for (member, &point) in (0..).zip(group) {
+            if there.insert(point) {
+                seats.push(Seat { point, slot, member });
+            }
+        }
+    }
+    seats
 }
 
 fn index(rules: &[Rule], points: usize) -> (Vec<u32>, Vec<(u32, u32)>) {
     let mut counts = vec![0u32; points + 1];
     for rule in rules {
-        for ix in &rule.points {
-            counts[*ix as usize + 1] += 1;
+        for ix in rule.hears() {
+            counts[ix as usize + 1] += 1;
         }
     }
     for i in 1..counts.len() {
@@ -212,9 +271,9 @@ fn index(rules: &[Rule], points: usize) -> (Vec<u32>, Vec<(u32, u32)>) {
     let by_point = counts.clone();
     let mut instances = vec![(0, 0); *by_point.last().unwrap_or(&0) as usize];
     for (r, rule) in rules.iter().enumerate() {
-        for (slot, ix) in rule.points.iter().enumerate() {
-            let at = &mut counts[*ix as usize];
-            instances[*at as usize] = (r as u32, slot as u32);
+        for (seat, ix) in (0..).zip(rule.hears()) {
+            let at = &mut counts[ix as usize];
+            instances[*at as usize] = (r as u32, seat);
             *at += 1;
         }
     }

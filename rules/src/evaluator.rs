@@ -17,10 +17,9 @@ use crate::emit::{Context, Who, transition};
 use crate::lane::{Lane, PointState};
 use crate::level::LEVELS_MAX;
 use crate::reading::{At, PERIOD, Reading, Verdict};
-use ahash::AHashMap;
 use model::record::run_flags;
 use model::time::{Micros, SECOND};
-use model::{Catalog, PointId, Readings, Run, To, Transition, status};
+use model::{Catalog, PointId, Readings, Run, Transition, status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -50,23 +49,19 @@ pub struct Evaluator {
     pub(crate) shard_next: Vec<u64>,
     pub(crate) live: Lane,
     pub(crate) drill: Option<Box<Lane>>,
-    dense: AHashMap<Arc<str>, Dense>,
+    /// Of each point which one came after it last, since the same come in the same order again and again: looking a point up among a
+    /// million costs more than judging it. The last place is for what comes first.
+    follows: Vec<u32>,
+    /// The point that came last.
+    before: usize,
 }
-
-/// Dense indexes of the last rows of a source: the same points come again and again.
-struct Dense {
-    points: arrow::buffer::ScalarBuffer<i64>,
-    ix: Arc<[u32]>,
-}
-
-/// Index of a point that is not in the catalog.
-const UNKNOWN: u32 = u32::MAX;
 
 impl Evaluator {
     /// An evaluator that has seen nothing. Silent rules are armed by the first entry.
     pub fn new(program: Arc<Program>, catalog: Arc<Catalog>) -> Self {
-        let live = Lane::new(&program, catalog.points().len(), Micros::MIN);
-        let shards = shards_of(catalog.points().len());
+        let live = Lane::new(&program, points, Micros::MIN);
+        let points = catalog.points().len();
+        let shards = shards_of(points);
         Self {
             program,
             catalog,
@@ -77,7 +72,8 @@ impl Evaluator {
             shard_next: vec![0; shards],
             live,
             drill: None,
-            dense: AHashMap::new(),
+            follows: vec![0; points + 1],
+            before: points,
         }
     }
 
@@ -105,8 +101,8 @@ impl Evaluator {
         for run in runs {
             let rows = (run.rows as usize).min(readings.len() - from);
             let clock = self.replay_clock(run);
-            let ix = self.dense(run, &readings.point.slice(from, rows));
-            for (i, ix) in ix.iter().enumerate().filter(|(_, ix)| **ix != UNKNOWN) {
+            for i in 0..rows {
+                let Some(ix) = self.index(readings.point[from + i]) else { continue };
                 if clock > 0 {
                     // Every reading moves its source's clock, whichever shard its point is in.
                     let (now, time) = (self.replay[clock as usize - 1].now, readings.time[from + i]);
@@ -117,10 +113,8 @@ impl Evaluator {
                         self.replay[clock as usize - 1].now = time;
                     }
                 }
-                if at.offset.number >= self.shard_next[*ix as usize / SHARD_POINTS] {
-                    let reading = self.place(at, run, clock, *ix, from + i, readings);
-                    self.one(at, clock, *ix, reading, out);
-                }
+                let reading = self.place(at, run, clock, ix, from + i, readings);
+                self.one(at, clock, ix, reading, out);
             }
             from += rows;
         }
@@ -226,15 +220,19 @@ impl Evaluator {
         self.replay.len() as u32
     }
 
-    fn dense(&mut self, run: &Run, points: &arrow::buffer::ScalarBuffer<i64>) -> Arc<[u32]> {
-        if let Some(dense) = self.dense.get(&run.source)
-            && dense.points == *points
-        {
-            return dense.ix.clone();
+    /// Dense index of a point of the catalog.
+    fn index(&mut self, point: i64) -> Option<u32> {
+        let follows = &mut self.follows[self.before];
+        if self.catalog.ids().get(*follows as usize).is_none_or(|id| id.0 != point) {
+            *follows = self.catalog.ix(PointId(point))?;
         }
-        let ix: Arc<[u32]> = points.iter().map(|p| self.catalog.ix(PointId(*p)).unwrap_or(UNKNOWN)).collect();
-        self.dense.insert(run.source.clone(), Dense { points: points.clone(), ix: ix.clone() });
-        ix
+        self.before = *follows as usize;
+        Some(*follows)
+    }
+
+    /// Whether what is known of a point was saved after this record.
+    fn is_seen(&self, at: At, ix: u32) -> bool {
+        at.offset.number < self.shard_next[ix as usize / SHARD_POINTS]
     }
 
     /// A row as rules see it; what is known of its point moves with it.
@@ -251,13 +249,14 @@ impl Evaluator {
         let now = if clock == 0 { at.appended } else { heard };
         let late = status & status::HISTORICAL != 0 || now.saturating_sub(time) > LATE_AFTER;
         let (origin, row) = (at.origin, row as u32);
+        let seen = self.is_seen(at, ix);
         let state = &mut self.lane(status & status::SIMULATED != 0).points[ix as usize];
-        let newer = !late && time > state.last;
+        let newer = !late && !seen && time > state.last;
         if newer {
             *state = PointState { last: time, heard, clock };
         }
         let calibrating = status & status::CALIBRATION != 0;
-        Reading { time, heard, value, status, newer, late, calibrating, replay: clock > 0, origin, row }
+        Reading { time, heard, value, status, newer, late, calibrating, replay: clock > 0, origin, row, member: 0 }
     }
 
     pub(crate) fn lane(&mut self, simulated: bool) -> &mut Lane {
@@ -269,62 +268,50 @@ impl Evaluator {
     }
 
     fn one(&mut self, at: At, clock: u32, ix: u32, mut r: Reading, out: &mut Vec<Transition>) {
-        let (time, simulated, has_bit) = (r.time, r.status & status::SIMULATED != 0, r.calibrating);
+        let (simulated, has_bit, seen) =
+            (r.status & status::SIMULATED != 0, r.calibrating, self.is_seen(at, ix));
         let lane = if simulated { self.drill.as_deref_mut() } else { Some(&mut self.live) };
         let Some(lane) = lane else { return };
-        for &(rule_ix, slot) in self.program.of_point(ix) {
+        let replay = clock > 0;
+        let context = Context { at, clock: self.clock, catalog: &self.catalog, simulated, replay };
+        for &(rule_ix, seat) in self.program.of_point(ix) {
             let rule = &self.program.bound_rules()[rule_ix as usize];
-            let width = rule.levels.len();
-            r.calibrating = has_bit && rule.bound.minds_calibration();
-            let mut verdicts = [Verdict::Hold; LEVELS_MAX];
-            let verdicts = &mut verdicts[..width];
-            let number = lane.machines[rule_ix as usize].reading(slot as usize, &r, verdicts);
-            let latches = &mut lane.latches[rule_ix as usize];
-            if latches.is_idle(slot) && !verdicts.contains(&Verdict::Over) {
-                continue;
+            let (slot, member) = rule.seat(seat);
+            let group = rule.is_group().then(|| rule.points[slot as usize]);
+            match group {
+                None if seen => continue,
+                None => {}
+                Some(own) => {
+                    let of_own = &lane.points[own as usize];
+                    let other_clock = of_own.last != Micros::MIN && of_own.clock != clock;
+                    let own_seen = at.offset.number < self.shard_next[own as usize / SHARD_POINTS];
+                    if r.late || own_seen || other_clock {
+                        continue;
+                    }
+                }
             }
-            for (level, verdict) in verdicts.iter().enumerate() {
-                let mut latch = latches.get(slot, level);
-                if latch.is_idle() && *verdict != Verdict::Over {
-                    continue;
-                }
-                let key = (rule_ix, slot, level as u32);
-                if *verdict == Verdict::Over
-                    && !r.newer
-                    && lane.past.get(&key).is_some_and(|p| p.covers(time))
-                {
-                    continue;
-                }
-                let (def, up) = (&rule.levels[level], rule.bound.is_up(slot as usize, level));
-                let change = if r.late {
-                    let past = lane.past.entry(key).or_default();
-                    let change = past.late(def, *verdict, &r, number, up, &latch);
-                    latch.set_late(past.has_late());
-                    change
+            let mut verdicts = [Verdict::Hold; LEVELS_MAX];
+            let verdicts = &mut verdicts[..rule.levels.len()];
+            r.calibrating = has_bit && rule.bound.minds_calibration();
+            let of_group;
+            let judged = if group.is_none() {
+                &r
+            } else {
+                // The clock of a group never goes back: where a jump is not confirmed it stands still.
+                let heard = if replay { r.heard } else { self.clock };
+                of_group = Reading { member, heard, ..r };
+                &of_group
+            };
+            let number = lane.machines[rule_ix as usize].reading(slot as usize, judged, verdicts);
+            if !lane.latches[rule_ix as usize].is_idle(slot) || verdicts.contains(&Verdict::Over) {
+                let by_group;
+                let judged = if group.is_none() {
+                    judged
                 } else {
-                    if latch.is_late() && r.newer && *verdict != Verdict::Hold {
-                        lane.past.entry(key).or_default().judged_live(time);
-                    }
-                    latch.reading(def, *verdict, &r, number, up)
+                    by_group = judged.of_group();
+                    &by_group
                 };
-                latches.set(slot, level, latch);
-                if latch.is_pending() {
-                    lane.pending.insert((rule_ix, slot));
-                }
-                if let Some(change) = change {
-                    if change.to == To::Off {
-                        lane.past.entry(key).or_default().add(change.since, time);
-                    }
-                    let who = Who { rule, slot, level, ix, time, value: number };
-                    let context = Context {
-                        at,
-                        clock: self.clock,
-                        catalog: &self.catalog,
-                        simulated,
-                        replay: clock > 0,
-                    };
-                    out.push(transition(&context, &who, &*lane.machines[rule_ix as usize], change));
-                }
+                lane.take(&context, (rule_ix, rule), slot, verdicts, judged, number, out);
             }
         }
     }

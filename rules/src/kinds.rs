@@ -10,7 +10,10 @@ use model::{Catalog, Problems};
 use std::sync::Arc;
 
 pub mod clock;
+pub mod copy;
+pub mod deviation;
 pub mod forecast;
+mod group;
 pub mod limit;
 pub mod masked;
 pub mod mismatch;
@@ -20,11 +23,15 @@ pub mod rate;
 mod ring;
 mod shared;
 pub(crate) use shared::decimal;
+pub mod relation;
+pub mod sequence;
 pub mod silent;
 pub mod spike;
 pub mod state;
 pub mod status;
 pub mod stuck;
+mod term;
+pub mod vote;
 pub mod window;
 
 /// Levels of a rule, and what its kind read.
@@ -36,25 +43,32 @@ pub struct Kind {
     pub name: &'static str,
     /// Reads the keys of a rule of this kind.
     pub read: fn(&Section<'_>) -> Option<Read>,
+    /// Whether it can be a condition of a rule across points: it judges one point, by its readings alone.
+    pub is_condition: bool,
 }
 
 /// All kinds.
 pub fn all() -> &'static [Kind] {
     &[
-        Kind { name: "clock", read: clock::read },
-        Kind { name: "forecast", read: forecast::read },
-        Kind { name: "limit", read: limit::read },
-        Kind { name: "masked", read: masked::read },
-        Kind { name: "mismatch", read: mismatch::read },
-        Kind { name: "noise", read: noise::read },
-        Kind { name: "out_of_range", read: out_of_range::read },
-        Kind { name: "rate", read: rate::read },
-        Kind { name: "silent", read: silent::read },
-        Kind { name: "spike", read: spike::read },
-        Kind { name: "state", read: state::read },
-        Kind { name: "status", read: status::read },
-        Kind { name: "stuck", read: stuck::read },
-        Kind { name: "window", read: window::read },
+        Kind { name: "clock", read: clock::read, is_condition: true },
+        Kind { name: "copy", read: copy::read, is_condition: false },
+        Kind { name: "deviation", read: deviation::read, is_condition: false },
+        Kind { name: "forecast", read: forecast::read, is_condition: true },
+        Kind { name: "limit", read: limit::read, is_condition: true },
+        Kind { name: "masked", read: masked::read, is_condition: true },
+        Kind { name: "mismatch", read: mismatch::read, is_condition: true },
+        Kind { name: "noise", read: noise::read, is_condition: true },
+        Kind { name: "out_of_range", read: out_of_range::read, is_condition: true },
+        Kind { name: "rate", read: rate::read, is_condition: true },
+        Kind { name: "relation", read: relation::read, is_condition: false },
+        Kind { name: "sequence", read: sequence::read, is_condition: false },
+        Kind { name: "silent", read: silent::read, is_condition: false },
+        Kind { name: "spike", read: spike::read, is_condition: true },
+        Kind { name: "state", read: state::read, is_condition: true },
+        Kind { name: "status", read: status::read, is_condition: true },
+        Kind { name: "stuck", read: stuck::read, is_condition: true },
+        Kind { name: "vote", read: vote::read, is_condition: false },
+        Kind { name: "window", read: window::read, is_condition: true },
     ]
 }
 
@@ -165,6 +179,12 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
     /// A machine without history.
     fn machine(self: Arc<Self>, slots: usize) -> Box<dyn Machine>;
 
+    /// Of a kind across points, by index in the catalog: for each slot all points it is judged by, first the one its levels stand at,
+    /// ascending by that. `None`: each slot is the point it was bound to.
+    fn groups(&self) -> Option<&[Vec<u32>]> {
+        None
+    }
+
     /// Whether farther over means a greater number.
     fn is_up(&self, _slot: usize, _level: usize) -> bool {
         true
@@ -197,7 +217,9 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
 
 /// A rule at work on its slots.
 pub trait Machine: Send + Sync {
-    /// Verdicts for each level at a reading. Returns the number worth reporting: the value, or what was computed of it.
+    /// Verdicts for each level at a reading. Returns the number worth reporting: the value, or what was computed of it. A kind across
+    /// points finds out itself whether the reading is newer than all before it of its member: shards of a snapshot stand at different
+    /// offsets, and only the slot's own is known to fit.
     fn reading(&mut self, slot: usize, reading: &Reading, verdicts: &mut [Verdict]) -> f64;
 
     /// Whether [`Machine::tick`] says anything.

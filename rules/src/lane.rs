@@ -1,11 +1,13 @@
 //! State of all rules for one kind of reading: live, or simulated.
 
-use crate::compile::Program;
+use crate::compile::{Program, Rule};
+use crate::emit::{Context, Who, transition};
 use crate::kinds::Machine;
 use crate::latches::Latches;
 use crate::past::Past;
-use model::Catalog;
+use crate::reading::{Reading, Verdict};
 use model::time::Micros;
+use model::{Catalog, To, Transition};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a point.
@@ -46,6 +48,58 @@ impl Lane {
 }
 
 impl Lane {
+    /// What the levels of a slot make of verdicts at a reading.
+    #[allow(clippy::too_many_arguments)] // a reading, what was said of it, and where
+    pub(crate) fn take(
+        &mut self,
+        context: &Context<'_>,
+        (rule_ix, rule): (u32, &Rule),
+        slot: u32,
+        verdicts: &[Verdict],
+        r: &Reading,
+        number: f64,
+        out: &mut Vec<Transition>,
+    ) {
+        let latches = &mut self.latches[rule_ix as usize];
+        for (level, verdict) in verdicts.iter().enumerate() {
+            let mut latch = latches.get(slot, level);
+            if latch.is_idle() && *verdict != Verdict::Over {
+                continue;
+            }
+            let key = (rule_ix, slot, level as u32);
+            if *verdict == Verdict::Over
+                && !r.newer
+                && self.past.get(&key).is_some_and(|p| p.covers(r.time))
+            {
+                continue;
+            }
+            let (def, up) = (&rule.levels[level], rule.bound.is_up(slot as usize, level));
+            let change = if r.late {
+                let past = self.past.entry(key).or_default();
+                let change = past.late(def, *verdict, r, number, up, &latch);
+                latch.set_late(past.has_late());
+                change
+            } else {
+                if latch.is_late() && r.newer && *verdict != Verdict::Hold {
+                    self.past.entry(key).or_default().judged_live(r.time);
+                }
+                latch.reading(def, *verdict, r, number, up)
+            };
+            latches.set(slot, level, latch);
+            if latch.is_pending() {
+                self.pending.insert((rule_ix, slot));
+            }
+            if let Some(change) = change {
+                if change.to == To::Off {
+                    self.past.entry(key).or_default().add(change.since, r.time);
+                }
+                let ix = rule.points[slot as usize];
+                let who = Who { rule, slot, level, ix, time: r.time, value: number };
+                out.push(transition(context, &who, &*self.machines[rule_ix as usize], change));
+            }
+        }
+    }
+
     /// Takes state over from another version, by id of the point, name of the rule and name of the level. A point that no rule has
     /// waited for until now is armed now, whenever it spoke last.
     pub(crate) fn take_over(
@@ -104,8 +158,8 @@ impl Lane {
 
 /// Whether a rule waits for a point to speak.
 fn waited_for(program: &Program, machines: &[Box<dyn Machine>], ix: u32) -> bool {
-    program.of_point(ix).iter().any(|(rule, slot)| {
-        let bound = &program.bound_rules()[*rule as usize].bound;
-        machines[*rule as usize].ticks() && bound.judges(*slot as usize, 0)
+    program.slots_at(ix).any(|(rule, slot)| {
+        let is = &program.bound_rules()[rule as usize];
+        machines[rule as usize].ticks() && !is.is_group() && is.bound.judges(slot as usize, 0)
     })
 }

@@ -196,11 +196,11 @@ fn upper_levels<'a>(program: &'a Program, catalog: &Catalog, ix: u32) -> Vec<Lev
     let unit = if point.unit.is_empty() { usual } else { &point.unit };
     let Some(to_usual) = model::units::conversion(unit, usual, &point.quantity) else { return Vec::new() };
     let mut levels = Vec::new();
-    for (rule, slot) in program.of_point(ix) {
-        let rule = *rule as usize;
+    for (rule, slot) in program.slots_at(ix) {
+        let rule = rule as usize;
         let r = &program.bound_rules()[rule];
         for (i, def) in r.levels.iter().enumerate() {
-            if let Some((on, off)) = r.bound.limit(*slot as usize, i).filter(|(on, _)| on.is_up()) {
+            if let Some((on, off)) = r.bound.limit(slot as usize, i).filter(|(on, _)| on.is_up()) {
                 let (on, off) = (on.converted(to_usual), off.converted(to_usual));
                 levels.push(Level { rule, name: &def.name, on, off, on_delay: def.on_delay });
             }

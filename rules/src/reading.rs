@@ -65,9 +65,16 @@ pub struct Reading {
     pub origin: Origin,
     /// Row in the record.
     pub row: u32,
+    /// Of a rule across points the member that it is of; else 0.
+    pub member: u32,
 }
 
 impl Reading {
+    /// What it means for a group: it is judged at the clock when it came, since no two devices' clocks can be compared.
+    pub(crate) fn of_group(&self) -> Self {
+        Self { time: self.heard, newer: true, calibrating: false, ..*self }
+    }
+
     /// The value by its quality. Over range: at or below the low end it counts as at most the low end, any other as at least
     /// the high end; without a value, or where the catalog knows no high end, as infinitely high: a limit lies within the range, so
     /// every upper level rises.

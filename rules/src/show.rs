@@ -20,6 +20,8 @@ pub struct RuleAtPoint {
     pub place: (String, usize, usize),
     /// Levels, mildest first.
     pub levels: Vec<Condition>,
+    /// Of a rule across points all that it hears here, by index in the catalog, first the one its levels stand at; else empty.
+    pub members: Vec<u32>,
 }
 
 /// A level of a rule at a point.
@@ -55,11 +57,12 @@ pub fn marks(t: &Transition) -> Vec<&'static str> {
 }
 
 impl Program {
-    /// The rules that apply to a point, in the order of the rules.
+    /// The rules that apply to a point, in the order of the rules; one across points once for each group that hears it.
     pub fn at_point(&self, ix: u32) -> Vec<RuleAtPoint> {
-        let shown = self.of_point(ix).iter().map(|&(rule, slot)| {
-            let (def, slot) = (&self.defs()[rule as usize], slot as usize);
+        let shown = self.of_point(ix).iter().map(|&(rule, seat)| {
+            let def = &self.defs()[rule as usize];
             let rule = &self.bound_rules()[rule as usize];
+            let slot = rule.seat(seat).0 as usize;
             let said = rule.bound.describe(slot);
             let level = |(i, level): (usize, &crate::level::LevelDef)| {
                 // Some kinds say one limit a level under a name of their own.
@@ -83,6 +86,7 @@ impl Program {
                 version: rule.version.clone(),
                 place: def.place.clone(),
                 levels: rule.levels.iter().enumerate().map(level).collect(),
+                members: rule.bound.groups().map_or_else(Vec::new, |groups| groups[slot].clone()),
             }
         });
         shown.collect()

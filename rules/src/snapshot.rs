@@ -64,7 +64,7 @@ impl Evaluator {
             out.u32(p.clock);
             let mut slots = Out(Vec::new());
             let mut count = 0;
-            for &(rule, slot) in self.program.of_point(ix as u32) {
+            for (rule, slot) in self.program.slots_at(ix as u32) {
                 let width = self.program.bound_rules()[rule as usize].levels.len();
                 let latches = &lane.latches[rule as usize];
                 let mut state = Vec::new();
@@ -214,7 +214,7 @@ fn load_lane(
             let saved = layout.get(all.u32()? as usize)?;
             let state = all.bytes()?;
             let of_rule = |rule: usize| {
-                program.of_point(ix).iter().find(|(r, _)| *r as usize == rule).map(|(_, s)| *s as usize)
+                program.slots_at(ix).find(|(r, _)| *r as usize == rule).map(|(_, s)| s as usize)
             };
             let slot = saved.rule.and_then(|rule| of_rule(rule).map(|slot| (rule, slot)));
             if let Some((rule, slot)) = slot

@@ -1,5 +1,5 @@
-//! `window`: smallest, greatest, mean, 95th percentile or number of the good readings of a window against limits, or how far a reading
-//! stands from the mean of those before it.
+//! `window`: smallest, greatest, mean, 95th percentile, range or number of the good readings of a window against limits, or how far a
+//! reading stands from the mean of those before it.
 //!
 //! A sliding window moves on by a bucket at a time and ends with the newest; a tumbling one lies between two multiples of its length
 //! (UTC) and is judged once, by the first good reading after it. Enough must be known: readings, and time between neighbours.
@@ -25,16 +25,19 @@ enum Stat {
     Mean,
     P95,
     Count,
+    /// The greatest less the smallest.
+    Range,
     /// The reading less the mean of the window before it.
     Deviation,
 }
 
-const STATS: [(&str, Stat); 6] = [
+const STATS: [(&str, Stat); 7] = [
     ("min", Stat::Min),
     ("max", Stat::Max),
     ("mean", Stat::Mean),
     ("p95", Stat::P95),
     ("count", Stat::Count),
+    ("range", Stat::Range),
     ("deviation", Stat::Deviation),
 ];
 
@@ -144,7 +147,8 @@ impl Spec for WindowSpec {
         for &ix in points {
             let convert = match self.stat {
                 Stat::Count => Some((1.0, 0.0)),
-                Stat::Deviation => b.conversion(ix).map(|(scale, _)| (scale, 0.0)),
+                // A distance has no zero of its own: of a conversion only the scale counts.
+                Stat::Deviation | Stat::Range => b.conversion(ix).map(|(scale, _)| (scale, 0.0)),
                 _ => b.conversion(ix),
             };
             rungs.extend(self.rungs.iter().map(|rung| Some(rung.converted(convert?))));
@@ -225,22 +229,38 @@ struct Bucket {
     covered: Micros,
     /// Smallest, greatest or sum, as the statistic needs.
     number: f64,
-    /// Of each level how many hold its on and its off: for the percentile.
+    /// For the percentile: of each level how many hold its on and its off. For the range: see [`Bucket::least`].
     held: [u32; 2 * P95_LEVELS_MAX],
 }
 
 impl Bucket {
+    /// The smallest, beside the greatest as `number`: its bits lie where a percentile counts, so that a window of any statistic takes
+    /// the same room.
+    fn least(&self) -> f64 {
+        f64::from_bits(u64::from(self.held[0]) | u64::from(self.held[1]) << 32)
+    }
+
+    fn set_least(&mut self, value: f64) {
+        let bits = value.to_bits();
+        self.held = [bits as u32, (bits >> 32) as u32, 0, 0];
+    }
+
     fn join(&mut self, other: &Self, stat: Stat) {
+        if stat == Stat::Range {
+            let least = if self.n == 0 { other.least() } else { self.least().min(other.least()) };
+            self.set_least(least);
+        } else {
+            self.held.iter_mut().zip(other.held).for_each(|(held, more)| *held += more);
+        }
         self.number = match stat {
             _ if self.n == 0 => other.number,
             Stat::Min => self.number.min(other.number),
-            Stat::Max => self.number.max(other.number),
+            Stat::Max | Stat::Range => self.number.max(other.number),
             Stat::Mean | Stat::Deviation => self.number + other.number,
             Stat::P95 | Stat::Count => 0.0,
         };
         self.n += other.n;
         self.covered += other.covered;
-        self.held.iter_mut().zip(other.held).for_each(|(held, more)| *held += more);
     }
 }
 
@@ -306,7 +326,9 @@ impl WindowMachine {
             one.covered = time - seen.last;
         }
         seen.last = time;
-        if bound.spec.stat == Stat::P95 {
+        if bound.spec.stat == Stat::Range {
+            one.set_least(value);
+        } else if bound.spec.stat == Stat::P95 {
             for (held, rung) in one.held.chunks_exact_mut(2).zip(bound.of(slot).iter().flatten()) {
                 held.copy_from_slice(&[rung.on.holds(value).into(), rung.off.holds(value).into()]);
             }
@@ -342,6 +364,7 @@ impl Machine for WindowMachine {
         let stat = self.bound.spec.stat;
         let number = match stat {
             Stat::Min | Stat::Max => all.number,
+            Stat::Range => decimal(all.number - all.least()),
             Stat::Mean => decimal(all.number / f64::from(all.n)),
             Stat::Deviation => decimal(value - all.number / f64::from(all.n)),
             Stat::Count => f64::from(all.n),

@@ -39,6 +39,38 @@ name = "quiet"
 kind = "silent"
 select = { quantity = "ch4" }
 after = "7s"
+
+[[rule]]
+name = "quiet-together"
+kind = "silent"
+select = { quantity = "ch4" }
+by = "label:group"
+after = "5s"
+
+[[rule]]
+name = "two"
+kind = "vote"
+select = { quantity = "ch4" }
+by = "label:group"
+within = "2s"
+when = { kind = "limit", level = [{ name = "alarm", on = ">= 1.0", off = "< 0.8" }] }
+level = [{ need = 2, on_delay = "2s" }]
+
+[[rule]]
+name = "both"
+kind = "relation"
+select = { quantity = "ch4", label = { group = "1*" } }
+when = { kind = "limit", level = [{ name = "alarm", on = ">= 0.8", off = "< 0.6" }] }
+with = [{ by = "label:group", select = { quantity = "ch4" }, kind = "rate", window = "8s", buckets = 4, blank = "1s", level = [{ name = "rise", on = ">= 3 /min", off = "< 1 /min" }] }]
+
+[[rule]]
+name = "after"
+kind = "sequence"
+select = { quantity = "ch4", label = { group = "2*" } }
+within = "6s"
+tells = "missing"
+first = { kind = "limit", level = [{ name = "alarm", on = ">= 0.5", off = "< 0.3" }] }
+then = { by = "label:group", select = { quantity = "ch4" }, kind = "limit", level = [{ name = "high", on = ">= 1.9", off = "< 1.8" }] }
 "#;
 
 fn catalog() -> Arc<Catalog> {
@@ -51,6 +83,8 @@ fn catalog() -> Arc<Catalog> {
         low: Some(0.0),
         high: Some(4.0),
         period: Some(SECOND),
+        // Members of one group stand in different shards.
+        labels: vec![("group".into(), (i % 2000).to_string())],
         ..Point::default()
     };
     let points = (0..POINTS).map(|i| (point(i), Place::default())).collect();
@@ -123,6 +157,10 @@ fn shards_of_different_offsets_go_on_as_one() {
         (next..RECORDS).for_each(|n| apply(&mut restored, &catalog, n, &mut again));
         let of_shard = |t: &Transition| catalog.ix(t.point_id).unwrap() as usize / 4096;
         whole.retain(|t| t.offset.number > taken[of_shard(t)]);
+        for rule in ["two", "both", "after"] {
+            let decided = whole.iter().filter(|t| t.rule == rule).count();
+            assert!(decided > 10, "{rule}: {decided} transitions");
+        }
         for (i, at) in taken.iter().enumerate() {
             let decided = whole.iter().filter(|t| of_shard(t) == i).count();
             assert!(decided > 10, "shard {i}, taken at {at}: {decided} transitions");

@@ -17,6 +17,9 @@ use storage::{Limits, Storage};
 
 /// Readings shown up to the decision, and after it.
 const READINGS: (usize, usize) = (25, 3);
+/// Of each related point of a rule across points, and of how many of them.
+const RELATED: (usize, usize) = (3, 1);
+const RELATED_MAX: usize = 16;
 /// Steps of an alarm are looked for so long before and after.
 const AROUND: Micros = 60 * DAY;
 /// Fewest digits of an id.
@@ -46,8 +49,12 @@ pub async fn explain(args: ExplainArgs) -> Result<(), Stop> {
     let ask = Ask::of(config).await?;
     let event = find(&ask, &id).await?;
     let steps = steps(&ask, &event).await?;
-    let readings = readings(&ask, &event).await?;
-    let why = Why { event, steps, readings, loaded: &loaded };
+    let mut why = Why { event, steps, readings: Vec::new(), related: Vec::new(), loaded: &loaded };
+    why.readings = readings(&ask, &why.event, text(&why.event, "point"), READINGS).await?;
+    for point in why.others() {
+        let rows = readings(&ask, &why.event, &point, RELATED).await?;
+        why.related.push((point, rows));
+    }
     match args.format {
         Form::Json => println!("{}", why.json()),
         Form::Table => why.tell(),
@@ -163,9 +170,14 @@ fn is_marked(row: &Value, mark: &str) -> bool {
     }
 }
 
-/// The readings of the point up to the decision and just after.
-async fn readings(ask: &Ask, event: &Value) -> Result<Vec<Value>, Stop> {
-    let (site, point, time) = (text(event, "site"), text(event, "point"), text(event, "time"));
+/// The readings of a point up to the decision and just after, so many of each.
+async fn readings(
+    ask: &Ask,
+    event: &Value,
+    point: &str,
+    (before, after): (usize, usize),
+) -> Result<Vec<Value>, Stop> {
+    let (site, time) = (text(event, "site"), text(event, "time"));
     let part = |compare: &str, order: &str, n: usize| {
         format!(
             "SELECT time, value, status, source, \"offset\", row FROM readings WHERE site = {} AND point = {} AND time {compare} \
@@ -174,9 +186,9 @@ async fn readings(ask: &Ask, event: &Value) -> Result<Vec<Value>, Stop> {
             quoted(point)
         )
     };
-    let mut rows = ask.rows(part("<=", "DESC", READINGS.0)).await?;
+    let mut rows = ask.rows(part("<=", "DESC", before)).await?;
     rows.reverse();
-    rows.extend(ask.rows(part(">", "ASC", READINGS.1)).await?);
+    rows.extend(ask.rows(part(">", "ASC", after)).await?);
     Ok(rows)
 }
 
@@ -185,6 +197,8 @@ struct Why<'a> {
     event: Value,
     steps: Vec<Value>,
     readings: Vec<Value>,
+    /// Of a rule across points what the others said.
+    related: Vec<(String, Vec<Value>)>,
     loaded: &'a Loaded,
 }
 
@@ -192,14 +206,29 @@ impl Why<'_> {
     /// The rule as it is in the files now, at the point; `None` where rule or point are gone.
     fn rule(&self) -> Option<RuleAtPoint> {
         let ix = self.loaded.catalog.find(text(&self.event, "site"), text(&self.event, "point"))?;
-        self.loaded.program.at_point(ix).into_iter().find(|r| r.name == text(&self.event, "rule"))
+        let is_here = |r: &RuleAtPoint| {
+            r.name == text(&self.event, "rule") && r.members.first().is_none_or(|own| *own == ix)
+        };
+        self.loaded.program.at_point(ix).into_iter().find(is_here)
     }
 
-    /// The reading that decided; `None` where time did.
-    fn decided_by(&self) -> Option<&Value> {
-        self.readings
-            .iter()
-            .find(|r| r["offset"] == self.event["decided_offset"] && r["time"] == self.event["time"])
+    /// The other points that the rule hears.
+    fn others(&self) -> Vec<String> {
+        let members = self.rule().map(|r| r.members).unwrap_or_default();
+        let others = members.iter().skip(1).take(RELATED_MAX);
+        others.map(|ix| self.loaded.catalog.point(*ix).code.clone()).collect()
+    }
+
+    /// The point and the reading that decided; `None` where time did. A rule across points decides at the clock, not at a device's time.
+    fn decided_by(&self) -> Option<(&str, &Value)> {
+        let is_group = !self.related.is_empty();
+        let decides = |r: &&Value| {
+            r["offset"] == self.event["decided_offset"] && (is_group || r["time"] == self.event["time"])
+        };
+        let own = self.readings.iter().rfind(decides).map(|r| (text(&self.event, "point"), r));
+        own.or_else(|| {
+            self.related.iter().find_map(|(point, rows)| Some((point.as_str(), rows.iter().rfind(decides)?)))
+        })
     }
 
     fn json(&self) -> Value {
@@ -215,7 +244,10 @@ impl Why<'_> {
             })
         });
         let by = if self.decided_by().is_some() { "reading" } else { "time" };
-        json!({ "transition": self.event, "decided_by": by, "rule": rule, "steps": self.steps, "readings": self.readings })
+        let related: serde_json::Map<String, Value> =
+            self.related.iter().map(|(point, rows)| (point.clone(), json!(rows))).collect();
+        json!({ "transition": self.event, "decided_by": by, "rule": rule, "steps": self.steps, "readings": self.readings,
+                "related": related })
     }
 
     fn tell(&self) {
@@ -232,7 +264,7 @@ impl Why<'_> {
         );
         println!("  id {}, severity {}, marks {}", text(e, "id"), text(e, "severity"), text(e, "marks"));
         let by = match self.decided_by() {
-            Some(r) => format!("by the reading of {} ({})", text(r, "time"), number(&r["value"])),
+            Some((point, r)) => format!("by the reading of {point} of {} ({})", text(r, "time"), number(&r["value"])),
             None => "by the passing of time, at a tick or the next record, not by a reading of this point"
                 .to_owned(),
         };
@@ -257,19 +289,24 @@ impl Why<'_> {
         if self.readings.is_empty() {
             println!("   none is in the table any more");
         }
-        let decided_by = self.decided_by();
-        for reading in &self.readings {
-            let here = if decided_by == Some(reading) { "->" } else { "  " };
-            let status = model::status::names(reading["status"].as_i64().unwrap_or(0) as i32).join(", ");
-            println!(
-                "{here} {}  {:>12}  offset {} row {}  {}  {status}",
-                text(reading, "time"),
-                number(&reading["value"]),
-                reading["offset"],
-                number(&reading["row"]),
-                text(reading, "source")
-            );
+        self.readings.iter().for_each(|reading| self.tell_reading(reading));
+        for (point, rows) in &self.related {
+            println!("\nreadings of {point}:");
+            rows.iter().for_each(|reading| self.tell_reading(reading));
         }
+    }
+
+    fn tell_reading(&self, reading: &Value) {
+        let here = if self.decided_by().is_some_and(|(_, r)| std::ptr::eq(r, reading)) { "->" } else { "  " };
+        let status = model::status::names(reading["status"].as_i64().unwrap_or(0) as i32).join(", ");
+        println!(
+            "{here} {}  {:>12}  offset {} row {}  {}  {status}",
+            text(reading, "time"),
+            number(&reading["value"]),
+            reading["offset"],
+            number(&reading["row"]),
+            text(reading, "source")
+        );
     }
 
     fn tell_rule(&self) {

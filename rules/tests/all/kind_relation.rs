@@ -1,0 +1,228 @@
+//! `relation` and `vote` against models that look over the whole series.
+
+use crate::agree::{Say, many};
+use crate::group::*;
+use crate::stand::*;
+use model::status::*;
+use proptest::prelude::*;
+
+fn all_of(said: &[Say]) -> Say {
+    let has = |say| said.contains(&say);
+    match () {
+        () if has(Say::Below) => Say::Below,
+        () if has(Say::Hold) => Say::Hold,
+        () if has(Say::Band) => Say::Band,
+        () => Say::Over,
+    }
+}
+
+fn any_of(said: &[Say]) -> Say {
+    let has = |say| said.contains(&say);
+    match () {
+        () if has(Say::Over) => Say::Over,
+        () if has(Say::Hold) => Say::Hold,
+        () if has(Say::Band) => Say::Band,
+        () => Say::Below,
+    }
+}
+
+fn relation(need: &str, delays: (i64, i64)) -> String {
+    format!(
+        "[[rule]]\nname = \"r\"\nkind = \"relation\"\nselect = {{ point = \"A\" }}\n\
+         on_delay = \"{}s\"\noff_delay = \"{}s\"\n\
+         when = {{ kind = \"limit\", level = [{{ name = \"cut\", on = \">= 1.5\", off = \"< 1.0\" }}] }}\n\
+         with = [{{ by = \"site\", select = {{ point = [\"B\", \"C\"] }}, need = \"{need}\", kind = \"limit\",\n\
+           level = [{{ name = \"on\", on = \">= 1\", off = \"< 0.5\" }}] }}]\n",
+        delays.0, delays.1
+    )
+}
+
+fn vote(within: i64, delays: (i64, i64)) -> String {
+    format!(
+        "[[rule]]\nname = \"v\"\nkind = \"vote\"\nselect = {{ quantity = \"ch4\" }}\nby = \"place\"\nwithin = \"{within}s\"\n\
+         when = {{ kind = \"limit\", level = [{{ name = \"alarm\", on = \">= 1\", off = \"< 0.5\" }}] }}\n\
+         level = [{{ name = \"two\", need = 2, on_delay = \"{}s\", off_delay = \"{}s\" }}, {{ name = \"three\", need = 3 }}]\n",
+        delays.0, delays.1
+    )
+}
+
+proptest! {
+    #![proptest_config(many())]
+
+    #[test]
+    fn the_model_of_relation_agrees(
+        all in any::<bool>(), delays in (0i64..4, 0i64..3), rows in series(&[0, 50, 99, 100, 150, 200]), cuts in cuts()
+    ) {
+        let say = |i: usize| {
+            let now = rows[i].appended;
+            let of = |point, on, off| limit(fresh(&rows, i, point, now), on, off);
+            let feeds = [of(1, 100, 50), of(2, 100, 50)];
+            all_of(&[of(0, 150, 100), if all { all_of(&feeds) } else { any_of(&feeds) }])
+        };
+        let expected = changes(&rows, delays.0, delays.1, say);
+        agree(&relation(if all { "all" } else { "any" }, delays), &rows, &cuts, &[("relation", expected)])?;
+    }
+
+    #[test]
+    fn the_model_of_vote_agrees(
+        within in 0i64..4, delays in (0i64..4, 0i64..3), rows in series(&[0, 50, 99, 100]), cuts in cuts()
+    ) {
+        let votes = |i: usize| {
+            let now = rows[i].appended;
+            [0, 1, 2].map(|point| {
+                let was_over = looked_at(&rows[..=i]).into_iter().any(|(j, r)| {
+                    r.point == point && limit(Some(r), 100, 50) == Say::Over && now - rows[j].appended <= within
+                });
+                if within > 0 && was_over { Say::Over } else { limit(fresh(&rows, i, point, now), 100, 50) }
+            })
+        };
+        // All ways in which those of whom nothing is known may vote.
+        let say = |i: usize, need: usize| {
+            let count = |is: &[Say]| votes(i).iter().filter(|v| is.contains(v)).count();
+            match () {
+                () if count(&[Say::Over]) >= need => Say::Over,
+                () if count(&[Say::Over, Say::Hold]) >= need => Say::Hold,
+                () if count(&[Say::Over, Say::Hold, Say::Band]) >= need => Say::Band,
+                () => Say::Below,
+            }
+        };
+        let two = changes(&rows, delays.0, delays.1, |i| say(i, 2));
+        let three = changes(&rows, 0, 0, |i| say(i, 3));
+        agree(&vote(within, delays), &rows, &cuts, &[("two", two), ("three", three)])?;
+    }
+}
+
+/// A record of readings at one time, each of its own time.
+fn rows(s: f64, rows: &[(&'static str, f64, i32)]) -> Event {
+    let t = START + (s * 1e6) as i64;
+    Event::Rows(t, 0, rows.iter().map(|(point, value, status)| (*point, t, *value, *status)).collect())
+}
+
+#[track_caller]
+fn check(rules: &str, events: &[Event], expected: &[&str]) {
+    let catalog = three();
+    let (program, problems) = program_for(rules, &catalog);
+    assert_eq!(problems.to_string(), "");
+    let out = judge_by(rules::Evaluator::new(program, catalog), events);
+    assert_eq!(shown(&out), expected, "{out:#?}");
+}
+
+#[test]
+fn a_cut_that_is_not_executed_is_told_after_the_grace() {
+    let rule = relation("any", (2, 0));
+    let over = rows(0.0, &[("B", 1.0, 0), ("C", 0.0, 0), ("A", 1.5, 0)]);
+    // The feed is still on two seconds later: the tick tells it. Power off ends it, or gas below the restore level.
+    check(&rule, &[over.clone(), tick(1.0), tick(2.0)], &["relation on 2"]);
+    let off = rows(3.0, &[("B", 0.0, 0), ("C", 0.0, 0)]);
+    check(&rule, &[over.clone(), tick(2.0), off.clone()], &["relation on 2", "relation off 3"]);
+    check(&rule, &[over.clone(), tick(2.0), rows(3.0, &[("A", 1.2, 0)]), rows(4.0, &[("A", 0.99, 0)])], &[
+        "relation on 2",
+        "relation off 4",
+    ]);
+    // Executed in time: nothing.
+    check(&rule, &[over.clone(), tick(1.0), rows(1.5, &[("B", 0.0, 0)]), tick(2.0), tick(9.0)], &[]);
+    // A feed that does not say so any more is not off.
+    check(&rule, &[over.clone(), tick(2.0), rows(3.0, &[("B", 0.0, SENSOR_FAULT)])], &["relation on 2"]);
+    // Nobody knows whether the power is on.
+    check(&rule, &[rows(0.0, &[("A", 1.5, 0)]), tick(9.0)], &[]);
+    // Over range is over; under calibration nothing is decided.
+    check(&rule, &[rows(0.0, &[("B", 1.0, 0), ("A", 4.0, OVER_RANGE)]), tick(2.0)], &["relation on 2"]);
+    check(&rule, &[rows(0.0, &[("B", 1.0, 0), ("A", 4.0, CALIBRATION)]), tick(2.0)], &[]);
+}
+
+#[test]
+fn what_a_member_said_holds_for_three_of_its_periods() {
+    let rule = relation("any", (0, 0));
+    let feed = rows(0.0, &[("B", 1.0, 0)]);
+    check(&rule, &[feed.clone(), rows(3.0, &[("A", 1.5, 0)])], &["relation on 3"]);
+    check(&rule, &[feed.clone(), rows(3.000001, &[("A", 1.5, 0)])], &[]);
+    // It is known again when it speaks.
+    check(&rule, &[feed, rows(5.0, &[("A", 1.5, 0)]), rows(6.0, &[("B", 1.0, 0)])], &["relation on 6"]);
+}
+
+/// No two devices' clocks can be compared: a delay is counted by the log's own.
+#[test]
+fn a_fast_clock_of_a_member_shortens_no_delay() {
+    let rule = relation("any", (10, 0));
+    let t = |s: i64| START + s * 1_000_000;
+    let over = |appended: i64, ahead: i64| {
+        Event::Rows(t(appended), 0, vec![("B", t(appended + ahead), 1.0, 0), ("A", t(appended), 1.5, 0)])
+    };
+    let events: Vec<Event> = (0..=5).map(|i| over(2 * i, 40 * i)).collect();
+    check(&rule, &events[..5], &[]);
+    check(&rule, &events, &["relation on 10"]);
+}
+
+#[test]
+fn two_of_three_are_needed_and_the_silent_one_is_counted_for_neither() {
+    let rule = vote(0, (0, 0));
+    let at_once = rows(0.0, &[("A", 1.0, 0), ("B", 1.0, 0), ("C", 0.0, 0)]);
+    check(&rule, &[at_once.clone()], &["two on 0"]);
+    // One is silent: the other two cannot end it while it may be over.
+    check(&rule, &[at_once.clone(), rows(8.0, &[("C", 1.0, 0), ("A", 0.0, 0)])], &["two on 0"]);
+    check(&rule, &[at_once, rows(8.0, &[("A", 0.0, 0), ("C", 0.0, 0)])], &["two on 0", "two off 8"]);
+    // Within a time: A was over 3 s before B.
+    let apart = [rows(0.0, &[("A", 1.0, 0)]), rows(1.0, &[("A", 0.0, 0)]), rows(3.0, &[("B", 1.0, 0)])];
+    check(&vote(3, (0, 0)), &apart, &["two on 3"]);
+    check(&vote(2, (0, 0)), &apart, &[]);
+}
+
+#[test]
+fn mistakes_are_told_where_they_stand() {
+    let cut = "kind = \"limit\", level = [{ name = \"cut\", on = \">= 1.5\" }]";
+    let with = format!("with = [{{ by = \"site\", select = {{ point = \"B\" }}, {cut} }}]");
+    let cases = [
+        ("relation", with.clone(), "rules.toml:1:1: error: `rule.when` is missing"),
+        ("relation", format!("when = {{ {cut} }}"), "rules.toml:1:1: error: `rule.with` is missing"),
+        ("relation", format!("when = {{ {cut} }}\nwith = [{{ {cut}, select = {{ point = \"B\" }} }}]"), "`rule.with.by` is missing"),
+        (
+            "relation",
+            format!("when = {{ {cut} }}\nwith = [{{ by = \"region\", {cut}, select = {{ point = \"B\" }} }}]"),
+            "rules.toml:5:16: error: `by = \"region\"` groups no points (`by` is \"site\", \"place\", \"label:KEY\" or \"relation:LETTERS\"; a rule relates points of one site only)",
+        ),
+        ("relation", format!("when = {{ {cut} }}\nwith = [{{ by = \"relation:X\", {cut} }}]"), "`by = \"relation:X\"` groups no points"),
+        ("relation", format!("when = {{ {cut} }}\nwith = [{{ by = \"site\", {cut} }}]"), "`rule.with.select` is missing"),
+        ("relation", format!("when = {{ kind = \"silent\" }}\n{with}"), "`rule.when.kind` is `silent`"),
+        ("relation", format!("when = {{ kind = \"relation\" }}\n{with}"), "`rule.when.kind` is `relation`"),
+        (
+            "relation",
+            format!("when = {{ kind = \"state\", danger = 1, on_delay = \"1s\" }}\n{with}"),
+            "rules.toml:4:8: error: a condition has no delay of its own",
+        ),
+        (
+            "relation",
+            format!("when = {{ kind = \"mismatch\", on = \">= 1\" }}\n{with}"),
+            "rules.toml:4:8: error: a condition has one level",
+        ),
+        ("relation", format!("when = {{ {cut}, thn = 1 }}\n{with}"), "unknown key `rule.when.thn`"),
+        ("relation", format!("when = {{ {cut} }}\n{with}\nunit = \"%\""), "`unit` has no meaning here"),
+        (
+            "relation",
+            format!("when = {{ {cut} }}\nwith = [{{ by = \"label:none\", select = {{ point = \"B\" }}, {cut} }}]"),
+            "warning: rule `r`: nothing is related to point `A` of site `M1`, which is not judged",
+        ),
+        ("vote", format!("by = \"site\"\nwhen = {{ {cut} }}"), "`rule.need` is missing"),
+        ("vote", format!("by = \"relation:D\"\nneed = 2\nwhen = {{ {cut} }}"), "`by = \"relation:D\"` groups no points"),
+        (
+            "vote",
+            format!("by = \"site\"\nwhen = {{ {cut} }}\nlevel = [{{ name = \"a\", need = 2 }}, {{ name = \"b\", need = 2 }}]"),
+            "each level needs more points than the one before it",
+        ),
+        (
+            "vote",
+            format!("by = \"site\"\nwhen = {{ {cut} }}\nneed = 4"),
+            "warning: rule `r`: the group of point `A` of site `M1` has 1 points and can never reach 4",
+        ),
+        ("deviation", "by = \"site\"\non = \"<= 0.3\"".into(), "rules.toml:5:6: error: `on = \"<= 0.3\"` is no distance"),
+        ("deviation", "on = \">= 0.3\"".into(), "`rule.by` is missing"),
+        ("sequence", format!("first = {{ {cut} }}\nwithin = \"1s\"\ntells = \"missing\""), "`rule.then` is missing"),
+        ("sequence", format!("first = {{ {cut} }}\nthen = {{ by = \"site\", select = {{ point = \"B\" }}, {cut} }}\ntells = \"missing\""), "`rule.within` is missing"),
+        ("sequence", format!("first = {{ {cut} }}\nthen = {{ by = \"site\", select = {{ point = \"B\" }}, {cut} }}\nwithin = \"1s\""), "`rule.tells` is missing"),
+        ("sequence", "within = \"0s\"".to_string(), "`within` is not above zero"),
+    ];
+    for (kind, keys, expected) in cases {
+        let text = format!("[[rule]]\nname = \"r\"\nselect = {{ point = \"A\" }}\n{keys}\nkind = \"{kind}\"\n");
+        let told = program_for(&text, &three()).1.to_string();
+        assert!(told.contains(expected), "{kind} {keys}: missing `{expected}` in `{told}`");
+    }
+}
