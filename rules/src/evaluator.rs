@@ -17,10 +17,9 @@ use crate::emit::{Context, Who, transition};
 use crate::lane::{Lane, PointState};
 use crate::level::LEVELS_MAX;
 use crate::reading::{At, PERIOD, Reading, Verdict};
-use ahash::AHashMap;
 use model::record::run_flags;
 use model::time::{Micros, SECOND};
-use model::{Catalog, PointId, Readings, Run, To, Transition, status};
+use model::{Catalog, Follow, PointId, Readings, Run, To, Transition, status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -50,23 +49,15 @@ pub struct Evaluator {
     pub(crate) shard_next: Vec<u64>,
     pub(crate) live: Lane,
     pub(crate) drill: Option<Box<Lane>>,
-    dense: AHashMap<Arc<str>, Dense>,
+    follow: Follow,
 }
-
-/// Dense indexes of the last rows of a source: the same points come again and again.
-struct Dense {
-    points: arrow::buffer::ScalarBuffer<i64>,
-    ix: Arc<[u32]>,
-}
-
-/// Index of a point that is not in the catalog.
-const UNKNOWN: u32 = u32::MAX;
 
 impl Evaluator {
     /// An evaluator that has seen nothing. Silent rules are armed by the first entry.
     pub fn new(program: Arc<Program>, catalog: Arc<Catalog>) -> Self {
-        let live = Lane::new(&program, catalog.points().len(), Micros::MIN);
-        let shards = shards_of(catalog.points().len());
+        let points = catalog.points().len();
+        let live = Lane::new(&program, points, Micros::MIN);
+        let shards = shards_of(points);
         Self {
             program,
             catalog,
@@ -77,7 +68,7 @@ impl Evaluator {
             shard_next: vec![0; shards],
             live,
             drill: None,
-            dense: AHashMap::new(),
+            follow: Follow::new(points),
         }
     }
 
@@ -105,8 +96,10 @@ impl Evaluator {
         for run in runs {
             let rows = (run.rows as usize).min(readings.len() - from);
             let clock = self.replay_clock(run);
-            let ix = self.dense(run, &readings.point.slice(from, rows));
-            for (i, ix) in ix.iter().enumerate().filter(|(_, ix)| **ix != UNKNOWN) {
+            for i in 0..rows {
+                let Some(ix) = self.follow.ix(&self.catalog, PointId(readings.point[from + i])) else {
+                    continue;
+                };
                 if clock > 0 {
                     // Every reading moves its source's clock, whichever shard its point is in.
                     let (now, time) = (self.replay[clock as usize - 1].now, readings.time[from + i]);
@@ -117,9 +110,9 @@ impl Evaluator {
                         self.replay[clock as usize - 1].now = time;
                     }
                 }
-                if at.offset.number >= self.shard_next[*ix as usize / SHARD_POINTS] {
-                    let reading = self.place(at, run, clock, *ix, from + i, readings);
-                    self.one(at, clock, *ix, reading, out);
+                if at.offset.number >= self.shard_next[ix as usize / SHARD_POINTS] {
+                    let reading = self.place(at, run, clock, ix, from + i, readings);
+                    self.one(at, clock, ix, reading, out);
                 }
             }
             from += rows;
@@ -224,17 +217,6 @@ impl Evaluator {
         }
         self.replay.push(ReplayClock { source: run.source.clone(), now: Micros::MIN });
         self.replay.len() as u32
-    }
-
-    fn dense(&mut self, run: &Run, points: &arrow::buffer::ScalarBuffer<i64>) -> Arc<[u32]> {
-        if let Some(dense) = self.dense.get(&run.source)
-            && dense.points == *points
-        {
-            return dense.ix.clone();
-        }
-        let ix: Arc<[u32]> = points.iter().map(|p| self.catalog.ix(PointId(*p)).unwrap_or(UNKNOWN)).collect();
-        self.dense.insert(run.source.clone(), Dense { points: points.clone(), ix: ix.clone() });
-        ix
     }
 
     /// A row as rules see it; what is known of its point moves with it.
