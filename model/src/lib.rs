@@ -9,6 +9,7 @@
 pub mod alarm;
 pub mod catalog;
 pub mod clock;
+pub mod follow;
 pub mod ids;
 pub mod keys;
 pub mod people;
@@ -25,6 +26,7 @@ pub mod units;
 pub use alarm::{Alarm, AlarmState, Place};
 pub use catalog::{Catalog, Point, Site};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use follow::Follow;
 pub use ids::{Offset, Origin, PointId, TransitionId};
 pub use people::{Position, Presence};
 pub use problem::{Problem, Problems};

@@ -19,7 +19,7 @@ use crate::level::LEVELS_MAX;
 use crate::reading::{At, PERIOD, Reading, Verdict};
 use model::record::run_flags;
 use model::time::{Micros, SECOND};
-use model::{Catalog, PointId, Readings, Run, Transition, status};
+use model::{Catalog, Follow, PointId, Readings, Run, Transition, status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -49,18 +49,14 @@ pub struct Evaluator {
     pub(crate) shard_next: Vec<u64>,
     pub(crate) live: Lane,
     pub(crate) drill: Option<Box<Lane>>,
-    /// Of each point which one came after it last, since the same come in the same order again and again: looking a point up among a
-    /// million costs more than judging it. The last place is for what comes first.
-    follows: Vec<u32>,
-    /// The point that came last.
-    before: usize,
+    follow: Follow,
 }
 
 impl Evaluator {
     /// An evaluator that has seen nothing. Silent rules are armed by the first entry.
     pub fn new(program: Arc<Program>, catalog: Arc<Catalog>) -> Self {
-        let live = Lane::new(&program, points, Micros::MIN);
         let points = catalog.points().len();
+        let live = Lane::new(&program, points, Micros::MIN);
         let shards = shards_of(points);
         Self {
             program,
@@ -72,8 +68,7 @@ impl Evaluator {
             shard_next: vec![0; shards],
             live,
             drill: None,
-            follows: vec![0; points + 1],
-            before: points,
+            follow: Follow::new(points),
         }
     }
 
@@ -102,7 +97,9 @@ impl Evaluator {
             let rows = (run.rows as usize).min(readings.len() - from);
             let clock = self.replay_clock(run);
             for i in 0..rows {
-                let Some(ix) = self.index(readings.point[from + i]) else { continue };
+                let Some(ix) = self.follow.ix(&self.catalog, PointId(readings.point[from + i])) else {
+                    continue;
+                };
                 if clock > 0 {
                     // Every reading moves its source's clock, whichever shard its point is in.
                     let (now, time) = (self.replay[clock as usize - 1].now, readings.time[from + i]);
@@ -218,16 +215,6 @@ impl Evaluator {
         }
         self.replay.push(ReplayClock { source: run.source.clone(), now: Micros::MIN });
         self.replay.len() as u32
-    }
-
-    /// Dense index of a point of the catalog.
-    fn index(&mut self, point: i64) -> Option<u32> {
-        let follows = &mut self.follows[self.before];
-        if self.catalog.ids().get(*follows as usize).is_none_or(|id| id.0 != point) {
-            *follows = self.catalog.ix(PointId(point))?;
-        }
-        self.before = *follows as usize;
-        Some(*follows)
     }
 
     /// Whether what is known of a point was saved after this record.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use ingest::{Delivery, Sink, SinkError, SourceInfo};
 use model::ids::partition_of;
 use model::record::{Quarantined, Refused, UNKNOWN_POINT, run_flags};
-use model::{Catalog, Micros, Readings, ReadingsBuilder, Run};
+use model::{Catalog, Follow, Micros, Readings, ReadingsBuilder, Run};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, RwLock, Weak};
 use std::time::Duration;
@@ -94,18 +94,16 @@ enum Body {
     Refused(Refused),
 }
 
-/// How the rows of a source's last delivery were split: deliveries come in the same point order again and again, so one
-/// comparison of bytes replaces a lookup a reading.
-struct Split {
+/// Finds the points of deliveries.
+struct Finder {
     catalog: Arc<Catalog>,
-    points: arrow::buffer::ScalarBuffer<i64>,
-    parts: Vec<(u32, Rows)>,
+    follow: Follow,
 }
 
-#[derive(Clone)]
+/// Rows of a delivery that are of one partition.
 enum Rows {
     All,
-    Some(Arc<[u32]>),
+    Some(Vec<u32>),
 }
 
 /// The sink of all sources.
@@ -115,7 +113,7 @@ pub struct Edge {
     partitions: u32,
     queues: Vec<mpsc::UnboundedSender<Part>>,
     under_way: Arc<Semaphore>,
-    splits: Mutex<AHashMap<Arc<str>, Arc<Split>>>,
+    finder: Mutex<Finder>,
     lines: Mutex<AHashMap<Arc<str>, Line>>,
     metrics: EdgeMetrics,
     book: Book,
@@ -150,7 +148,7 @@ impl Edge {
             partitions,
             queues,
             under_way,
-            splits: Mutex::default(),
+            finder: Mutex::new(Finder { catalog: Arc::default(), follow: Follow::new(0) }),
             lines: Mutex::default(),
             metrics,
             book: Book::new(own.clone()),
@@ -173,32 +171,29 @@ impl Edge {
         Ticket::of(lines.entry(source.name.clone()).or_default())
     }
 
-    fn split(&self, source: &SourceInfo, readings: &Readings) -> Arc<Split> {
+    fn split(&self, readings: &Readings) -> Vec<(u32, Rows)> {
         let catalog = self.catalog.read().expect("no holder of this lock panics").clone();
-        let mut splits = self.splits.lock().expect("no holder of this lock panics");
-        if let Some(split) = splits.get(&source.name)
-            && Arc::ptr_eq(&split.catalog, &catalog)
-            && split.points == readings.point
-        {
-            return split.clone();
+        let mut finder = self.finder.lock().expect("no holder of this lock panics");
+        if !Arc::ptr_eq(&finder.catalog, &catalog) {
+            *finder = Finder { follow: Follow::new(catalog.points().len()), catalog };
         }
-        let mut by_partition: AHashMap<u32, Vec<u32>> = AHashMap::new();
-        for (row, point) in readings.point.iter().enumerate() {
+        let Finder { catalog, follow } = &mut *finder;
+        let partition = |point: &i64| match follow.ix(catalog, model::PointId(*point)) {
+            Some(ix) => catalog.partition_of_point(ix),
             // A point that left the catalog between decoding and here still belongs to some partition.
-            let partition = match catalog.ix(model::PointId(*point)) {
-                Some(ix) => catalog.partition_of_point(ix),
-                None => (point.unsigned_abs() % u64::from(self.partitions)) as u32,
-            };
-            by_partition.entry(partition).or_default().push(row as u32);
-        }
-        let mut parts: Vec<(u32, Rows)> = match by_partition.len() {
-            1 => by_partition.into_keys().map(|p| (p, Rows::All)).collect(),
-            _ => by_partition.into_iter().map(|(p, rows)| (p, Rows::Some(rows.into()))).collect(),
+            None => (point.unsigned_abs() % u64::from(self.partitions)) as u32,
         };
-        parts.sort_by_key(|(p, _)| *p);
-        let split = Arc::new(Split { catalog, points: readings.point.clone(), parts });
-        splits.insert(source.name.clone(), split.clone());
-        split
+        let of: Vec<u32> = readings.point.iter().map(partition).collect();
+        match of.first() {
+            None => Vec::new(),
+            Some(first) if of.iter().all(|p| p == first) => vec![(*first, Rows::All)],
+            Some(_) => {
+                let mut parts = vec![Vec::new(); self.partitions as usize];
+                of.iter().zip(0..).for_each(|(p, row)| parts[*p as usize].push(row));
+                let parts = (0..).zip(parts).filter(|(_, rows): &(u32, Vec<u32>)| !rows.is_empty());
+                parts.map(|(p, rows)| (p, Rows::Some(rows))).collect()
+            }
+        }
     }
 
     /// The shares of a delivery, by partition.
@@ -207,13 +202,13 @@ impl Edge {
         let Delivery { received, readings, unknown, positions, refused } = delivery;
         let (readings, old) = self.set_old_aside(source, received, readings);
         if !readings.is_empty() {
-            for (partition, rows) in &self.split(source, &readings).parts {
+            for (partition, rows) in self.split(&readings) {
                 let share = match rows {
                     Rows::All => readings.clone(),
-                    Rows::Some(rows) => take(&readings, rows),
+                    Rows::Some(rows) => take(&readings, &rows),
                 };
                 let len = share.len() as u32;
-                out.push((*partition, Body::Readings(share), len));
+                out.push((partition, Body::Readings(share), len));
             }
         }
         let mut refused: Vec<(String, u64)> =

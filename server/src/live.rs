@@ -3,7 +3,7 @@
 
 use crate::people::People;
 use model::people::Position;
-use model::{Catalog, Micros, PointId, Record, status};
+use model::{Catalog, Follow, Micros, PointId, Record, status};
 use std::sync::{Arc, Mutex, RwLock};
 
 /// The last reading of a point.
@@ -25,6 +25,7 @@ const NEVER: Last =
 #[derive(Debug)]
 struct Values {
     catalog: Arc<Catalog>,
+    follow: Follow,
     last: Vec<Last>,
 }
 
@@ -43,7 +44,7 @@ impl Live {
         let last = vec![NEVER; now.points().len()];
         Arc::new(Self {
             catalog,
-            values: Mutex::new(Values { catalog: now, last }),
+            values: Mutex::new(Values { follow: Follow::new(last.len()), catalog: now, last }),
             people: Mutex::default(),
         })
     }
@@ -84,7 +85,7 @@ impl Live {
                     last[ix as usize] = *old;
                 }
             }
-            *values = Values { catalog: now, last };
+            *values = Values { follow: Follow::new(last.len()), catalog: now, last };
         }
         values
     }
@@ -119,7 +120,7 @@ impl Values {
         if new.status & status::HISTORICAL != 0 {
             return;
         }
-        if let Some(ix) = self.catalog.ix(id) {
+        if let Some(ix) = self.follow.ix(&self.catalog, id) {
             let last = &mut self.last[ix as usize];
             if new.time >= last.time {
                 *last = new;

@@ -168,16 +168,18 @@ impl Registrar {
     async fn hand_over(&self, rows: Vec<QuarantinedReading>, released: &mut Released) -> anyhow::Result<u64> {
         let catalog = self.push.catalog();
         let oldest = self.push.clock.now() - self.config.storage.retain.readings + model::time::MINUTE;
-        let mut by_source: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        // One partition at a time: the log takes a part whole or not at all, and what it took is counted also where the next is refused.
+        let mut parts: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for QuarantinedReading { row, source, .. } in rows {
             // A point may have left the catalog since.
-            let id = catalog.find(&row.site, &row.point).map(|ix| catalog.ids()[ix as usize]);
-            if let Some(id) = id.filter(|_| row.time >= oldest && row.reason == UNKNOWN_POINT) {
-                by_source.entry(source).or_default().push((id, row));
+            let known = catalog.find(&row.site, &row.point);
+            if let Some(ix) = known.filter(|_| row.time >= oldest && row.reason == UNKNOWN_POINT) {
+                let id = catalog.ids()[ix as usize];
+                parts.entry((source, catalog.partition_of_point(ix))).or_default().push((id, row));
             }
         }
         let mut count = 0;
-        for (source, rows) in by_source {
+        for ((source, _), rows) in parts {
             let info = SourceInfo { name: source, flags: run_flags::RELEASED };
             for chunk in rows.chunks(CHUNK) {
                 let mut readings = ReadingsBuilder::with_capacity(chunk.len());

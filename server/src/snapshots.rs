@@ -27,8 +27,7 @@ pub trait SnapshotStore: Send + Sync {
     async fn load(&self, partition: u32) -> Result<Option<Generation>, String>;
 }
 
-/// A folder with one file a partition. One snapshot is packed at a time: the partitions' passes fall due together, and as many
-/// threads as partitions would take the cores from the path for as long (alarms stood for 0.4 s and more at half load).
+/// A folder with one file a partition. One snapshot is packed at a time, at low priority: the path has the cores first.
 #[derive(Clone, Debug)]
 pub struct FolderSnapshots {
     folder: PathBuf,
@@ -50,7 +49,7 @@ impl SnapshotStore for FolderSnapshots {
         let path = self.folder.join(format!("{partition}.snapshot"));
         let _packing = self.packing.lock().await;
         let write = move || write_durably(&path, &encode(&generation));
-        tokio::task::spawn_blocking(write).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+        storage::background::run("snapshot", write).await?.map_err(|e| e.to_string())
     }
 
     async fn load(&self, partition: u32) -> Result<Option<Generation>, String> {
@@ -74,13 +73,11 @@ impl SnapshotStore for FolderSnapshots {
 
 /// Writes a file so that after a crash either the old or the new content is there.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
     let dir = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir)?;
     let new = path.with_extension("new");
     let mut file = std::fs::File::create(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    storage::background::write_synced(&mut file, [bytes])?;
     std::fs::rename(&new, path)?;
     std::fs::File::open(dir)?.sync_all()
 }

@@ -16,6 +16,7 @@
 
 #![warn(missing_docs)]
 
+pub mod background;
 mod balance;
 mod catalog_tables;
 mod columns;

@@ -62,8 +62,11 @@ impl Engine {
     pub fn new(lake: Arc<dyn ObjectStore>, threads: usize, zone_offset_s: i32) -> Result<Self, StorageError> {
         let env = RuntimeEnvBuilder::new().build()?;
         let metadata = env.cache_manager.get_file_metadata_cache();
-        let start =
-            |n| Builder::new_multi_thread().worker_threads(n).thread_name("query").enable_all().build();
+        let start = |n| {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(n).thread_name("query").on_thread_start(crate::background::lower_priority);
+            builder.enable_all().build()
+        };
         let own = if threads > 0 { Some(start(threads)) } else { None };
         let own = own.transpose().map_err(|e| StorageError::Settings(format!("query threads: {e}")))?;
         Ok(Self { lake, metadata, threads: own, partitions: threads.max(1), zone_offset_s })

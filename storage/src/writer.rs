@@ -170,7 +170,7 @@ impl Writer {
         let encode = move || Table::ALL.map(|table| encode(table, &rows, &making));
         let encoded = match inner.options.query_threads {
             0 => encode(), // everything on the caller's thread
-            _ => tokio::task::spawn_blocking(encode)
+            _ => crate::background::run("commit", encode)
                 .await
                 .map_err(|e| StorageError::Unavailable(format!("writing files in memory failed: {e}")))?,
         };

@@ -147,10 +147,9 @@ fn keys_of_another_protocol_are_refused() {
             "protocol = \"sasl_plaintext\", user = \"u\", password = { env = \"HOME\" }, ca = \"ca.pem\"",
             "`ca` is used by the protocols with `ssl` only",
         ),
-        (
-            "user = \"u\", password = { env = \"HOME\" }",
-            "`user` and `password` are used by the protocols with `sasl` only",
-        ),
+        ("user = \"u\", password = { env = \"HOME\" }", "`user` is used by the protocols with `sasl` only"),
+        ("user = \"u\"", "`user` is used by the protocols with `sasl` only"),
+        ("mechanism = \"PLAIN\"", "`mechanism` is used by the protocols with `sasl` only"),
         ("protocol = \"sasl_plaintext\"", "`protocol = \"sasl_plaintext\"` needs `user` and `password`"),
     ] {
         let log = format!("[log]\nkind = \"kafka\"\nkafka = {{ brokers = [\"127.0.0.1:1\"], {keys} }}\n");

@@ -60,6 +60,13 @@ pub const KEYS: &[KeyDoc] = &[
     key("key", "path", "-", "PEM file of the key of `certificate`"),
 ];
 
+/// Keys that the chosen protocol has no use for.
+fn refuse_unused(s: &Section<'_>, keys: &[&'static str], protocols: &str) {
+    if let Some(unused) = keys.iter().find(|key| s.has(key)) {
+        s.error(format!("`{unused}` is used by the protocols with `{protocols}` only"), "set `protocol`");
+    }
+}
+
 impl KafkaConfig {
     /// Reads the section; mistakes are told at their place.
     pub fn read(path: &Path, s: &Section<'_>) -> Self {
@@ -83,25 +90,21 @@ impl KafkaConfig {
         let protocol = protocol.map_or(PROTOCOLS[0], |p| p.value);
         let user = s.str("user").map(|u| u.value.to_owned());
         let password = s.has("password").then(|| read_secret(s, "password")).flatten();
-        match (protocol.starts_with("sasl"), user.is_some() && s.has("password")) {
-            (true, false) => s.error(
-                format!("`protocol = \"{protocol}\"` needs `user` and `password`"),
-                "password = { env = \"KAFKA_PASSWORD\" }",
-            ),
-            (false, true) => {
-                s.error("`user` and `password` are used by the protocols with `sasl` only", "set `protocol`")
+        if protocol.starts_with("sasl") {
+            if user.is_none() || !s.has("password") {
+                let message = format!("`protocol = \"{protocol}\"` needs `user` and `password`");
+                s.error(message, "password = { env = \"KAFKA_PASSWORD\" }");
             }
-            _ => {}
+        } else {
+            refuse_unused(s, &["user", "password", "mechanism"], "sasl");
+        }
+        if !protocol.ends_with("ssl") {
+            refuse_unused(s, &["ca", "certificate", "key"], "ssl");
         }
         let file = |key| s.str(key).map(|f| Config::resolve(path, f.value));
         let (certificate, key) = (file("certificate"), file("key"));
         if certificate.is_some() != key.is_some() {
             s.error("`certificate` and `key` need each other", "give both or none");
-        }
-        if !protocol.ends_with("ssl")
-            && let Some(unused) = ["ca", "certificate", "key"].into_iter().find(|key| s.has(key))
-        {
-            s.error(format!("`{unused}` is used by the protocols with `ssl` only"), "set `protocol`");
         }
         Self {
             brokers: brokers.iter().map(|b| b.value.to_owned()).collect(),

@@ -256,6 +256,10 @@ impl Watch {
                 self.waiting.extend(part);
             } else if part.len() == 1 {
                 self.tell(part[0].clone(), format!("{why:#}"));
+                // Bounded: what is forgotten is tried a second time.
+                if self.failed.len() >= STRANGERS_MAX {
+                    self.failed.clear();
+                }
                 self.failed.extend(part);
             } else {
                 let later = part.split_off(part.len() / 2);

@@ -13,7 +13,6 @@ use object_store::{
 };
 use std::fmt;
 use std::fs::{self, File};
-use std::io::Write;
 use std::ops::Range;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,10 +98,7 @@ fn write_durably(
         }
     }
     let mut file = File::create(temporary)?;
-    for part in payload.iter() {
-        file.write_all(part)?;
-    }
-    file.sync_all()?;
+    crate::background::write_synced(&mut file, payload.iter().map(|part| &part[..]))?;
     if create {
         fs::hard_link(temporary, path)?;
         fs::remove_file(temporary)?;
