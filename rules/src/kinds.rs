@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 pub mod clock;
 pub mod forecast;
+pub mod grade;
+mod ladder;
 pub mod limit;
 pub mod masked;
 pub mod mismatch;
@@ -43,6 +45,7 @@ pub fn all() -> &'static [Kind] {
     &[
         Kind { name: "clock", read: clock::read },
         Kind { name: "forecast", read: forecast::read },
+        Kind { name: "grade", read: grade::read },
         Kind { name: "limit", read: limit::read },
         Kind { name: "masked", read: masked::read },
         Kind { name: "mismatch", read: mismatch::read },

@@ -9,6 +9,8 @@ mod formats;
 mod history;
 mod kind_clock;
 mod kind_forecast;
+mod kind_grade;
+mod kind_grade_cases;
 mod kind_masked;
 mod kind_mismatch;
 mod kind_mistakes;
