@@ -214,6 +214,8 @@ fn a_colour_ends_by_its_release_at_what_may_clear() {
     }
     let all = ["yellow on 0", "red on 0", "yellow off 5", "red off 5"];
     assert_eq!(then(&[at(1., 0.1, SENSOR_FAULT), at(3., 0.1, 0), at(5., 0.1, 0)]), all);
+    let falls = "dead_band = 0.1\nrow = [{ on = \"<= 1.0\", severity = \"red\" }]";
+    check(falls, &[at(0., 1.0, 0), at(1., 1.1, 0), at(2., 1.11, 0)], &["red on 0", "red off 2"]);
 }
 
 #[test]
