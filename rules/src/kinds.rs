@@ -13,7 +13,9 @@ pub mod clock;
 pub mod copy;
 pub mod deviation;
 pub mod forecast;
+pub mod grade;
 mod group;
+mod ladder;
 pub mod limit;
 pub mod masked;
 pub mod mismatch;
@@ -54,6 +56,7 @@ pub fn all() -> &'static [Kind] {
         Kind { name: "copy", read: copy::read, is_condition: false },
         Kind { name: "deviation", read: deviation::read, is_condition: false },
         Kind { name: "forecast", read: forecast::read, is_condition: true },
+        Kind { name: "grade", read: grade::read, is_condition: false },
         Kind { name: "limit", read: limit::read, is_condition: true },
         Kind { name: "masked", read: masked::read, is_condition: true },
         Kind { name: "mismatch", read: mismatch::read, is_condition: true },

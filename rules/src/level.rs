@@ -50,17 +50,33 @@ pub fn read_level(s: &Section<'_>, name: Name, rank: usize) -> Option<LevelDef> 
         );
         return None;
     }
-    let severity = s.one_of("severity", &Severity::WORDS).and_then(|w| Severity::parse(w.value));
-    let delay = |key| match s.duration(key) {
-        Some(d) if d.value > DELAY_MAX => {
-            s.file().error_at(d.at, format!("`{key}` is longer than a day"), "");
-            0
-        }
-        Some(d) => d.value,
-        None => 0,
-    };
-    let (on_delay, off_delay) = (delay("on_delay"), delay("off_delay"));
+    let severity = read_severity(s);
+    let (on_delay, off_delay) = (read_delay(s, "on_delay"), read_delay(s, "off_delay"));
+    let (on_delay, off_delay) = (on_delay.unwrap_or_default(), off_delay.unwrap_or_default());
     // Where no severity is said the first level is yellow, further ones orange.
     let severity = severity.unwrap_or(if rank == 0 { Severity::Yellow } else { Severity::Orange });
     Some(LevelDef { name, severity, on_delay, off_delay })
+}
+
+/// Reads `severity`; `None` where it is not said, or is wrong and told.
+pub(crate) fn read_severity(s: &Section<'_>) -> Option<Severity> {
+    s.one_of("severity", &Severity::WORDS).and_then(|w| Severity::parse(w.value))
+}
+
+/// Reads a delay, none where it is not said; `None` where it is wrong and told.
+pub(crate) fn read_delay(s: &Section<'_>, key: &'static str) -> Option<Micros> {
+    if !s.has(key) {
+        return Some(0);
+    }
+    let delay = s.duration(key)?;
+    if delay.value > DELAY_MAX {
+        s.file().error_at(delay.at, format!("`{key}` is longer than a day"), "");
+        return None;
+    }
+    Some(delay.value)
+}
+
+/// The level that kinds add for what the mine reports with a bad value, as mild as their mildest.
+pub(crate) fn reported(mildest: &LevelDef) -> LevelDef {
+    LevelDef { name: REPORTED.to_owned(), severity: mildest.severity, on_delay: 0, off_delay: 0 }
 }

@@ -16,6 +16,14 @@ const ATTRIBUTES: [(&str, Read); 8] = [
     ("kind", |c, ix| &c.site_of(ix).kind),
 ];
 
+/// Whether a text is the one that is wanted, or begins with it where that ends in `*`.
+pub(crate) fn fits(is: &str, want: &str) -> bool {
+    match want.strip_suffix('*') {
+        Some(prefix) => is.starts_with(prefix),
+        None => is == want,
+    }
+}
+
 /// All conditions must hold.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Select {
@@ -53,10 +61,6 @@ impl Select {
 
     /// Whether a point is selected.
     pub fn selects(&self, catalog: &Catalog, ix: u32) -> bool {
-        let fits = |is: &str, want: &String| match want.strip_suffix('*') {
-            Some(prefix) => is.starts_with(prefix),
-            None => is == want,
-        };
         let labels = &catalog.point(ix).labels;
         self.attributes
             .iter()

@@ -152,7 +152,8 @@ fn tests_of_rules_pass_fail_and_say_what_they_did_not_raise() {
 #[test]
 fn the_tests_of_the_packs_run_by_command() {
     let packs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/packs");
-    let (code, out, err) = firedamp(&packs, &["rules", "test", "coal.test.toml", "chemical.test.toml"]);
+    let tests = ["coal.test.toml", "chemical.test.toml", "regulator.test.toml"];
+    let (code, out, err) = firedamp(&packs, &[&["rules", "test"][..], &tests].concat());
     assert_eq!(code, 0, "{out}{err}");
     assert!(!out.contains("FAIL") && out.contains(" 0 failed"), "{out}");
 }

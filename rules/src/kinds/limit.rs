@@ -4,14 +4,13 @@
 //! counts. A catalog limit outside (low range, high range], or with its release on the wrong side, is refused with a warning and the
 //! rule's stands. A level `reported` is added to every ladder: on when the mine's own alarm or cut bit comes with a bad value.
 
-use super::shared::{Rung, catalog_rung, may_clear, read_rung};
-use super::{Binding, Bound, Machine, Read, Shapes, Spec};
-use crate::compare::Compare;
-use crate::level::{LevelDef, Name, REPORTED, read_level};
-use crate::reading::{Grade, Reading, Verdict, range};
+use super::ladder::{Ladder, Slot};
+use super::shared::{Rung, catalog_rung, read_rung};
+use super::{Binding, Bound, Read, Spec};
+use crate::level::{Name, read_level, reported};
+use model::Point;
 use model::catalog::Limits;
 use model::toml_file::Section;
-use model::{Point, status};
 use std::sync::Arc;
 
 /// Limits of a level as the rule says them; `None`: the catalog's.
@@ -50,12 +49,7 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
         }
     }
     if let Some(first) = levels.first() {
-        levels.push(LevelDef {
-            name: REPORTED.to_owned(),
-            severity: first.severity,
-            on_delay: 0,
-            off_delay: 0,
-        });
+        levels.push(reported(first));
     }
     (whole && !rungs.is_empty()).then(|| (levels, Arc::new(LimitSpec { rungs }) as Arc<dyn Spec>))
 }
@@ -122,7 +116,6 @@ impl LimitSpec {
 
 impl Spec for LimitSpec {
     fn bind(&self, b: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound> {
-        let names = b.levels.iter().map(|l| l.name.clone()).collect();
         // Limits of the catalog are in the point's unit: nothing is converted.
         let says_numbers = self.rungs.iter().any(Option::is_some);
         let slot = |&ix: &u32| {
@@ -132,101 +125,9 @@ impl Spec for LimitSpec {
                 Some(convert) => self.rung(i, convert, point, b),
                 None => (None, "rule"),
             });
-            let rungs = rungs.collect();
-            let (low, high) = range(point);
-            Slot { low, high, unit: point.unit.clone(), rungs }
+            Slot::new(point, rungs.collect())
         };
-        Box::new(LimitBound { slots: points.iter().map(slot).collect(), names, width: self.rungs.len() })
-    }
-}
-
-#[derive(Debug, PartialEq)]
-struct Slot {
-    low: f64,
-    high: f64,
-    unit: String,
-    /// One a level, and where it comes from.
-    rungs: Vec<(Option<Rung>, &'static str)>,
-}
-
-#[derive(Debug)]
-struct LimitBound {
-    slots: Shapes<Slot>,
-    names: Vec<String>,
-    width: usize,
-}
-
-impl Bound for LimitBound {
-    fn machine(self: Arc<Self>, _: usize) -> Box<dyn Machine> {
-        Box::new(LimitMachine(self))
-    }
-
-    fn is_up(&self, slot: usize, level: usize) -> bool {
-        level == self.width || self.slots[slot].rungs[level].0.is_none_or(|r| r.on.is_up())
-    }
-
-    fn judges(&self, slot: usize, level: usize) -> bool {
-        level == self.width || self.limit(slot, level).is_some()
-    }
-
-    fn limit(&self, slot: usize, level: usize) -> Option<(Compare, Compare)> {
-        self.slots[slot].rungs.get(level)?.0.map(|r| (r.on, r.off))
-    }
-
-    fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
-        let shown = self.names.iter().zip(&self.slots[slot].rungs).filter_map(|(name, (rung, from))| {
-            rung.map(|r| (name.clone(), format!("on {} off {}", r.on.show(), r.off.show()), *from))
-        });
-        shown.collect()
-    }
-}
-
-struct LimitMachine(Arc<LimitBound>);
-
-impl Machine for LimitMachine {
-    fn reading(&mut self, slot: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
-        let bound = &*self.0;
-        let s = &bound.slots[slot];
-        let (verdicts, reported) = verdicts.split_at_mut(bound.width);
-        let grade = r.grade(s.low, s.high);
-        reported[0] = match grade {
-            Grade::Bad if r.status & (status::ALARM | status::CUT) != 0 => Verdict::Over,
-            Grade::Good(_) if may_clear(r) => Verdict::Below,
-            _ => Verdict::Hold,
-        };
-        let (value, clears) = match grade {
-            Grade::Good(v) => (v, may_clear(r)),
-            Grade::OverRange(v) | Grade::Calibrating(v) => (v, false),
-            Grade::Bad | Grade::Missing => {
-                verdicts.fill(Verdict::Hold);
-                return f64::NAN;
-            }
-        };
-        for (verdict, (rung, _)) in verdicts.iter_mut().zip(&s.rungs) {
-            *verdict = match rung {
-                None => Verdict::Hold,
-                Some(rung) if rung.on.holds(value) => Verdict::Over,
-                Some(_) if !clears => Verdict::Hold,
-                Some(rung) if rung.off.holds(value) => Verdict::Below,
-                Some(_) => Verdict::Band,
-            };
-        }
-        value
-    }
-
-    fn reason(&self, slot: usize, level: usize, value: f64, on: bool) -> String {
-        let bound = &*self.0;
-        if level == bound.width {
-            let what = if on { "reported by the mine, unconfirmed" } else { "a good reading came" };
-            return what.to_owned();
-        }
-        let unit = &bound.slots[slot].unit;
-        match &bound.slots[slot].rungs[level] {
-            (Some(rung), _) if value.is_infinite() => format!("over range, {} {unit}", rung.on.show()),
-            (Some(rung), _) => {
-                format!("{value} {} {unit}", if on { rung.on.show() } else { rung.off.show() })
-            }
-            (None, _) => String::new(),
-        }
+        let slots = points.iter().map(slot).collect();
+        Box::new(Ladder::new(b.levels, vec![0; self.rungs.len()], slots))
     }
 }

@@ -5,7 +5,7 @@
 
 use super::shared::{may_clear, read_levels, refuse_unit};
 use super::{Binding, Bound, Machine, Read, Spec};
-use crate::level::{LevelDef, REPORTED};
+use crate::level::reported;
 use crate::reading::{Grade, Reading, Verdict};
 use model::toml_file::Section;
 use model::{Point, status};
@@ -58,8 +58,7 @@ struct StateSpec {
 pub fn read(s: &Section<'_>) -> Option<Read> {
     refuse_unit(s, "a state is a number without one");
     let (mut levels, meanings) = read_levels(s, "state", read_meaning)?;
-    let severity = levels.first()?.severity;
-    levels.push(LevelDef { name: REPORTED.to_owned(), severity, on_delay: 0, off_delay: 0 });
+    levels.push(reported(levels.first()?));
     Some((levels, Arc::new(StateSpec { meanings })))
 }
 

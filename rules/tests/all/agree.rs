@@ -131,7 +131,7 @@ fn record(rows: &[Row]) -> Event {
     Event::Rows(START + appended * SECOND, 0, rows.iter().map(row).collect())
 }
 
-fn judged(rules: &Rules, events: &[Event], restored: &[bool]) -> Vec<Transition> {
+pub fn judged(rules: &Rules, events: &[Event], restored: &[bool]) -> Vec<Transition> {
     let (program, catalog) = rules;
     let (mut e, mut out) = (Evaluator::new(program.clone(), catalog.clone()), Vec::new());
     for (i, event) in events.iter().enumerate() {
@@ -146,7 +146,8 @@ fn judged(rules: &Rules, events: &[Event], restored: &[bool]) -> Vec<Transition>
     out
 }
 
-type Rules = (Arc<Program>, Arc<Catalog>);
+/// A program and its catalog.
+pub type Rules = (Arc<Program>, Arc<Catalog>);
 
 /// On and off of a level, in seconds. That a level is shown as calibrating is a step, but no change.
 fn of_level(out: &[Transition], level: &str) -> Vec<(i64, bool)> {
@@ -167,7 +168,7 @@ pub fn turns(out: &[Transition]) -> Vec<String> {
 }
 
 /// What was decided, without what names the record.
-fn decided(out: &[Transition]) -> Vec<String> {
+pub fn decided(out: &[Transition]) -> Vec<String> {
     let bits = |v: Option<f64>| v.map(f64::to_bits);
     let line = |t: &Transition| {
         let (value, peak) = (bits(t.value), bits(t.peak));

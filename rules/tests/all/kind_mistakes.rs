@@ -248,6 +248,83 @@ fn of_noise() {
     right("noise", &[&with(""), &with("unit = \"ppm\"\noff = \"< 2\"")]);
 }
 
+/// A table of `grade`: a blue row from 1 on, on line 4, and this one on line 5.
+fn grade(row: &str) -> String {
+    format!("row = [{{ on = \">= 1\", severity = \"blue\" }},\n{{ {row} }}]")
+}
+
+#[test]
+fn of_a_row_of_grade() {
+    let red = |keys: &str| grade(&format!("on = \">= 2\", {keys}, severity = \"red\""));
+    let cases = [
+        (grade("severity = \"red\""), "rules.toml:5:1: error: `rule.row.on` is missing"),
+        (grade("on = \">= 2\""), "rules.toml:5:1: error: `rule.row.severity` is missing"),
+        (grade("on = \">= 2\", severity = \"rde\""), "rules.toml:5:27: error: `rule.row.severity` is `rde`"),
+        (grade("on = \">= x\", severity = \"red\""), "rules.toml:5:8: error: "),
+        (grade("on = \">= 2 /h\", severity = \"red\""), "rules.toml:5:8: error: `>= 2 /h` is a rate"),
+        (red("after = \"25h\""), "rules.toml:5:24: error: `after` is longer than a day"),
+        (red("after = \"soon\""), "rules.toml:5:24: error: `rule.row.after`: duration"),
+        (red("place = []"), "rules.toml:5:1: error: `place` is an empty list"),
+        (red("keyword = []"), "rules.toml:5:1: error: `keyword` is an empty list"),
+        (red("keyword = \"\""), "rules.toml:5:1: error: a `keyword` is empty"),
+        (red("place = 5"), "rules.toml:5:24: error: `rule.row.place` is an integer"),
+        (red("off = \"< 1\""), "rules.toml:5:16: error: unknown key `rule.row.off`"),
+    ];
+    for (keys, expected) in &cases {
+        wrong("grade", &[(keys, expected)]);
+    }
+    right(
+        "grade",
+        &[&red("after = \"24h\""), &red("after = \"0s\""), &red("place = \"T*\", keyword = \"fac\"")],
+    );
+}
+
+#[test]
+fn of_grade() {
+    let red = grade("on = \">= 2\", severity = \"red\"");
+    let blue = |keys: &str| grade(&format!("{keys}, severity = \"blue\""));
+    let cases = [
+        (String::new(), "rules.toml:1:1: error: `rule.row` is missing"),
+        ("row = []".into(), "rules.toml:1:1: error: `rule.row` is missing"),
+        ("row = [5]".into(), "rules.toml:4:8: error: `rule.row` is an integer, expected a table"),
+        (red.replace(">= 2", "<= 2"), "rules.toml:5:1: error: row 2 looks the other way than row 1"),
+        // Tables read the wrong way round: higher or longer would be milder, or the same.
+        (
+            blue("on = \">= 1\""),
+            "rules.toml:5:1: error: row 2 says nothing: wherever it holds, row 1 gives `blue` already",
+        ),
+        (blue("on = \">= 2\", after = \"5min\""), "row 2 says nothing"),
+        (blue("on = \">= 1\", place = \"T1\""), "row 2 says nothing"),
+        (
+            red.replace(">= 2", "> 0.5"),
+            "rules.toml:4:8: error: row 1 says nothing: wherever it holds, row 2 gives `red` already",
+        ),
+        (format!("{red}\ndead_band = -1"), "rules.toml:6:13: error: `dead_band` is below zero"),
+        (format!("{red}\noff_delay = \"2d\""), "rules.toml:6:13: error: `off_delay` is longer than a day"),
+        (format!("{red}\nunit = \"m\""), "they cannot be converted"),
+        (format!("{red}\nlevel = []"), "rules.toml:6:1: error: unknown key `rule.level`"),
+    ];
+    for (keys, expected) in &cases {
+        wrong("grade", &[(keys, expected)]);
+    }
+    // More levels than the evaluator has room for; and every mistake of a table is told.
+    let row = |i| format!("{{ on = \">= {}\", after = \"{i}s\", severity = \"red\" }},", 20 - i);
+    let long: String = (0..16).map(row).collect();
+    wrong("grade", &[(&format!("row = [{long}]"), "a rule has at most 15 levels")]);
+    let shown = problems("grade", "row = [{ on = 5, severity = \"blue\" },\n{ on = \">= 1\", after = 5 }]");
+    assert_eq!(shown.matches("error").count(), 3, "{shown}");
+    let fine = [
+        blue("on = \">= 0.5\", place = \"T*\""),
+        blue("on = \">= 0.5\", after = \"1s\""),
+        grade("on = \">= 1\", keyword = \"fac\", severity = \"red\""),
+        format!("{red}\ndead_band = 0.1\noff_delay = \"1min\"\nunit = \"ppm\""),
+        "row = [{ on = \"< 1\", severity = \"blue\" }, { on = \"<= 0.5\", severity = \"red\" }]".into(),
+    ];
+    for keys in &fine {
+        right("grade", &[keys]);
+    }
+}
+
 #[test]
 fn of_clock() {
     let with = |keys: &str| format!("measure = \"drift\"\nwindow = \"16s\"\non = \">= 3\"\n{keys}");

@@ -12,6 +12,8 @@ mod kind_clock;
 mod kind_copy;
 mod kind_deviation;
 mod kind_forecast;
+mod kind_grade;
+mod kind_grade_cases;
 mod kind_masked;
 mod kind_mismatch;
 mod kind_mistakes;

@@ -12,14 +12,16 @@ fn pack(name: &str) -> RuleFile {
     RuleFile { name: format!("pack:{name}"), text: (*text).to_owned() }
 }
 
-/// A mine M1 and a plant C1, with one point P: quantity, unit, low, high, place, type code, then the catalog's own limits.
+/// A mine M1 and a plant C1, with one point P: its name where there is one, then `:`; quantity, unit, low, high, place, type code, then the
+/// catalog's own limits.
 fn catalog(site: &str, point: &str) -> Arc<Catalog> {
     let mut problems = Problems::default();
     let sites = "site,name,kind,region\nM1,East,mine,140100\nC1,Works,plant,140100\n";
     let sites = model::catalog::sites_from_csv("s", sites, &mut problems);
     let header = "site,point,name,quantity,unit,low,high,place,type_code,alarm_on,alarm_off,cut_on,cut_off,low_alarm_on,\
                   low_alarm_off,low_cut_on,low_cut_off,period";
-    let row = format!("{site},P,x,{point}");
+    let (name, point) = point.split_once(':').unwrap_or(("x", point));
+    let row = format!("{site},P,{name},{point}");
     let missing = header.matches(',').count() - row.matches(',').count();
     let text = format!("{header}\n{row}{}10s\n", ",".repeat(missing));
     let points = model::catalog::points_from_csv("p", &text, &mut problems);
@@ -148,17 +150,19 @@ coal | M1 | alarm_device,,,,,1012 | alarm-device state | 0.0 1.0 1.0 0.0
 coal | M1 | substation,,,,,4001 | substation state | 1.0 0.0 0.0 1.0
 coal | M1 | power_supply,,,,,4002 | power-supply state | 2.0 0.0 0.0 1.0
 # Tiers of a bureau.
-coal regulator | M1 | co,ppm,0,1000, | tier-co tier_yellow | 99.0 100.0 100.0 99.0
-coal regulator | M1 | co,ppm,0,1000, | tier-co tier_orange | 299.0 300.0 300.0 299.0
-coal regulator | M1 | co,ppm,0,1000, | tier-co tier_red | 499.0 500.0 500.0 499.0
-coal regulator | M1 | ch4,%,0,10,T1 | tier-ch4 tier_blue | 0.99 1.0 1.0 0.99
-coal regulator | M1 | ch4,%,0,10,T2 | tier-ch4-return tier_red | 0.99 1.0 1.0 0.99
-coal regulator | M1 | ch4,%,0,10,T5 | tier-ch4-return tier_red | 0.99 1.0 1.0 0.99
-coal regulator | M1 | ch4,%,0,10,T6 | tier-ch4-return tier_red | 0.99 1.0 1.0 0.99
-coal regulator | M1 | ch4,%,0,10,T8 | tier-ch4-return tier_red | 0.99 1.0 1.0 0.99
-coal regulator | M1 | ch4,%,0,10,return-middle | tier-ch4-return tier_red | 0.99 1.0 1.0 0.99
-coal regulator | M1 | ch4,%,0,10,T3 | tier-ch4-intake tier_red | 0.49 0.5 0.5 0.49
-coal regulator | M1 | ch4,%,0,10,T4 | tier-ch4-intake tier_red | 0.49 0.5 0.5 0.49
+coal regulator | M1 | co,ppm,0,1000, | tier-co yellow | 99.0 100.0 100.0 99.0
+coal regulator | M1 | co,ppm,0,1000, | tier-co orange | 299.0 300.0 300.0 299.0
+coal regulator | M1 | co,ppm,0,1000, | tier-co red | 499.0 500.0 500.0 499.0
+coal regulator | M1 | ch4,%,0,10,T1 | tier-ch4 blue | 0.99 1.0 1.0 0.99
+coal regulator | M1 | ch4,%,0,10,T2 | tier-ch4 red | 0.99 1.0 1.0 0.99
+coal regulator | M1 | ch4,%,0,10,T5 | tier-ch4 red | 0.99 1.0 1.0 0.99
+coal regulator | M1 | ch4,%,0,10,T6 | tier-ch4 red | 0.99 1.0 1.0 0.99
+coal regulator | M1 | ch4,%,0,10,T8 | tier-ch4 red | 0.99 1.0 1.0 0.99
+coal regulator | M1 | ch4,%,0,10,return-middle | tier-ch4 red | 0.99 1.0 1.0 0.99
+coal regulator | M1 | 1301回风巷:ch4,%,0,10, | tier-ch4 red | 0.99 1.0 1.0 0.99
+coal regulator | M1 | ch4,%,0,10,T3 | tier-ch4 red | 0.49 0.5 0.5 0.49
+coal regulator | M1 | ch4,%,0,10,T4 | tier-ch4 red | 0.49 0.5 0.5 0.49
+coal regulator | M1 | 1301进风巷:ch4,%,0,10, | tier-ch4 red | 0.49 0.5 0.5 0.49
 # Hazardous chemicals.
 chemical | C1 | combustible,%LEL,0,100, | combustible-gas first | 24.9 25.0 25.0 24.9
 chemical | C1 | combustible,%LEL,0,100, | combustible-gas second | 49.9 50.0 50.0 49.9
@@ -222,39 +226,59 @@ const LASTING: [(&str, &str, &str, &str, i64, f64, i32); 13] = [
     ("ch4-mismatch-face", "mine_only", FACE, "coal", 60, 0.4, ALARM),
     ("ch4-mismatch-face-cut", "ours_only", FACE, "coal", 60, 1.6, ALARM),
     ("ch4-range", "low", FACE, "coal", 30, -0.06, 0),
-    ("tier-ch4", "tier_yellow", FACE, "regulator", 300, 1.0, 0),
+    ("tier-ch4", "yellow", FACE, "regulator", 300, 1.0, 0),
 ];
 
-/// The places that the text of a rule names; one without a name where it names none. Those with a `*` stand for others.
-fn places_of(rule: &str) -> Vec<&str> {
-    let Some((_, said)) = rule.split_once("place = ") else { return vec![""] };
+/// The texts of a key, one or a list; none where it does not stand.
+fn listed<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
+    let Some((_, said)) = text.split_once(&format!("{key} = ")) else { return Vec::new() };
     let list = said.strip_prefix('[').and_then(|list| list.split(']').next());
     let (all, most) = list.map_or((said, 1), |list| (list, usize::MAX));
-    all.split('"').skip(1).step_by(2).take(most).filter(|p| !p.contains('*')).collect()
+    all.split('"').skip(1).step_by(2).take(most).collect()
 }
 
-/// Each level of each limit and each switch of the packs stands in one of the two tables, at its place.
+/// What a row of [`TABLE`] must hold for each place and each word of a name that a text names; something that all hold where it names none.
+/// Places with a `*` stand for others.
+fn places_of(text: &str) -> Vec<String> {
+    let places = listed(text, "place").into_iter().filter(|p| !p.contains('*'));
+    let words = listed(text, "keyword").into_iter().map(|word| format!("{word}:"));
+    let all: Vec<String> = places.map(|place| format!(",{place} | ")).chain(words).collect();
+    if all.is_empty() { vec![" | ".to_owned()] } else { all }
+}
+
+/// Each level of a rule with the text that says where it counts.
+fn levels_of<'a>(kind: &str, text: &'a str) -> Vec<(&'a str, &'a str)> {
+    let until = |text: &'a str, end: char| text.split(end).next().unwrap();
+    match kind {
+        "state" => vec![("state", text)],
+        "limit" => text.split("{ name = \"").skip(1).map(|l| (until(l, '"'), text)).collect(),
+        _ => {
+            let rows = text.split("{ on = ").skip(1).map(|row| until(row, '}'));
+            rows.map(|row| (until(row.split_once("severity = \"").unwrap().1, '"'), row)).collect()
+        }
+    }
+}
+
+/// Each level of each limit and each switch, and each row of each grade, of the packs stands in one of the two tables, at its place.
 #[test]
 fn no_row_of_the_packs_is_left_out() {
     let catalog = Catalog::default();
     for (name, text) in rules::packs() {
         let (program, _) = Program::compile(&[pack(name)], &catalog);
-        let judged = |r: &&rules::RuleInfo| matches!(r.kind, "limit" | "state");
+        let judged = |r: &&rules::RuleInfo| matches!(r.kind, "limit" | "state" | "grade");
         for rule in program.rules().iter().filter(judged) {
             let text =
                 text.split("[[rule]]").find(|t| t.contains(&format!("name = \"{}\"\n", rule.name))).unwrap();
-            let levels = text.split("{ name = \"").skip(1).map(|l| l.split('"').next().unwrap());
-            let levels: Vec<&str> = if rule.kind == "state" { vec!["state"] } else { levels.collect() };
-            for (level, place) in levels.iter().flat_map(|l| places_of(text).into_iter().map(move |p| (l, p)))
-            {
-                let of = |row: &str| row.contains(&format!(" | {} {level} | ", rule.name));
-                let at = |row: &str| place.is_empty() || row.contains(&format!(",{place} | "));
-                let lasting = LASTING.iter().any(|c| (c.0, c.1) == (&rule.name, level));
-                assert!(
-                    lasting || TABLE.lines().any(|r| of(r) && at(r)),
-                    "{name}: {} {level} {place}",
-                    rule.name
-                );
+            for (level, said) in levels_of(rule.kind, text) {
+                for place in places_of(said) {
+                    let of = |row: &str| row.contains(&format!(" | {} {level} | ", rule.name));
+                    let lasting = LASTING.iter().any(|c| (c.0, c.1) == (&rule.name, level));
+                    assert!(
+                        lasting || TABLE.lines().any(|r| of(r) && r.contains(&place)),
+                        "{name}: {} {level} {place}",
+                        rule.name
+                    );
+                }
             }
         }
     }

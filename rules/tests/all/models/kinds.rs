@@ -1,5 +1,6 @@
 //! What each kind says of a reading, as straight functions over all that came before it; and the rule as its file says it.
 
+use super::grade::Grade;
 use super::level::{Mistake, Say, Seen, Step};
 use model::Micros;
 use model::status::*;
@@ -21,6 +22,7 @@ pub enum Kind {
     Status { any: Vec<&'static str>, all: Vec<&'static str> },
     Silent { after: i64 },
     Rate(Rate),
+    Grade(Grade),
 }
 
 /// Times in half seconds.
@@ -78,6 +80,17 @@ impl Rule {
                     ms(r.gap)
                 )
             }
+            Kind::Grade(g) => {
+                format!("{}off_delay = \"{}\"\n{}", head("grade"), ms(self.off_delay), g.keys())
+            }
+        }
+    }
+
+    /// Whether a level is the one the model is of.
+    pub fn is_of(&self, level: &str) -> bool {
+        match &self.kind {
+            Kind::Grade(g) => level == g.level(),
+            _ => level != "reported",
         }
     }
 
@@ -91,7 +104,11 @@ impl Rule {
     pub fn says(&self, steps: &[Step], i: usize, mistake: Mistake) -> Say {
         let Step::Reading(r) = &steps[i] else { return Say::Nothing };
         match &self.kind {
-            Kind::Limit { off } => limit(r, *off, mistake),
+            Kind::Limit { off } => limit(r, 1.0, *off, mistake),
+            Kind::Grade(g) => match g.limit(mistake) {
+                Some((on, off)) => limit(r, on, off, mistake),
+                None => Say::Nothing,
+            },
             Kind::Status { any, all } => status(r, any, all, mistake),
             Kind::Silent { .. } if clears(r.status, mistake) => Say::Below,
             Kind::Silent { .. } => Say::Nothing,
@@ -113,7 +130,7 @@ fn clears(status: i32, mistake: Mistake) -> bool {
     status & (BAD | MISSING | CALIBRATION | OVER_RANGE | STALE) & !forgiven == 0
 }
 
-fn limit(r: &Seen, off: f64, mistake: Mistake) -> Say {
+fn limit(r: &Seen, on: f64, off: f64, mistake: Mistake) -> Say {
     let s = r.status;
     let mut value = r.value;
     if s & BAD != 0 && mistake != Mistake::BadClears {
@@ -125,7 +142,7 @@ fn limit(r: &Seen, off: f64, mistake: Mistake) -> Say {
     } else if s & MISSING != 0 {
         return if mistake == Mistake::MissingClears { Say::Below } else { Say::Nothing };
     }
-    if value > 1.0 || (value == 1.0 && mistake != Mistake::OnIsStrict) {
+    if value > on || (value == on && mistake != Mistake::OnIsStrict) {
         return Say::Over;
     }
     match clears(s, mistake) {

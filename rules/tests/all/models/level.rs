@@ -60,6 +60,11 @@ pub enum Mistake {
     GapIsInclusive,
     OneReadingLess,
     CoveredIsStrict,
+    OtherPlacesCount,
+    OtherColoursCount,
+    OtherTimesCount,
+    NarrowestRowCounts,
+    DeadBandIsForgotten,
 }
 
 /// What a kind says of a reading.

@@ -2,10 +2,12 @@
 //! calibrating, simulated, late, historical, future, out of order, the same time again, sent again, seen before, gaps, jumps of the
 //! clock. The same series cut into other records, and restored from a snapshot before every entry, decide the same.
 
+mod grade;
 mod kinds;
 mod level;
 
 use crate::stand::*;
+use grade::{Grade, PLACES, Row as GradeRow};
 use kinds::{HALF, Kind, Rate, Rule};
 use level::{Level, Mistake, Record, Row, steps};
 use model::status::*;
@@ -39,9 +41,9 @@ fn model(rule: &Rule, records: &[Record], drill: bool, mistake: Mistake) -> Deci
     level.decide().iter().map(|o| (o.time, o.on, o.late, o.calibrating)).collect()
 }
 
-fn decided(out: &[Transition], drill: bool) -> Decided {
+fn decided(rule: &Rule, out: &[Transition], drill: bool) -> Decided {
     out.iter()
-        .filter(|t| t.level != "reported" && t.marks.simulated == drill)
+        .filter(|t| rule.is_of(&t.level) && t.marks.simulated == drill)
         .map(|t| (t.time, t.to == model::To::On, t.marks.late, t.marks.calibrating))
         .collect()
 }
@@ -213,6 +215,23 @@ fn rates() -> impl Strategy<Value = Rule> {
     ))
 }
 
+/// A table of up to six rows, without those that another one makes pointless; the level of the first one is looked at.
+fn grades() -> impl Strategy<Value = Rule> {
+    let on = prop::sample::select(&[80i64, 90, 100, 125][..]);
+    let after = prop_oneof![2 => Just(0i64), 1 => Just(2), 1 => Just(4), 1 => Just(7)];
+    let row = (on, after, 0usize..4, 0..PLACES.len()).prop_map(|(on, after, colour, place)| GradeRow {
+        on,
+        after,
+        colour,
+        place,
+    });
+    let shape = (prop::collection::vec(row, 1..7), any::<bool>(), prop_oneof![2 => Just(0i64), 1 => 1i64..9]);
+    shape.prop_map(|(rows, has_dead_band, off_delay)| {
+        let grade = Grade { rows: grade::of_use(&rows), dead_band: if has_dead_band { 20 } else { 0 } };
+        Rule { on_delay: grade.rows[0].after, off_delay, kind: Kind::Grade(grade) }
+    })
+}
+
 /// The code and the model decide the same: whole, with each row a record of its own, and restored before every entry.
 fn agree(rule: &Rule, series: &[Next]) -> Result<(), TestCaseError> {
     let records = records(series);
@@ -223,7 +242,7 @@ fn agree(rule: &Rule, series: &[Next]) -> Result<(), TestCaseError> {
     let whole = judge_by(new(), &events);
     for drill in [false, true] {
         prop_assert_eq!(
-            decided(&whole, drill),
+            decided(rule, &whole, drill),
             model(rule, &records, drill, Mistake::None),
             "drill: {}",
             drill
@@ -238,7 +257,7 @@ fn agree(rule: &Rule, series: &[Next]) -> Result<(), TestCaseError> {
         .collect();
     let apart = judge_by(new(), &apart);
     for drill in [false, true] {
-        prop_assert_eq!(decided(&apart, drill), decided(&whole, drill));
+        prop_assert_eq!(decided(rule, &apart, drill), decided(rule, &whole, drill));
     }
     let (mut e, mut out) = (new(), Vec::new());
     for (i, event) in events.iter().enumerate() {
@@ -272,6 +291,11 @@ proptest! {
 
     #[test]
     fn rate_agrees_with_its_model(rule in rates(), series in series()) {
+        agree(&rule, &series)?;
+    }
+
+    #[test]
+    fn grade_agrees_with_its_model(rule in grades(), series in series()) {
         agree(&rule, &series)?;
     }
 }
@@ -377,4 +401,22 @@ fn every_mistake_planted_in_rate_is_noticed() {
     noticed(rates(), &of_rate);
     noticed(rates(), &[BadClears, CalibrationClears, OrderIsIgnored, LateIsLive, SimulatedIsReal]);
     noticed(rates(), &[OnDelayIsStrict, OffDelayIsStrict, TimeIsStrict, FourPeriodsAreFresh]);
+}
+
+#[test]
+fn every_mistake_planted_in_grade_is_noticed() {
+    use Mistake::*;
+    noticed(grades(), &COMMON);
+    let of_a_limit = [
+        OnIsStrict,
+        OffIsInclusive,
+        LowOverRangeIsHigh,
+        SentAgainRaises,
+        LateIgnoresDelay,
+        BornStaysCalibrating,
+    ];
+    noticed(grades(), &of_a_limit);
+    let of_a_table =
+        [OtherPlacesCount, OtherColoursCount, OtherTimesCount, NarrowestRowCounts, DeadBandIsForgotten];
+    noticed(grades(), &of_a_table);
 }
