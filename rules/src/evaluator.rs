@@ -243,7 +243,19 @@ impl Evaluator {
             *state = PointState { last: time, heard, clock };
         }
         let calibrating = status & status::CALIBRATION != 0;
-        Reading { time, heard, value, status, newer, late, calibrating, replay: clock > 0, origin, row, member: 0 }
+        Reading {
+            time,
+            heard,
+            value,
+            status,
+            newer,
+            late,
+            calibrating,
+            replay: clock > 0,
+            origin,
+            row,
+            member: 0,
+        }
     }
 
     pub(crate) fn lane(&mut self, simulated: bool) -> &mut Lane {

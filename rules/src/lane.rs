@@ -67,9 +67,7 @@ impl Lane {
                 continue;
             }
             let key = (rule_ix, slot, level as u32);
-            if *verdict == Verdict::Over
-                && !r.newer
-                && self.past.get(&key).is_some_and(|p| p.covers(r.time))
+            if *verdict == Verdict::Over && !r.newer && self.past.get(&key).is_some_and(|p| p.covers(r.time))
             {
                 continue;
             }

@@ -139,9 +139,8 @@ impl Curves {
         }
         let count = tail.count;
         // Its own stretch that overlaps this one is no copy.
-        let is_before = |p: &&Print| {
-            p.hash == hash && (p.member != member || count - p.count >= spec.changes as u64)
-        };
+        let is_before =
+            |p: &&Print| p.hash == hash && (p.member != member || count - p.count >= spec.changes as u64);
         let found = self.kept.iter().rev().find(is_before).copied();
         if self.kept.len() >= KEPT * self.tails.len() {
             self.kept.pop_front();
@@ -183,7 +182,9 @@ impl Machine for CopyMachine {
         let code = |m: usize| &self.bound.groups.of[slot][m].code;
         match self.curves[slot].found {
             _ if !on => format!("{n} changes that were not there before"),
-            Some((a, b, ago)) if a == b => format!("the last {n} changes of `{}` are those {ago} changes before", code(a)),
+            Some((a, b, ago)) if a == b => {
+                format!("the last {n} changes of `{}` are those {ago} changes before", code(a))
+            }
             Some((a, b, _)) => format!("the last {n} changes of `{}` are those of `{}`", code(a), code(b)),
             None => String::new(),
         }

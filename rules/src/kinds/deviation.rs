@@ -50,8 +50,10 @@ impl DeviationSpec {
         let own = catalog.point(group[0].ix);
         let mut slot = Slot { unit: own.unit.clone(), rungs: Vec::new(), to_own: Vec::new() };
         if group.len() < 2 {
-            let message =
-                format!("rule `{}`: point `{}` of site `{}` has nothing to differ from", b.rule, own.code, own.site);
+            let message = format!(
+                "rule `{}`: point `{}` of site `{}` has nothing to differ from",
+                b.rule, own.code, own.site
+            );
             b.warning(message, "group it with another point, or select fewer");
             return slot;
         }
@@ -113,7 +115,8 @@ impl Bound for DeviationBound {
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
         let s = &self.slots[slot];
         let codes = self.groups.codes(slot, |_| true);
-        let text = |r: &Rung| format!("{codes} apart on {} off {}", r.show(true, &s.unit), r.show(false, &s.unit));
+        let text =
+            |r: &Rung| format!("{codes} apart on {} off {}", r.show(true, &s.unit), r.show(false, &s.unit));
         self.names.iter().zip(&s.rungs).map(|(name, r)| (name.clone(), text(r), "rule")).collect()
     }
 }
@@ -125,7 +128,11 @@ struct DeviationMachine {
 
 impl DeviationMachine {
     /// The least and the greatest that members say, which these are, and whether all say something.
-    fn ends(&self, slot: usize, is_known: impl Fn(usize) -> bool) -> Option<((f64, usize), (f64, usize), bool)> {
+    fn ends(
+        &self,
+        slot: usize,
+        is_known: impl Fn(usize) -> bool,
+    ) -> Option<((f64, usize), (f64, usize), bool)> {
         let s = &self.bound.slots[slot];
         let (mut least, mut most, mut known) = ((f64::INFINITY, 0), (f64::NEG_INFINITY, 0), 0);
         for (m, (scale, offset)) in s.to_own.iter().enumerate().filter(|(m, _)| is_known(*m)) {

@@ -189,7 +189,11 @@ impl Groups {
             .filter(|(i, _)| which(*i))
             .map(|(_, m)| m.code.as_str())
             .collect();
-        let more = if all.len() > SHOWN_MAX { format!(" and {} more", all.len() - SHOWN_MAX) } else { String::new() };
+        let more = if all.len() > SHOWN_MAX {
+            format!(" and {} more", all.len() - SHOWN_MAX)
+        } else {
+            String::new()
+        };
         format!("{}{more}", all[..all.len().min(SHOWN_MAX)].join(", "))
     }
 }
@@ -312,7 +316,8 @@ impl Members {
 
     /// For a snapshot, by id: a member that another catalog has too keeps what it said. `inner` writes what its condition remembers.
     pub fn save(&self, slot: usize, out: &mut Out, inner: impl Fn(&Member) -> Vec<u8>) {
-        let spoke = || self.groups.of[slot].iter().zip(&self.seen[slot]).filter(|(_, s)| s.last != Micros::MIN);
+        let spoke =
+            || self.groups.of[slot].iter().zip(&self.seen[slot]).filter(|(_, s)| s.last != Micros::MIN);
         out.u32(spoke().count() as u32);
         for (member, seen) in spoke() {
             out.u64(member.id as u64);
@@ -327,13 +332,19 @@ impl Members {
     }
 
     /// Takes back what [`Members::save`] wrote; `None` when it is not that. What `inner` does not understand begins anew.
-    pub fn load(&mut self, slot: usize, all: &mut In<'_>, mut inner: impl FnMut(&Member, &[u8])) -> Option<()> {
+    pub fn load(
+        &mut self,
+        slot: usize,
+        all: &mut In<'_>,
+        mut inner: impl FnMut(&Member, &[u8]),
+    ) -> Option<()> {
         const SAID: [Verdict; 4] = [Verdict::Over, Verdict::Band, Verdict::Below, Verdict::Hold];
         for _ in 0..all.u32()? {
             let (id, term) = (all.u64()? as i64, all.u32()? as usize);
             let (last, heard) = (all.u64()? as i64, all.u64()? as i64);
             let said = *SAID.get(all.u32()? as usize)?;
-            let seen = Seen { last, heard, said, over: all.u64()? as i64, number: f64::from_bits(all.u64()?) };
+            let seen =
+                Seen { last, heard, said, over: all.u64()? as i64, number: f64::from_bits(all.u64()?) };
             let state = all.bytes()?;
             let members = self.groups.of[slot].iter().zip(&mut self.seen[slot]);
             for (member, place) in members.filter(|(m, _)| m.id == id && m.term == term) {

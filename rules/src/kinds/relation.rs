@@ -43,7 +43,10 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
     let when = read_when(s, "when");
     let sections = s.tables("with");
     if sections.is_empty() {
-        s.missing("with", "[{ by = \"label:heading\", select = { quantity = \"feed\" }, kind = \"state\", danger = 1 }]");
+        s.missing(
+            "with",
+            "[{ by = \"label:heading\", select = { quantity = \"feed\" }, kind = \"state\", danger = 1 }]",
+        );
     }
     let with: Vec<Option<With>> = sections.iter().map(With::read).collect();
     let (levels, _) = read_levels(s, "relation", |_| Some(()))?;
@@ -54,7 +57,10 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
 /// Reads the condition of the own point.
 pub(super) fn read_when(s: &Section<'_>, key: &'static str) -> Option<Term> {
     let Some(section) = s.table(key) else {
-        s.missing(key, "{ kind = \"limit\", level = [{ name = \"cut\", on = \">= 1.5\", off = \"< 1.0\" }] }");
+        s.missing(
+            key,
+            "{ kind = \"limit\", level = [{ name = \"cut\", on = \">= 1.5\", off = \"< 1.0\" }] }",
+        );
         return None;
     };
     let term = Term::read(&section);

@@ -4,7 +4,7 @@
 //! Only what is seen to begin counts: a condition that holds already when its point is first heard began then. What is unknown does
 //! not follow and is not missing either.
 
-use super::group::{any_of};
+use super::group::any_of;
 use super::relation::{With, groups, read_when};
 use super::shared::{read_levels, read_span, refuse_unit};
 use super::term::{TermMachines, Terms};
@@ -38,7 +38,10 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
     let first = read_when(s, "first");
     let then = s.table("then");
     if then.is_none() {
-        s.missing("then", "{ by = \"label:heading\", select = { quantity = \"feed\" }, kind = \"state\", danger = 0 }");
+        s.missing(
+            "then",
+            "{ by = \"label:heading\", select = { quantity = \"feed\" }, kind = \"state\", danger = 0 }",
+        );
     }
     let then = then.and_then(|section| With::read(&section));
     if !s.has("within") {
@@ -73,7 +76,11 @@ struct SequenceBound {
 
 impl Bound for SequenceBound {
     fn machine(self: Arc<Self>, slots: usize) -> Box<dyn Machine> {
-        Box::new(SequenceMachine { terms: self.terms.machines(), steps: vec![Steps::NONE; slots], bound: self })
+        Box::new(SequenceMachine {
+            terms: self.terms.machines(),
+            steps: vec![Steps::NONE; slots],
+            bound: self,
+        })
     }
 
     fn groups(&self) -> Option<&[Vec<u32>]> {
@@ -123,7 +130,10 @@ impl Steps {
     const NONE: Self = Self { began: Micros::MIN, first: false, then: false, told: false, held: false };
 
     fn words(self) -> u32 {
-        u32::from(self.first) | u32::from(self.then) << 1 | u32::from(self.told) << 2 | u32::from(self.held) << 3
+        u32::from(self.first)
+            | u32::from(self.then) << 1
+            | u32::from(self.told) << 2
+            | u32::from(self.held) << 3
     }
 
     fn of(began: Micros, words: u32) -> Self {

@@ -6,8 +6,8 @@
 //! With `by` it is about the points together, a site or what has a label in common: no reading of any of them came, but late ones. It is
 //! armed by the first tick that finds it.
 
-use super::shared::{may_clear, read_span, save, words};
 use super::group::{By, alike};
+use super::shared::{may_clear, read_span, save, words};
 use super::{Binding, Bound, Machine, Read, Spec};
 use crate::level::{Name, read_level};
 use crate::reading::{PERIOD, Reading, Verdict};
@@ -123,7 +123,8 @@ impl SilentBound {
 
     fn reason(&self, slot: usize, level: usize, on: bool) -> String {
         let after = show_duration(self.after[slot * self.width + level]);
-        let of = self.groups.as_ref().map_or(String::new(), |g| format!(" of any of {} points", g[slot].len()));
+        let of =
+            self.groups.as_ref().map_or(String::new(), |g| format!(" of any of {} points", g[slot].len()));
         match on {
             true => format!("no reading{of} for more than {after}"),
             false => "a good reading came".to_owned(),

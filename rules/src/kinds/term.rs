@@ -51,7 +51,11 @@ impl Term {
             catalog: b.catalog,
             problems: &mut *b.problems,
         };
-        BoundTerm { bound: self.spec.bind(&mut own, points).into(), slots: points.len(), width: self.levels.len() }
+        BoundTerm {
+            bound: self.spec.bind(&mut own, points).into(),
+            slots: points.len(),
+            width: self.levels.len(),
+        }
     }
 }
 

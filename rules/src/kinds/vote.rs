@@ -40,7 +40,10 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
     if need.is_sorted_by(|a, b| a < b) {
         return Some((levels, Arc::new(VoteSpec { by: by?, when: when?, within, need })));
     }
-    s.error("each level needs more points than the one before it", "write the levels from the mildest to the hardest");
+    s.error(
+        "each level needs more points than the one before it",
+        "write the levels from the mildest to the hardest",
+    );
     None
 }
 
@@ -94,11 +97,14 @@ impl Bound for VoteBound {
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
         let groups = &self.terms.groups;
         let (of, codes) = (groups.of[slot].len(), groups.codes(slot, |_| true));
-        let within = if self.within > 0 { format!(" within {}", show_duration(self.within)) } else { String::new() };
+        let within =
+            if self.within > 0 { format!(" within {}", show_duration(self.within)) } else { String::new() };
         let condition = self.terms.describe(&groups.of[slot][0]);
         let shown = self.names.iter().zip(&self.need);
         shown
-            .map(|(name, need)| (name.clone(), format!("{need} of {of} ({codes}) {condition}{within}"), "rule"))
+            .map(|(name, need)| {
+                (name.clone(), format!("{need} of {of} ({codes}) {condition}{within}"), "rule")
+            })
             .collect()
     }
 }

@@ -37,7 +37,8 @@ pub fn three() -> Arc<Catalog> {
 /// A series; each value is one of these, in hundredths.
 pub fn series(values: &'static [i64]) -> impl Strategy<Value = Vec<Row>> {
     let step = prop_oneof![6 => Just(0i64), 8 => Just(1i64), 3 => Just(2), 2 => 3i64..6, 1 => 6i64..12];
-    let status = prop_oneof![12 => Just(0), 2 => prop::sample::select(&STATUS_ODD[..]), 1 => Just(HISTORICAL)];
+    let status =
+        prop_oneof![12 => Just(0), 2 => prop::sample::select(&STATUS_ODD[..]), 1 => Just(HISTORICAL)];
     // Mostly of the time it comes at; behind, the same again, late.
     let lag = prop_oneof![12 => Just(0i64), 2 => 1i64..4, 1 => Just(500)];
     let part = (step, 0usize..4, prop::sample::select(values), status, lag, 1usize..4);
@@ -197,7 +198,9 @@ pub fn agree(
     let mut joined: Vec<Vec<Row>> = Vec::new();
     for (row, join) in rows.iter().zip(joins.iter().cycle()) {
         match joined.last_mut() {
-            Some(last) if *join && row.of.is_some() && last[0].of.is_some() && last[0].appended == row.appended => {
+            Some(last)
+                if *join && row.of.is_some() && last[0].of.is_some() && last[0].appended == row.appended =>
+            {
                 last.push(*row)
             }
             _ => joined.push(vec![*row]),

@@ -26,8 +26,11 @@ fn is_looked_for(stretch: &[i64]) -> bool {
 fn say(rows: &[Row], i: usize, members: &[usize], changes: usize, distinct: usize) -> Say {
     let good = |r: &Reading| r.status & (BAD | MISSING | OVER_RANGE | CALIBRATION | STALE) == 0;
     let of = |p: usize| {
-        let mut values: Vec<i64> =
-            looked_at(&rows[..=i]).iter().filter(|(_, r)| r.point == p && good(r)).map(|(_, r)| r.value).collect();
+        let mut values: Vec<i64> = looked_at(&rows[..=i])
+            .iter()
+            .filter(|(_, r)| r.point == p && good(r))
+            .map(|(_, r)| r.value)
+            .collect();
         values.dedup();
         values
     };
@@ -122,7 +125,10 @@ fn another_sensors_curve_is_found_and_a_flutter_is_not() {
     // B says what A said half a minute before.
     let delayed: Vec<f64> = b[..30].iter().chain(&a[..370]).copied().collect();
     let copied = judged(&group, both(&delayed));
-    assert!(copied[0].contains("on ") && copied[0].contains("the last 40 changes of `B` are those of `A`"), "{copied:?}");
+    assert!(
+        copied[0].contains("on ") && copied[0].contains("the last 40 changes of `B` are those of `A`"),
+        "{copied:?}"
+    );
     let flutter = (0..2000).map(|i| ("A", if i % 2 == 0 { 0.2 } else { 0.21 }));
     assert!(judged(OWN, flutter).is_empty());
 }

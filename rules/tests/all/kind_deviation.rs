@@ -87,7 +87,10 @@ fn twins_in_other_units_are_compared_in_the_unit_of_the_first() {
 fn what_cannot_be_compared_is_told() {
     let told = |rows: &str| program_for(TWINS, &catalog_with(rows)).1.to_string();
     let alone = told("M1,T1,a,ch4,%,0,4,T1,twin=1\n");
-    assert!(alone.contains("warning: rule `twins`: point `T1` of site `M1` has nothing to differ from"), "{alone}");
+    assert!(
+        alone.contains("warning: rule `twins`: point `T1` of site `M1` has nothing to differ from"),
+        "{alone}"
+    );
     let apart = told("M1,T1,a,ch4,%,0,4,T1,twin=1\nM1,T2,b,ch4,m,0,9,T1,twin=1\n");
     assert!(apart.contains("error: rule `twins`: points `T1` in `%` and `T2` in `m`"), "{apart}");
 }

@@ -115,10 +115,11 @@ fn a_cut_that_is_not_executed_is_told_after_the_grace() {
     check(&rule, &[over.clone(), tick(1.0), tick(2.0)], &["relation on 2"]);
     let off = rows(3.0, &[("B", 0.0, 0), ("C", 0.0, 0)]);
     check(&rule, &[over.clone(), tick(2.0), off.clone()], &["relation on 2", "relation off 3"]);
-    check(&rule, &[over.clone(), tick(2.0), rows(3.0, &[("A", 1.2, 0)]), rows(4.0, &[("A", 0.99, 0)])], &[
-        "relation on 2",
-        "relation off 4",
-    ]);
+    check(
+        &rule,
+        &[over.clone(), tick(2.0), rows(3.0, &[("A", 1.2, 0)]), rows(4.0, &[("A", 0.99, 0)])],
+        &["relation on 2", "relation off 4"],
+    );
     // Executed in time: nothing.
     check(&rule, &[over.clone(), tick(1.0), rows(1.5, &[("B", 0.0, 0)]), tick(2.0), tick(9.0)], &[]);
     // A feed that does not say so any more is not off.
@@ -174,14 +175,28 @@ fn mistakes_are_told_where_they_stand() {
     let cases = [
         ("relation", with.clone(), "rules.toml:1:1: error: `rule.when` is missing"),
         ("relation", format!("when = {{ {cut} }}"), "rules.toml:1:1: error: `rule.with` is missing"),
-        ("relation", format!("when = {{ {cut} }}\nwith = [{{ {cut}, select = {{ point = \"B\" }} }}]"), "`rule.with.by` is missing"),
         (
             "relation",
-            format!("when = {{ {cut} }}\nwith = [{{ by = \"region\", {cut}, select = {{ point = \"B\" }} }}]"),
-            "rules.toml:5:16: error: `by = \"region\"` groups no points (`by` is \"site\", \"place\", \"label:KEY\" or \"relation:LETTERS\"; a rule relates points of one site only)",
+            format!("when = {{ {cut} }}\nwith = [{{ {cut}, select = {{ point = \"B\" }} }}]"),
+            "`rule.with.by` is missing",
         ),
-        ("relation", format!("when = {{ {cut} }}\nwith = [{{ by = \"relation:X\", {cut} }}]"), "`by = \"relation:X\"` groups no points"),
-        ("relation", format!("when = {{ {cut} }}\nwith = [{{ by = \"site\", {cut} }}]"), "`rule.with.select` is missing"),
+        (
+            "relation",
+            format!(
+                "when = {{ {cut} }}\nwith = [{{ by = \"region\", {cut}, select = {{ point = \"B\" }} }}]"
+            ),
+            "rules.toml:5:16: error: `by = \"region\"` groups no points\n",
+        ),
+        (
+            "relation",
+            format!("when = {{ {cut} }}\nwith = [{{ by = \"relation:X\", {cut} }}]"),
+            "`by = \"relation:X\"` groups no points",
+        ),
+        (
+            "relation",
+            format!("when = {{ {cut} }}\nwith = [{{ by = \"site\", {cut} }}]"),
+            "`rule.with.select` is missing",
+        ),
         ("relation", format!("when = {{ kind = \"silent\" }}\n{with}"), "`rule.when.kind` is `silent`"),
         ("relation", format!("when = {{ kind = \"relation\" }}\n{with}"), "`rule.when.kind` is `relation`"),
         (
@@ -198,14 +213,22 @@ fn mistakes_are_told_where_they_stand() {
         ("relation", format!("when = {{ {cut} }}\n{with}\nunit = \"%\""), "`unit` has no meaning here"),
         (
             "relation",
-            format!("when = {{ {cut} }}\nwith = [{{ by = \"label:none\", select = {{ point = \"B\" }}, {cut} }}]"),
+            format!(
+                "when = {{ {cut} }}\nwith = [{{ by = \"label:none\", select = {{ point = \"B\" }}, {cut} }}]"
+            ),
             "warning: rule `r`: nothing is related to point `A` of site `M1`, which is not judged",
         ),
         ("vote", format!("by = \"site\"\nwhen = {{ {cut} }}"), "`rule.need` is missing"),
-        ("vote", format!("by = \"relation:D\"\nneed = 2\nwhen = {{ {cut} }}"), "`by = \"relation:D\"` groups no points"),
         (
             "vote",
-            format!("by = \"site\"\nwhen = {{ {cut} }}\nlevel = [{{ name = \"a\", need = 2 }}, {{ name = \"b\", need = 2 }}]"),
+            format!("by = \"relation:D\"\nneed = 2\nwhen = {{ {cut} }}"),
+            "`by = \"relation:D\"` groups no points",
+        ),
+        (
+            "vote",
+            format!(
+                "by = \"site\"\nwhen = {{ {cut} }}\nlevel = [{{ name = \"a\", need = 2 }}, {{ name = \"b\", need = 2 }}]"
+            ),
             "each level needs more points than the one before it",
         ),
         (
@@ -213,15 +236,36 @@ fn mistakes_are_told_where_they_stand() {
             format!("by = \"site\"\nwhen = {{ {cut} }}\nneed = 4"),
             "warning: rule `r`: the group of point `A` of site `M1` has 1 points and can never reach 4",
         ),
-        ("deviation", "by = \"site\"\non = \"<= 0.3\"".into(), "rules.toml:5:6: error: `on = \"<= 0.3\"` is no distance"),
+        (
+            "deviation",
+            "by = \"site\"\non = \"<= 0.3\"".into(),
+            "rules.toml:5:6: error: `on = \"<= 0.3\"` is no distance",
+        ),
         ("deviation", "on = \">= 0.3\"".into(), "`rule.by` is missing"),
-        ("sequence", format!("first = {{ {cut} }}\nwithin = \"1s\"\ntells = \"missing\""), "`rule.then` is missing"),
-        ("sequence", format!("first = {{ {cut} }}\nthen = {{ by = \"site\", select = {{ point = \"B\" }}, {cut} }}\ntells = \"missing\""), "`rule.within` is missing"),
-        ("sequence", format!("first = {{ {cut} }}\nthen = {{ by = \"site\", select = {{ point = \"B\" }}, {cut} }}\nwithin = \"1s\""), "`rule.tells` is missing"),
+        (
+            "sequence",
+            format!("first = {{ {cut} }}\nwithin = \"1s\"\ntells = \"missing\""),
+            "`rule.then` is missing",
+        ),
+        (
+            "sequence",
+            format!(
+                "first = {{ {cut} }}\nthen = {{ by = \"site\", select = {{ point = \"B\" }}, {cut} }}\ntells = \"missing\""
+            ),
+            "`rule.within` is missing",
+        ),
+        (
+            "sequence",
+            format!(
+                "first = {{ {cut} }}\nthen = {{ by = \"site\", select = {{ point = \"B\" }}, {cut} }}\nwithin = \"1s\""
+            ),
+            "`rule.tells` is missing",
+        ),
         ("sequence", "within = \"0s\"".to_string(), "`within` is not above zero"),
     ];
     for (kind, keys, expected) in cases {
-        let text = format!("[[rule]]\nname = \"r\"\nselect = {{ point = \"A\" }}\n{keys}\nkind = \"{kind}\"\n");
+        let text =
+            format!("[[rule]]\nname = \"r\"\nselect = {{ point = \"A\" }}\n{keys}\nkind = \"{kind}\"\n");
         let told = program_for(&text, &three()).1.to_string();
         assert!(told.contains(expected), "{kind} {keys}: missing `{expected}` in `{told}`");
     }

@@ -167,7 +167,12 @@ fn one_after_the_other_within_the_time() {
     check(&rule, &[before.clone(), rows(1.0, &[("A", 1.5, 0)]), rows(6.0, &[("B", 0.0, 0)])], &on);
     check(&rule, &[before.clone(), rows(1.0, &[("A", 1.5, 0)]), rows(6.1, &[("B", 0.0, 0)])], &[]);
     // The first may be over again before the second comes; the other way round is another sequence.
-    let brief = [before.clone(), rows(1.0, &[("A", 1.5, 0)]), rows(2.0, &[("A", 0.2, 0)]), rows(6.0, &[("C", 0.0, 0)])];
+    let brief = [
+        before.clone(),
+        rows(1.0, &[("A", 1.5, 0)]),
+        rows(2.0, &[("A", 0.2, 0)]),
+        rows(6.0, &[("C", 0.0, 0)]),
+    ];
     check(&rule, &brief, &on);
     check(&rule, &[before, rows(1.0, &[("B", 0.0, 0)]), rows(2.0, &[("A", 1.5, 0)])], &[]);
 }
@@ -186,6 +191,10 @@ fn what_does_not_follow_is_told_by_the_clock() {
     let gone = [before.clone(), over.clone(), still(5.0), tick(7.0), rows(8.0, &[("A", 0.2, 0)])];
     check(&rule, &gone, &["sequence on 7", "sequence off 8"]);
     // Nobody knows whether it followed.
-    check(&rule, &[before.clone(), over.clone(), rows(2.0, &[("B", 1.0, PAUSED)]), tick(7.0), tick(8.0)], &[]);
+    check(
+        &rule,
+        &[before.clone(), over.clone(), rows(2.0, &[("B", 1.0, PAUSED)]), tick(7.0), tick(8.0)],
+        &[],
+    );
     check(&rule, &[before, over, tick(20.0)], &[]);
 }

@@ -7,7 +7,9 @@ use model::status::*;
 use proptest::prelude::*;
 
 fn rule(by: &str, after: &str) -> String {
-    format!("[[rule]]\nname = \"s\"\nkind = \"silent\"\nselect = {{ quantity = \"ch4\" }}\nby = \"{by}\"\n{after}\n")
+    format!(
+        "[[rule]]\nname = \"s\"\nkind = \"silent\"\nselect = {{ quantity = \"ch4\" }}\nby = \"{by}\"\n{after}\n"
+    )
 }
 
 fn model(rows: &[Row], after: i64) -> Vec<(i64, bool)> {

@@ -6,6 +6,7 @@ mod cases;
 mod changes;
 mod exact;
 mod formats;
+mod fuzz;
 mod group;
 mod history;
 mod kind_clock;

@@ -264,7 +264,9 @@ impl Why<'_> {
         );
         println!("  id {}, severity {}, marks {}", text(e, "id"), text(e, "severity"), text(e, "marks"));
         let by = match self.decided_by() {
-            Some((point, r)) => format!("by the reading of {point} of {} ({})", text(r, "time"), number(&r["value"])),
+            Some((point, r)) => {
+                format!("by the reading of {point} of {} ({})", text(r, "time"), number(&r["value"]))
+            }
             None => "by the passing of time, at a tick or the next record, not by a reading of this point"
                 .to_owned(),
         };
