@@ -24,6 +24,7 @@ AHEAD = 30.0  # a warning is right if 1.0 % is reached within so many minutes
 CALM = 10.0  # a rise is fresh after so many minutes below 1.0 %
 POINTS = ["MM31", "MM116", "AS038", "BA13"]
 CHOSEN = ["ch4-rise", "R5", "F1", "L1"]  # lanes of the day's picture
+SHORT = {"ch4-rise": "rate of the pack", "R5": "eager rate", "F1": "forecast", "L1": "lower limit"}
 
 
 def minutes(text):
@@ -199,7 +200,7 @@ def count(path, decided, *paths):
     print(f"\nThe halves of the file ({halves[0]} and {halves[1]} fresh rises), and other times that make a warning right:\n")
     print("| | first half: warned of, false | second half: warned of, false | 15 min: warned of, false a day | 60 min |")
     print("|---|---|---|---|---|")
-    others = [Longwall(path, decided, ahead=minutes) for minutes in (15.0, 60.0)]
+    others = [Longwall(path, decided, ahead=ahead) for ahead in (15.0, 60.0)]
     for name, _ in rules(paths):
         cells = [f"{a}, {b}" for a, b in wall.figures(name)["halves"]]
         cells += [f"{f['fresh']}, {f['false']:.1f}" for f in (other.figures(name) for other in others)]
@@ -219,6 +220,7 @@ def count(path, decided, *paths):
 # Pictures.
 
 INK, PALE, RED, ORANGE, GREEN, BLUE = "#222", "#bbb", "#c62828", "#ef6c00", "#2e7d32", "#1565c0"
+LINES = [("ch4-rise", BLUE), ("F1", GREEN), ("L1", "#8e24aa")]  # rules of the worst episodes
 COLOURS = {"ahead": GREEN, "false": ORANGE, "passed": "#8e8e8e"}
 
 
@@ -262,7 +264,7 @@ def clock(at):
     return f"{at / 60:.0f} h"
 
 
-def day(wall, names, path, first=1440.0):
+def day(wall, path, first=1440.0):
     """24 hours: the curve, the limits, the episodes, and a lane a rule with when it was on."""
     left, width, top, high, lane = 190, 860, 50, 300, 34
     svg = Svg(left + width + 20, top + high + 64 + lane * len(CHOSEN), "MM116 on one day, with the alarm and four warnings")
@@ -367,7 +369,7 @@ def scatter(wall, names, path):
     svg.write(path)
 
 
-def worst(wall, names, path):
+def worst(wall, path):
     """The episodes that reached 1.5 %: an hour before and half an hour after, with the warnings."""
     wide, high, columns, before, span = 190, 150, 5, 60, 90
     rows = -(-len(wall.cuts) // columns)
@@ -402,16 +404,12 @@ def worst(wall, names, path):
     svg.write(path)
 
 
-LINES = [("ch4-rise", BLUE), ("F1", GREEN), ("L1", "#8e24aa")]
-SHORT = {"ch4-rise": "rate of the pack", "R5": "eager rate", "F1": "forecast", "L1": "lower limit"}
-
-
 def draw(path, decided, crowd, *paths):
     wall, folder = Longwall(path, decided, crowd), Path(__file__).parent
     names = [name for name, _ in rules(paths)]
-    day(wall, names, folder / "day.svg")
+    day(wall, folder / "day.svg")
     scatter(wall, names, folder / "settings.svg")
-    worst(wall, names, folder / "worst.svg")
+    worst(wall, folder / "worst.svg")
 
 
 if __name__ == "__main__":
