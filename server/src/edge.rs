@@ -26,12 +26,14 @@ use tokio::time::Instant;
 
 mod batcher;
 mod book;
+mod brake;
 mod full;
 mod metrics;
 #[cfg(test)]
 mod tests;
 
 pub use book::{Book, Refusals};
+pub use brake::Brake;
 pub use metrics::EdgeMetrics;
 
 /// Rows under way between the sources and the log: 16 full records for each of 8 partitions, about 30 MB.
@@ -117,6 +119,7 @@ pub struct Edge {
     lines: Mutex<AHashMap<Arc<str>, Line>>,
     metrics: EdgeMetrics,
     book: Book,
+    brake: Brake,
     // Dropping it ends the batchers.
     _batchers: JoinSet<()>,
 }
@@ -129,6 +132,7 @@ impl Edge {
         catalog: Arc<RwLock<Arc<Catalog>>>,
         metrics: EdgeMetrics,
         own: &OwnAlarms,
+        brake: Brake,
     ) -> Arc<Self> {
         let partitions = log.partitions();
         let (mut queues, mut batchers) = (Vec::new(), JoinSet::new());
@@ -152,6 +156,7 @@ impl Edge {
             lines: Mutex::default(),
             metrics,
             book: Book::new(own.clone()),
+            brake,
             _batchers: batchers,
         })
     }
@@ -325,6 +330,11 @@ impl Sink for Edge {
         if result.is_ok() {
             let catalog = self.catalog.read().expect("no holder of this lock panics").clone();
             self.book.enter(source, note, &catalog);
+        }
+        let hold = self.brake.hold();
+        if !hold.is_zero() {
+            self.metrics.held.inc_by(hold.as_secs_f64());
+            tokio::time::sleep(hold).await;
         }
         result
     }

@@ -3,7 +3,7 @@
 //! Everything it runs on is handed in as a trait object, so the same code runs on real parts and, in the seeded
 //! simulation, on models in memory under a paused clock.
 
-use crate::edge::{Edge, EdgeMetrics, EdgeOptions};
+use crate::edge::{Brake, Edge, EdgeMetrics, EdgeOptions};
 use crate::live::Live;
 use crate::runners::rules::{Restored, RulesRunner};
 use crate::runners::{self, Lag, RunnerMetrics, Shared, aside::Aside, own::OwnAlarms};
@@ -181,7 +181,12 @@ impl Pipeline {
         if let Some(forwarder) = parts.forwarder {
             forwarding.tasks.spawn(forward(forwarder, forwarding.stop.clone(), broken.clone()));
         }
-        let edge = Edge::start(&parts.edge_log, parts.edge, parts.catalog, edge_metrics, &own);
+        let brake = Brake {
+            lag: parts.snapshots.is_some().then(|| lag.clone()),
+            storage: parts.storage.filter(|_| !shared.not_storing.is_cancelled()),
+            partitions,
+        };
+        let edge = Edge::start(&parts.edge_log, parts.edge, parts.catalog, edge_metrics, &own, brake);
         let logs = [parts.edge_log, parts.log];
         Ok(Self {
             edge,

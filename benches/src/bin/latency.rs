@@ -4,8 +4,10 @@
 
 use ::tests::webhook::Webhook;
 use benches::feed::{self, Feed, Pace};
+use benches::outside::Metrics;
 use benches::whole::{self, Started};
 use benches::{proc, setup, stats};
+use firedamp::runners::Lag;
 use ingest::{Sink, SourceInfo};
 use model::{Clock, PointId, ReadingsBuilder, SystemClock};
 use rand::{Rng, SeedableRng};
@@ -96,19 +98,38 @@ impl Fresh {
     }
 }
 
-/// Readings a second that are accepted when handed over as fast as they are taken, and the cores that takes.
+/// Readings a second that are judged when handed over as fast as they are taken, and the cores that takes.
 async fn measure_capacity(started: &Started, feed: &Arc<Feed>) -> anyhow::Result<(f64, f64)> {
     let mut hands = feed.pour(&started.app.pipeline.edge, &Pace::free(0.0, CAPACITY.0 + CAPACITY.1));
     tokio::time::sleep(Duration::from_secs_f64(CAPACITY.1)).await;
-    let (began, before, cpu) = (Instant::now(), feed.accepted(), proc::own().cpu_s);
+    let judged = async || anyhow::Ok(Metrics::of(&started.base).await?.judged());
+    let (began, before, cpu) = (Instant::now(), judged().await?, proc::own().cpu_s);
     let machine = proc::machine_cpu_s();
     while hands.join_next().await.is_some() {}
     let took = began.elapsed().as_secs_f64();
-    let (capacity, cores) = ((feed.accepted() - before) as f64 / took, (proc::own().cpu_s - cpu) / took);
+    let (capacity, cores) = ((judged().await? - before) as f64 / took, (proc::own().cpu_s - cpu) / took);
     let strangers = (proc::machine_cpu_s() - machine) / took - cores;
     eprintln!("capacity: {capacity:.0} readings/s on {cores:.2} cores, strangers use {strangers:.2}");
     started.app.settle().await?;
     Ok((capacity, cores))
+}
+
+/// Where a stall is, second by second: how far the rules were behind the log at most, and how much longer than asked a task slept, which
+/// is how long no thread was free for it.
+async fn watch(lag: Lag, seconds: f64) -> Value {
+    const ASKED: Duration = Duration::from_millis(10);
+    let (mut rules, mut threads) = (vec![0; seconds.ceil() as usize], vec![0; seconds.ceil() as usize]);
+    let began = Instant::now();
+    loop {
+        let asked = Instant::now();
+        tokio::time::sleep(ASKED).await;
+        let Some(second) = rules.get_mut(began.elapsed().as_secs() as usize) else { break };
+        let behind = (0..setup::PARTITIONS).map(|p| lag.of(p)).max().unwrap_or_default() / 1000;
+        *second = behind.max(*second);
+        let late = &mut threads[began.elapsed().as_secs() as usize];
+        *late = (*late).max(asked.elapsed().saturating_sub(ASKED).as_millis() as u64);
+    }
+    json!({ "rules": rules, "threads": threads })
 }
 
 /// One load, probed.
@@ -120,12 +141,13 @@ async fn step(bench: &Bench, fresh: &Fresh, rate: f64) -> anyhow::Result<Value> 
     let pace = Pace::free(rate.max(1.0), bench.seconds + WARM.as_secs_f64());
     let (mut hands, began) = (feed.pour(edge, &pace), Instant::now());
     tokio::time::sleep(WARM).await;
+    let watch = tokio::spawn(watch(started.app.pipeline.lag.clone(), bench.seconds));
     let sent = Probes::new(bench).send(edge, bench.probes_per_s, pace.stop_at).await;
     while hands.join_next().await.is_some() {}
     let (accepted, took) = (feed.accepted() - before, began.elapsed().as_secs_f64());
     let cores = (proc::own().cpu_s - cpu) / took;
     let strangers = (proc::machine_cpu_s() - machine) / took - cores;
-    let (sent, durable) = sent.await?;
+    let ((sent, durable), stalls) = (sent.await?, watch.await?);
     let arrived = arrivals(webhook, &sent).await;
     let delivered: Vec<Duration> = sent
         .iter()
@@ -133,7 +155,7 @@ async fn step(bench: &Bench, fresh: &Fresh, rate: f64) -> anyhow::Result<Value> 
         .collect();
     Ok(json!({
         "load_asked_per_s": rate, "load_reached_per_s": accepted as f64 / took, "cores_used": cores, "strangers_cores": strangers,
-        "probes": sent.len(), "probes_not_delivered": sent.len() - delivered.len(),
+        "stalls_ms_by_second": stalls, "probes": sent.len(), "probes_not_delivered": sent.len() - delivered.len(),
         "durable_ms": stats::latencies(&durable), "delivered_ms": stats::latencies(&delivered),
         "samples": { "durable_us": stats::raw_us(&durable), "delivered_us": stats::raw_us(&delivered) },
     }))

@@ -1,7 +1,9 @@
 //! Metrics of the edge.
 
 use ingest::{SinkError, SourceInfo};
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{
+    Counter, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+};
 use std::time::Duration;
 
 /// Counters of the edge, zero from the start.
@@ -11,6 +13,8 @@ pub struct EdgeMetrics {
     retried: IntCounterVec,
     record_rows: Histogram,
     held_back: IntCounter,
+    /// Seconds that answers were held back.
+    pub(super) held: Counter,
     accept_seconds: HistogramVec,
 }
 
@@ -40,8 +44,13 @@ impl EdgeMetrics {
                 "firedamp_edge_held_back_total",
                 "records the log did not take at first",
             )?,
+            held: Counter::new(
+                "firedamp_edge_answers_held_seconds_total",
+                "time that answers to sources were held back, the rules or the table being behind",
+            )?,
             accept_seconds: HistogramVec::new(accept_seconds, &["source"])?,
         };
+        registry.register(Box::new(this.held.clone()))?;
         registry.register(Box::new(this.rows.clone()))?;
         registry.register(Box::new(this.retried.clone()))?;
         registry.register(Box::new(this.record_rows.clone()))?;

@@ -1,6 +1,7 @@
 //! The order of a source where the log refuses: on two partitions, one of which is slow while the other refuses.
 
 use super::*;
+use crate::runners::Lag;
 use model::{ManualClock, PointId, Record, Stream};
 use stream::{Fault, MemoryLog};
 
@@ -36,18 +37,43 @@ async fn times(log: &MemoryLog, partition: u32) -> Vec<Micros> {
     records.flat_map(of).collect()
 }
 
-#[tokio::test(start_paused = true)]
-async fn nothing_overtakes_a_delivery_that_one_partition_refused() {
-    let log = MemoryLog::new(2, 7, Arc::new(ManualClock::at(0)));
+/// An edge over a log, and how far the rules are behind it.
+fn edge(log: &MemoryLog) -> (Arc<Edge>, Lag) {
     let options = EdgeOptions {
         linger: Duration::from_millis(5),
         unknown: Unknown::Quarantine,
         retention: model::time::DAY,
     };
-    let (own, _told) = OwnAlarms::queue();
+    let (own, _) = OwnAlarms::queue();
     let metrics = EdgeMetrics::register(&prometheus::Registry::new()).unwrap();
-    let dynamic: Arc<dyn Log> = Arc::new(log.clone());
-    let edge = Edge::start(&dynamic, options, Arc::new(RwLock::new(catalog())), metrics, &own);
+    let (dynamic, lag): (Arc<dyn Log>, _) = (Arc::new(log.clone()), Lag::new(2));
+    let brake = Brake { lag: Some(lag.clone()), storage: None, partitions: 2 };
+    (Edge::start(&dynamic, options, Arc::new(RwLock::new(catalog())), metrics, &own, brake), lag)
+}
+
+/// It is durable at once; only its answer waits.
+#[tokio::test(start_paused = true)]
+async fn a_source_is_answered_later_while_the_rules_are_behind() {
+    let log = MemoryLog::new(2, 7, Arc::new(ManualClock::at(0)));
+    let (edge, lag) = edge(&log);
+    let source = SourceInfo { name: "gateway".into(), flags: 0 };
+    let asked = Instant::now();
+    edge.accept(&source, delivery(&["MA"], 1)).await.unwrap();
+    assert!(asked.elapsed() < Duration::from_millis(50));
+    lag.set(0, 900_000, 1);
+    let (other, from) = (edge.clone(), source.clone());
+    let second = tokio::spawn(async move { other.accept(&from, delivery(&["MA"], 2)).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!((times(&log, 1).await, second.is_finished()), (vec![1, 2], false));
+    second.await.unwrap().unwrap();
+    assert!(asked.elapsed() >= Duration::from_millis(100));
+    assert_eq!(edge.metrics.held.get(), 0.1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_overtakes_a_delivery_that_one_partition_refused() {
+    let log = MemoryLog::new(2, 7, Arc::new(ManualClock::at(0)));
+    let (edge, _) = edge(&log);
     let source = SourceInfo { name: "gateway".into(), flags: 0 };
     let hand_over = |sites: &'static [&str], time| {
         let (edge, source) = (edge.clone(), source.clone());
