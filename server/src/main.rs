@@ -6,6 +6,7 @@ use firedamp::commands::{Cli, dispatch};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    end_with_the_reader();
     // reqwest and lettre take the process's default; there is one TLS stack.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = Cli::parse();
@@ -21,4 +22,16 @@ fn main() -> ExitCode {
     // What still blocks in the background must not hold the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     code
+}
+
+/// Who reads the output may have enough of it, as `head` has: that is no error, and there is nobody to tell.
+fn end_with_the_reader() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        told(panic);
+    }));
 }

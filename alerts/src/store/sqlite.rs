@@ -113,21 +113,40 @@ impl SqliteStore {
         Self { places, ..self }
     }
 
+    /// A transaction that is on disk when this returns.
     async fn transact<R>(
         &self,
+        work: impl AsyncFnOnce(&mut Work<'_, Transaction<'_>>) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
+        self.transact_as(true, work).await
+    }
+
+    /// A transaction that is on disk when this returns, or only with the next one that is.
+    async fn transact_as<R>(
+        &self,
+        synced: bool,
         work: impl AsyncFnOnce(&mut Work<'_, Transaction<'_>>) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
         let timer = self.metrics.commit_seconds.start_timer();
         let mut writer = self.writer.lock().await;
         let Writer { connection, doubtful } = writer.ready(&self.options).await?;
         *doubtful = true;
-        let inner = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let mut tables = Transaction { inner };
-        let mut todo = Work::new(&mut tables, &self.receivers, &*self.places);
-        let result = work(&mut todo).await?;
-        todo.finish().await?;
-        let (did, written) = (std::mem::take(&mut todo.did), todo.written);
-        tables.inner.commit().await.map_err(failed)?;
+        if !synced {
+            set_synced(connection, false).await?;
+        }
+        let (result, did, written) = {
+            let inner = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+            let mut tables = Transaction { inner };
+            let mut todo = Work::new(&mut tables, &self.receivers, &*self.places);
+            let result = work(&mut todo).await?;
+            todo.finish().await?;
+            let (did, written) = (std::mem::take(&mut todo.did), todo.written);
+            tables.inner.commit().await.map_err(failed)?;
+            (result, did, written)
+        };
+        if !synced {
+            set_synced(connection, true).await?;
+        }
         *doubtful = false;
         drop(timer);
         self.metrics.count(&did);
@@ -153,6 +172,12 @@ impl SqliteStore {
         let sql = "SELECT active, opened, n FROM alarms WHERE id = ?";
         sqlx::query_as(sql).bind(id).fetch_optional(&self.readers).await.map_err(failed)
     }
+}
+
+/// Whether a commit waits for the disk (`FULL`), or the next one that does takes it along (`NORMAL`, in WAL mode).
+async fn set_synced(connection: &mut SqliteConnection, synced: bool) -> Result<(), StoreError> {
+    let sql = if synced { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+    sqlx::query(sql).execute(connection).await.map_err(failed).map(|_| ())
 }
 
 fn not_ours(path: &str, e: &MigrateError) -> StoreError {
@@ -314,7 +339,8 @@ impl AlarmStore for SqliteStore {
     }
 
     async fn delivered(&self, key: &str, now: Micros) -> Result<(), StoreError> {
-        self.transact(async |work| work.delivered(key, now).await).await
+        // Lost with the power, it is sent again with the same key: what is told must not wait for the disk once more.
+        self.transact_as(false, async |work| work.delivered(key, now).await).await
     }
 
     async fn failed(

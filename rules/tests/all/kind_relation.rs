@@ -168,8 +168,15 @@ fn two_of_three_are_needed_and_the_silent_one_is_counted_for_neither() {
     check(&vote(2, (0, 0)), &apart, &[]);
 }
 
+#[track_caller]
+fn told(kind: &str, keys: &str, expected: &str) {
+    let text = format!("[[rule]]\nname = \"r\"\nselect = {{ point = \"A\" }}\n{keys}\nkind = \"{kind}\"\n");
+    let told = program_for(&text, &three()).1.to_string();
+    assert!(told.contains(expected), "{kind} {keys}: missing `{expected}` in `{told}`");
+}
+
 #[test]
-fn mistakes_are_told_where_they_stand() {
+fn mistakes_in_relations_are_told_where_they_stand() {
     let cut = "kind = \"limit\", level = [{ name = \"cut\", on = \">= 1.5\" }]";
     let with = format!("with = [{{ by = \"site\", select = {{ point = \"B\" }}, {cut} }}]");
     let cases = [
@@ -218,6 +225,14 @@ fn mistakes_are_told_where_they_stand() {
             ),
             "warning: rule `r`: nothing is related to point `A` of site `M1`, which is not judged",
         ),
+    ];
+    cases.iter().for_each(|(kind, keys, expected)| told(kind, keys, expected));
+}
+
+#[test]
+fn mistakes_in_the_other_kinds_across_points_are_told_where_they_stand() {
+    let cut = "kind = \"limit\", level = [{ name = \"cut\", on = \">= 1.5\" }]";
+    let cases = [
         ("vote", format!("by = \"site\"\nwhen = {{ {cut} }}"), "`rule.need` is missing"),
         (
             "vote",
@@ -263,10 +278,5 @@ fn mistakes_are_told_where_they_stand() {
         ),
         ("sequence", "within = \"0s\"".to_string(), "`within` is not above zero"),
     ];
-    for (kind, keys, expected) in cases {
-        let text =
-            format!("[[rule]]\nname = \"r\"\nselect = {{ point = \"A\" }}\n{keys}\nkind = \"{kind}\"\n");
-        let told = program_for(&text, &three()).1.to_string();
-        assert!(told.contains(expected), "{kind} {keys}: missing `{expected}` in `{told}`");
-    }
+    cases.iter().for_each(|(kind, keys, expected)| told(kind, keys, expected));
 }

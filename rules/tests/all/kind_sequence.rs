@@ -99,8 +99,7 @@ fn missing(rows: &[Row], within: i64) -> Vec<(i64, bool)> {
             waits.is_some_and(|began| at - began > within) && matches!(then, Say::Band | Say::Below)
         };
         let passed = i.checked_sub(1).map(|b| (b, rows[b].appended)).filter(|(_, at)| *at < now);
-        if let Some((b, at)) = passed.filter(|(b, at)| !on && is_due(waits, *at, then(rows, *b, *at))) {
-            let _ = b;
+        if let Some((_, at)) = passed.filter(|(b, at)| !on && is_due(waits, *at, then(rows, *b, *at))) {
             (on, held) = (true, known);
             out.push((at, true));
         }
