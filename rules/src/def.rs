@@ -64,6 +64,7 @@ fn read_rule(s: &Section<'_>) -> Option<RuleDef> {
     for level in &levels {
         if !names.insert(&level.name) {
             s.error(format!("two levels are named `{}`", level.name), "give each its own name");
+            return None;
         }
     }
     let name = name?.value.to_owned();
