@@ -126,13 +126,12 @@ struct DeviationMachine {
     members: Members,
 }
 
+/// A number, and the member that says it.
+type End = (f64, usize);
+
 impl DeviationMachine {
     /// The least and the greatest that members say, which these are, and whether all say something.
-    fn ends(
-        &self,
-        slot: usize,
-        is_known: impl Fn(usize) -> bool,
-    ) -> Option<((f64, usize), (f64, usize), bool)> {
+    fn ends(&self, slot: usize, is_known: impl Fn(usize) -> bool) -> Option<(End, End, bool)> {
         let s = &self.bound.slots[slot];
         let (mut least, mut most, mut known) = ((f64::INFINITY, 0), (f64::NEG_INFINITY, 0), 0);
         for (m, (scale, offset)) in s.to_own.iter().enumerate().filter(|(m, _)| is_known(*m)) {
