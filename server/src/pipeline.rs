@@ -181,11 +181,8 @@ impl Pipeline {
         if let Some(forwarder) = parts.forwarder {
             forwarding.tasks.spawn(forward(forwarder, forwarding.stop.clone(), broken.clone()));
         }
-        let brake = Brake {
-            lag: parts.snapshots.is_some().then(|| lag.clone()),
-            storage: parts.storage.filter(|_| !shared.not_storing.is_cancelled()),
-            partitions,
-        };
+        let storage = parts.storage.filter(|_| !shared.not_storing.is_cancelled());
+        let brake = Brake { lag: parts.snapshots.is_some().then(|| lag.clone()), storage, partitions };
         let edge = Edge::start(&parts.edge_log, parts.edge, parts.catalog, edge_metrics, &own, brake);
         let logs = [parts.edge_log, parts.log];
         Ok(Self {
