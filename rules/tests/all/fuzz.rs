@@ -86,7 +86,10 @@ fn mangled(seeds: &[&str], rng: &mut StdRng) -> String {
         let to = (from..=to).rfind(|i| text.is_char_boundary(*i)).unwrap_or(from);
         match rng.random_range(0..6) {
             0 => text.replace_range(from..to, ""),
-            1 => text.insert_str(to, &text[from..to].to_owned()),
+            1 => {
+                let piece = text[from..to].to_owned();
+                text.insert_str(to, &piece);
+            }
             2 => {
                 let other = seeds.choose(rng).unwrap();
                 let (c, d) = (cut(other, rng), cut(other, rng));
@@ -126,11 +129,13 @@ fn in_the_file(problems: &Problems, text: &str, what: &str) {
     }
 }
 
+type Row = (PointId, Micros, f64, i32);
+
 /// Readings of every kind of madness, of all points: the same transitions whole, and restored half-way.
 fn judge(program: &Arc<Program>, catalog: &Arc<Catalog>, rng: &mut StdRng) {
     let start = 1_700_000_000 * SECOND;
     let wild = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -0.0, 1e308, -1e308, 5e-324, 1.0, 1.5, 4.0];
-    let records: Vec<(Micros, Option<(PointId, Micros, f64, i32)>)> = (0..60)
+    let records: Vec<(Micros, Option<Row>)> = (0..60)
         .scan(start, |now, _| {
             *now += *[0, 1, SECOND, 30 * SECOND, DAY, 3650 * DAY].choose(rng).unwrap()
                 / [1, 7][rng.random_range(0..2)];

@@ -19,7 +19,7 @@ fn is_looked_for(stretch: &[i64]) -> bool {
     for value in stretch {
         hasher.update(&(*value as f64 / 100.0).to_bits().to_le_bytes());
     }
-    hasher.finalize().as_bytes()[0] % 4 == 0
+    hasher.finalize().as_bytes()[0].is_multiple_of(4)
 }
 
 /// What is said at each row, of the members given; all changes before it are kept.

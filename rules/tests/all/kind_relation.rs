@@ -158,7 +158,7 @@ fn a_fast_clock_of_a_member_shortens_no_delay() {
 fn two_of_three_are_needed_and_the_silent_one_is_counted_for_neither() {
     let rule = vote(0, (0, 0));
     let at_once = rows(0.0, &[("A", 1.0, 0), ("B", 1.0, 0), ("C", 0.0, 0)]);
-    check(&rule, &[at_once.clone()], &["two on 0"]);
+    check(&rule, std::slice::from_ref(&at_once), &["two on 0"]);
     // One is silent: the other two cannot end it while it may be over.
     check(&rule, &[at_once.clone(), rows(8.0, &[("C", 1.0, 0), ("A", 0.0, 0)])], &["two on 0"]);
     check(&rule, &[at_once, rows(8.0, &[("A", 0.0, 0), ("C", 0.0, 0)])], &["two on 0", "two off 8"]);
