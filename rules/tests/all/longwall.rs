@@ -36,3 +36,19 @@ fn mm116_opens_140_alarms_and_10_cuts() {
         assert_eq!(count(&out, level, to), expected, "{level} {to:?}");
     }
 }
+
+#[test]
+fn the_rules_of_the_report_fit_its_points() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/longwall");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let mut problems = model::Problems::default();
+    let sites = model::catalog::sites_from_csv("sites.csv", &read("sites.csv"), &mut problems);
+    let points = model::catalog::points_from_csv("points.csv", &read("points.csv"), &mut problems);
+    let catalog = model::Catalog::build(sites, points, 1, &mut problems);
+    assert_eq!(problems.to_string(), "");
+    for name in ["rates.toml", "forecasts.toml", "simple.toml"] {
+        let (program, problems) = program_for(&read(name), &catalog);
+        assert_eq!(problems.errors(), 0, "{name}: {problems}");
+        assert!(!program.rules().is_empty() && program.rules().iter().all(|r| r.points > 0), "{name}");
+    }
+}
