@@ -4,7 +4,9 @@ use arrow::array::RecordBatch;
 use arrow::util::display::array_value_to_string;
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::DateTime;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use model::catalog::Place;
 use model::problem::Problems;
 use model::record::run_flags;
@@ -19,6 +21,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -136,9 +139,10 @@ impl Rig {
 
     /// In this store.
     pub fn over(store: Arc<dyn ObjectStore>) -> Self {
+        let clock = ManualClock::at(T0);
         Self {
-            store: Arc::new(Faulty::over(store)),
-            clock: ManualClock::at(T0),
+            store: Arc::new(Faulty::over(store, clock.clone())),
+            clock,
             catalog: Arc::new(RwLock::new(Arc::new(catalog(3, 4)))),
             options: Options { query_threads: 0, ..Options::default() },
         }
@@ -214,10 +218,13 @@ pub struct Faulty {
     pub puts: AtomicUsize,
     /// Parquet files of `readings` that were opened.
     pub opened: Mutex<Vec<String>>,
+    clock: ManualClock,
+    /// When each file was put.
+    written: Arc<Mutex<HashMap<Path, Micros>>>,
 }
 
 impl Faulty {
-    fn over(inner: Arc<dyn ObjectStore>) -> Self {
+    fn over(inner: Arc<dyn ObjectStore>, clock: ManualClock) -> Self {
         Self {
             inner,
             countdown: AtomicI64::new(-1),
@@ -225,6 +232,8 @@ impl Faulty {
             dead: Mutex::new(None),
             puts: AtomicUsize::new(0),
             opened: Mutex::new(Vec::new()),
+            clock,
+            written: Arc::default(),
         }
     }
 
@@ -250,7 +259,6 @@ impl Faulty {
     }
 
     pub async fn names(&self) -> Vec<String> {
-        use futures::TryStreamExt;
         self.inner.list(None).map_ok(|m| m.location.to_string()).try_collect().await.unwrap()
     }
 }
@@ -271,6 +279,7 @@ impl ObjectStore for Faulty {
         self.alive()?;
         tokio::task::yield_now().await; // a place where the caller may give up
         self.puts.fetch_add(1, Ordering::SeqCst);
+        self.written.lock().unwrap().insert(location.clone(), self.clock.now());
         let left = self.countdown.load(Ordering::SeqCst);
         if left == 0 {
             self.countdown.store(-2, Ordering::SeqCst);
@@ -313,7 +322,13 @@ impl ObjectStore for Faulty {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        let written = self.written.clone();
+        // Files are as old as the rig's clock says, whatever day it is: a store's own times would be those of the machine.
+        let by_our_clock = move |meta: ObjectMeta| {
+            let at = written.lock().unwrap().get(&meta.location).copied().unwrap_or(T0);
+            ObjectMeta { last_modified: DateTime::from_timestamp_micros(at).unwrap(), ..meta }
+        };
+        self.inner.list(prefix).map_ok(by_our_clock).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
