@@ -8,7 +8,8 @@
 //! clock leaves its time, what that time decides is decided once everything that came at it has been judged, by the version in force
 //! then. So no cut into records matters. A tick decides at its own time too.
 //!
-//! Order of transitions: what time decides by rule, then point, then level; then by row of the record, rule, level.
+//! Order of transitions: what time decides by rule, then point, then level, then of people by mine, rule, point; then by row of the
+//! record, rule, level.
 //!
 //! Simulated readings run in a lane of their own with its own state: a drill can neither raise nor clear anything real.
 
@@ -16,6 +17,7 @@ use crate::compile::Program;
 use crate::emit::{Context, Who, transition};
 use crate::lane::{Lane, PointState};
 use crate::level::LEVELS_MAX;
+use crate::people::People;
 use crate::reading::{At, PERIOD, Reading, Verdict};
 use ahash::AHashMap;
 use model::record::run_flags;
@@ -50,6 +52,7 @@ pub struct Evaluator {
     pub(crate) shard_next: Vec<u64>,
     pub(crate) live: Lane,
     pub(crate) drill: Option<Box<Lane>>,
+    pub(crate) people: People,
     dense: AHashMap<Arc<str>, Dense>,
 }
 
@@ -67,6 +70,7 @@ impl Evaluator {
     pub fn new(program: Arc<Program>, catalog: Arc<Catalog>) -> Self {
         let live = Lane::new(&program, catalog.points().len(), Micros::MIN);
         let shards = shards_of(catalog.points().len());
+        let people = People::new(&program, &catalog);
         Self {
             program,
             catalog,
@@ -77,6 +81,7 @@ impl Evaluator {
             shard_next: vec![0; shards],
             live,
             drill: None,
+            people,
             dense: AHashMap::new(),
         }
     }
@@ -98,6 +103,7 @@ impl Evaluator {
 
     /// Judges a record of readings.
     pub fn readings(&mut self, at: At, runs: &[Run], readings: &Readings, out: &mut Vec<Transition>) {
+        let decided = out.len();
         if !self.begin(at, false, out) {
             return self.end(at);
         }
@@ -109,35 +115,34 @@ impl Evaluator {
             for (i, ix) in ix.iter().enumerate().filter(|(_, ix)| **ix != UNKNOWN) {
                 if clock > 0 {
                     // Every reading moves its source's clock, whichever shard its point is in.
-                    let (now, time) = (self.replay[clock as usize - 1].now, readings.time[from + i]);
-                    if time > now {
-                        if now != Micros::MIN {
-                            self.run_out(at, now, clock, out);
-                        }
-                        self.replay[clock as usize - 1].now = time;
-                    }
+                    self.replay_to(at, clock, readings.time[from + i], out);
                 }
-                if at.offset.number >= self.shard_next[*ix as usize / SHARD_POINTS] {
+                if self.is_ahead(at, *ix) {
                     let reading = self.place(at, run, clock, *ix, from + i, readings);
                     self.one(at, clock, *ix, reading, out);
                 }
             }
             from += rows;
         }
+        self.notice(at, decided, out);
         self.end(at);
     }
 
     /// Judges the passing of time. For tick records only: they confirm a jump of the clock.
     pub fn tick(&mut self, at: At, out: &mut Vec<Transition>) {
+        let from = out.len();
         if self.begin(at, true, out) {
             self.pass(at, self.clock, out);
         }
+        self.notice(at, from, out);
         self.end(at);
     }
 
     /// Takes notice of a record that is neither readings nor a tick nor an activation: time passes up to it.
     pub fn other(&mut self, at: At, out: &mut Vec<Transition>) {
+        let from = out.len();
         self.begin(at, false, out);
+        self.notice(at, from, out);
         self.end(at);
     }
 
@@ -155,6 +160,7 @@ impl Evaluator {
         catalog: Arc<Catalog>,
         out: &mut Vec<Transition>,
     ) {
+        let from = out.len();
         self.begin(at, false, out);
         // Where a jump is not confirmed yet, what is armed is armed at its far side.
         let armed = self.clock.max(at.appended);
@@ -171,12 +177,15 @@ impl Evaluator {
             lane.take_over(&next.program, &next.catalog, old, &self.program, &self.catalog);
             next.drill = Some(Box::new(lane));
         }
+        let people = std::mem::take(&mut self.people);
+        next.people.take_over((&next.program, &next.catalog), people, (&self.program, &self.catalog));
         *self = next;
+        self.notice(at, from, out);
         self.end(at);
     }
 
     /// Moves the clock and decides what the time before it decides; false when the whole record was seen before.
-    fn begin(&mut self, at: At, is_tick: bool, out: &mut Vec<Transition>) -> bool {
+    pub(crate) fn begin(&mut self, at: At, is_tick: bool, out: &mut Vec<Transition>) -> bool {
         if at.offset.number < self.next {
             return false;
         }
@@ -205,9 +214,10 @@ impl Evaluator {
     fn pass(&mut self, at: At, now: Micros, out: &mut Vec<Transition>) {
         self.run_out(at, now, 0, out);
         self.wait_out(at, now, out);
+        self.people_pass(at, now, out);
     }
 
-    fn end(&mut self, at: At) {
+    pub(crate) fn end(&mut self, at: At) {
         self.next = self.next.max(at.offset.number + 1);
         if self.shard_next.iter().any(|n| *n < self.next) {
             let next = self.next;
@@ -215,7 +225,23 @@ impl Evaluator {
         }
     }
 
-    fn replay_clock(&mut self, run: &Run) -> u32 {
+    /// Whether the shard of a point has not seen an entry yet: not so only after a restart, where it stood further than others.
+    pub(crate) fn is_ahead(&self, at: At, ix: u32) -> bool {
+        at.offset.number >= self.shard_next[ix as usize / SHARD_POINTS]
+    }
+
+    /// Moves the clock of a replay on, once what the time before it decides is decided.
+    pub(crate) fn replay_to(&mut self, at: At, clock: u32, time: Micros, out: &mut Vec<Transition>) {
+        let now = self.replay[clock as usize - 1].now;
+        if time > now {
+            if now != Micros::MIN {
+                self.run_out(at, now, clock, out);
+            }
+            self.replay[clock as usize - 1].now = time;
+        }
+    }
+
+    pub(crate) fn replay_clock(&mut self, run: &Run) -> u32 {
         if run.flags & run_flags::REPLAY == 0 {
             return 0;
         }
@@ -268,7 +294,7 @@ impl Evaluator {
         self.drill.get_or_insert_with(|| Box::new(Lane::new(program, points, clock)))
     }
 
-    fn one(&mut self, at: At, clock: u32, ix: u32, mut r: Reading, out: &mut Vec<Transition>) {
+    pub(crate) fn one(&mut self, at: At, clock: u32, ix: u32, mut r: Reading, out: &mut Vec<Transition>) {
         let (time, simulated, has_bit) = (r.time, r.status & status::SIMULATED != 0, r.calibrating);
         let lane = if simulated { self.drill.as_deref_mut() } else { Some(&mut self.live) };
         let Some(lane) = lane else { return };
@@ -419,6 +445,8 @@ impl Evaluator {
 
     /// Levels that are on and whose rule, level or point is not in the next version.
     fn withdraw_gone(&mut self, at: At, next: &Self, out: &mut Vec<Transition>) {
+        let c = Context { at, clock: self.clock, catalog: &self.catalog, simulated: false, replay: false };
+        self.people.withdraw_gone(&c, &self.program, (&next.program, &next.catalog), out);
         let kept = next.program.by_name();
         let lanes = [(Some(&mut self.live), false), (self.drill.as_deref_mut(), true)];
         for (lane, simulated) in lanes {

@@ -3,6 +3,7 @@
 
 use crate::stand::START;
 use model::catalog::{Place, Point, Site};
+use model::people::{Position, Positions, Presence, Snapshot};
 use model::record::run_flags::{DRILL, REPLAY};
 use model::status::{HISTORICAL, SIMULATED};
 use model::time::SECOND;
@@ -37,16 +38,46 @@ level = [{ name = "warning", on = ">= 6 /min", off = "< 1 /min" }]
 [[rule]]
 name = "quiet"
 kind = "silent"
-select = { quantity = "ch4" }
+select = { quantity = ["ch4", "people_area"] }
 after = "7s"
+
+[[rule]]
+name = "many"
+kind = "people"
+select = { quantity = "people_area" }
+what = "capacity"
+max = 1
+on_delay = "3s"
+
+[[rule]]
+name = "long"
+kind = "people"
+select = { quantity = "people_area" }
+what = "overtime"
+after = "5s"
+
+[[rule]]
+name = "still"
+kind = "people"
+select = { quantity = "people_area" }
+what = "evacuation"
+rules = ["face"]
 "#;
+
+/// Anchors: one a shard.
+const ANCHORS: [usize; 3] = [77, 4100, 8199];
 
 fn catalog() -> Arc<Catalog> {
     let site = Site { code: "M1".into(), kind: "mine".into(), ..Site::default() };
     let point = |i: usize| Point {
         site: "M1".into(),
         code: format!("P{i}"),
-        quantity: "ch4".into(),
+        quantity: if ANCHORS.contains(&i) { "people_area" } else { "ch4" }.into(),
+        // Points of every shard belong to the area of each anchor.
+        labels: vec![(
+            "area".into(),
+            format!("A{}", ANCHORS.iter().position(|a| *a == i).unwrap_or(i / 400 % 3)),
+        )],
         unit: "%".into(),
         low: Some(0.0),
         high: Some(4.0),
@@ -60,7 +91,27 @@ fn catalog() -> Arc<Catalog> {
     Arc::new(catalog)
 }
 
-/// Record `n`: a tick, or a reading of most points; some points of each shard are a replay's, some a drill's, some late.
+/// Eight cards go round between the areas; each third record is a snapshot, complete or not.
+fn people(e: &mut Evaluator, at: At, n: u64, out: &mut Vec<Transition>) {
+    let row = |i: u64| Position {
+        site: "M1".into(),
+        card: format!("C{i}"),
+        name: String::new(),
+        area: format!("A{}", (i * 7 + n / 10) % 4),
+        station: String::new(),
+        time: at.appended,
+        presence: Presence::Below,
+        entered: None,
+        state: String::new(),
+    };
+    let rows: Vec<Position> = (0..8).filter(|i| !(i + n).is_multiple_of(3)).map(row).collect();
+    let complete = n % 2 == 0;
+    let snapshot = Snapshot { site: "M1".into(), time: at.appended, complete, stale: false };
+    let run = Run { source: "rydw".into(), received: at.appended, rows: rows.len() as u32, flags: 0 };
+    e.positions(at, &run, &Positions { rows, snapshot: (n % 15 == 2).then_some(snapshot) }, out);
+}
+
+/// Record `n`: a tick, positions of people, or a reading of most points; some points of each shard are a replay's, some a drill's, some late.
 fn apply(e: &mut Evaluator, catalog: &Catalog, n: u64, out: &mut Vec<Transition>) {
     let appended = START + n as i64 * SECOND;
     let at = At {
@@ -70,6 +121,9 @@ fn apply(e: &mut Evaluator, catalog: &Catalog, n: u64, out: &mut Vec<Transition>
     };
     if n % 5 == 4 {
         return e.tick(at, out);
+    }
+    if n % 5 == 2 {
+        return people(e, at, n, out);
     }
     let (mut rows, mut runs) = (ReadingsBuilder::default(), Vec::new());
     for (source, flags) in [("live", 0), ("again", REPLAY), ("drill", DRILL)] {
@@ -122,7 +176,16 @@ fn shards_of_different_offsets_go_on_as_one() {
         let mut again = Vec::new();
         (next..RECORDS).for_each(|n| apply(&mut restored, &catalog, n, &mut again));
         let of_shard = |t: &Transition| catalog.ix(t.point_id).unwrap() as usize / 4096;
-        whole.retain(|t| t.offset.number > taken[of_shard(t)]);
+        let of_people = |t: &Transition| matches!(&*t.rule, "many" | "long" | "still");
+        whole.retain(|t| t.offset.number > taken[if of_people(t) { 2 } else { of_shard(t) }]);
+        // What people know of alarms is exact where their shard, the last one, is the newest: as in every pass.
+        let is_pass = taken.is_sorted();
+        whole.retain(|t| is_pass || t.rule != "still");
+        again.retain(|t| is_pass || t.rule != "still");
+        for rule in ["many", "long", "still"].iter().filter(|rule| is_pass || **rule != "still") {
+            let decided = whole.iter().filter(|t| t.rule == *rule).count();
+            assert!(decided > 2, "{rule}: {decided} transitions");
+        }
         for (i, at) in taken.iter().enumerate() {
             let decided = whole.iter().filter(|t| of_shard(t) == i).count();
             assert!(decided > 10, "shard {i}, taken at {at}: {decided} transitions");
