@@ -2,7 +2,6 @@
 //! national files to the receiver, through a `kill -9`; and the same again from the log and from the table.
 
 use crate::once::{entries, judged, log_of};
-use crate::rule_tools::firedamp as command;
 use crate::stand::{BINARY, FILES, POINTS, RULES};
 use firedamp::config::{catalog_of_files, pack_files};
 use firedamp::versions::Version;
@@ -101,7 +100,8 @@ fn told(webhook: &Webhook, rule: &str) -> Vec<String> {
     let mut seen = std::collections::BTreeSet::new();
     let of_rule = |m: Value| (m["alarm"]["rule"] == rule).then_some(m);
     let messages = webhook.received().into_iter().filter(|m| seen.insert(m.key.clone()));
-    let line = |m: Value| format!("{} {}", m["event"].as_str().unwrap(), m["alarm"]["reason"].as_str().unwrap());
+    let line =
+        |m: Value| format!("{} {}", m["event"].as_str().unwrap(), m["alarm"]["reason"].as_str().unwrap());
     messages.filter_map(|m| of_rule(m.json())).map(line).collect()
 }
 
@@ -182,8 +182,7 @@ async fn again(firedamp: &Firedamp) {
     log.close().await.unwrap();
     assert_eq!(live, once);
     assert_eq!(live.len(), 7);
-    let (code, out, err) = command(folder, &["backtest", "--config", "firedamp.toml", "--format", "jsonl"]);
-    assert_eq!(code, 0, "{err}");
+    let out = firedamp.run(&["backtest", "--config", "firedamp.toml", "--format", "jsonl"]).unwrap();
     let lines: Vec<Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let tested: Vec<&str> = lines.iter().map(|l| l["id"].as_str().unwrap()).collect();
     assert_eq!(tested.len(), 7, "{out}");
