@@ -276,40 +276,28 @@ impl Evaluator {
         for &(rule_ix, seat) in self.program.of_point(ix) {
             let rule = &self.program.bound_rules()[rule_ix as usize];
             let (slot, member) = rule.seat(seat);
-            let group = rule.is_group().then(|| rule.points[slot as usize]);
-            match group {
-                None if seen => continue,
-                None => {}
-                Some(own) => {
-                    let of_own = &lane.points[own as usize];
-                    let other_clock = of_own.last != Micros::MIN && of_own.clock != clock;
-                    let own_seen = at.offset.number < self.shard_next[own as usize / SHARD_POINTS];
-                    if r.late || own_seen || other_clock {
-                        continue;
-                    }
+            r.calibrating = has_bit && rule.bound.minds_calibration();
+            let of_member;
+            let judged = if rule.is_group() {
+                let own = rule.points[slot as usize];
+                let of_own = &lane.points[own as usize];
+                let other_clock = of_own.last != Micros::MIN && of_own.clock != clock;
+                let own_seen = at.offset.number < self.shard_next[own as usize / SHARD_POINTS];
+                if r.late || own_seen || other_clock {
+                    continue;
                 }
-            }
+                // The clock of a group never goes back: where a jump is not confirmed it stands still.
+                of_member = Reading { member, heard: if replay { r.heard } else { self.clock }, ..r };
+                &of_member
+            } else if seen {
+                continue;
+            } else {
+                &r
+            };
             let mut verdicts = [Verdict::Hold; LEVELS_MAX];
             let verdicts = &mut verdicts[..rule.levels.len()];
-            r.calibrating = has_bit && rule.bound.minds_calibration();
-            let of_group;
-            let judged = if group.is_none() {
-                &r
-            } else {
-                // The clock of a group never goes back: where a jump is not confirmed it stands still.
-                let heard = if replay { r.heard } else { self.clock };
-                of_group = Reading { member, heard, ..r };
-                &of_group
-            };
             let number = lane.machines[rule_ix as usize].reading(slot as usize, judged, verdicts);
             if !lane.latches[rule_ix as usize].is_idle(slot) || verdicts.contains(&Verdict::Over) {
-                let by_group;
-                let judged = if group.is_none() {
-                    judged
-                } else {
-                    by_group = judged.of_group();
-                    &by_group
-                };
                 lane.take(&context, (rule_ix, rule), slot, verdicts, judged, number, out);
             }
         }

@@ -60,6 +60,8 @@ impl Lane {
         number: f64,
         out: &mut Vec<Transition>,
     ) {
+        let of_group = rule.is_group().then(|| r.of_group());
+        let r = of_group.as_ref().unwrap_or(r);
         let latches = &mut self.latches[rule_ix as usize];
         for (level, verdict) in verdicts.iter().enumerate() {
             let mut latch = latches.get(slot, level);
