@@ -29,6 +29,85 @@ pub struct Reading {
     pub status: i32,
 }
 
+/// A mistake planted in the models: the series must be such that each is noticed, so that the code cannot make it either.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mistake {
+    None,
+    /// A member is known for a second longer, or less long.
+    FreshIsLonger,
+    FreshIsShorter,
+    SameTimeIsNewer,
+    OrderIsIgnored,
+    LateIsLive,
+    BadIsGood,
+    CalibrationIsGood,
+    MissingIsLow,
+    OverRangeIsUnknown,
+    OverRangeClears,
+    StaleClears,
+    OnIsStrict,
+    OffIsInclusive,
+    OnDelayIsStrict,
+    OffDelayIsStrict,
+    BandKeepsDelay,
+    UnknownBreaksDelay,
+    TickServesStale,
+    TicksServeNothing,
+    /// What is unknown is below, or over.
+    UnknownIsBelow,
+    UnknownIsOver,
+    /// Of a kind's own comparison, by its number there.
+    Own(u8),
+}
+
+/// Mistakes that every kind across points could make.
+pub const COMMON: [Mistake; 16] = [
+    Mistake::FreshIsLonger,
+    Mistake::FreshIsShorter,
+    Mistake::SameTimeIsNewer,
+    Mistake::OrderIsIgnored,
+    Mistake::LateIsLive,
+    Mistake::BadIsGood,
+    Mistake::CalibrationIsGood,
+    Mistake::MissingIsLow,
+    Mistake::OverRangeClears,
+    Mistake::StaleClears,
+    Mistake::OnIsStrict,
+    Mistake::OffIsInclusive,
+    Mistake::UnknownIsBelow,
+    Mistake::UnknownIsOver,
+    Mistake::Own(0),
+    Mistake::Own(1),
+];
+
+/// Those of levels with delays.
+pub const OF_DELAYS: [Mistake; 6] = [
+    Mistake::OnDelayIsStrict,
+    Mistake::OffDelayIsStrict,
+    Mistake::BandKeepsDelay,
+    Mistake::UnknownBreaksDelay,
+    Mistake::TickServesStale,
+    Mistake::TicksServeNothing,
+];
+
+/// Each mistake changes what the model says of some of these series.
+pub fn noticed<S: std::fmt::Debug>(
+    series: impl Strategy<Value = S>,
+    model: impl Fn(&S, Mistake) -> Vec<(i64, bool)>,
+    mistakes: &[Mistake],
+) {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    for mistake in mistakes {
+        let mut runner = TestRunner::deterministic();
+        let differs = (0..10_000).any(|_| {
+            let one = series.new_tree(&mut runner).unwrap().current();
+            model(&one, *mistake) != model(&one, Mistake::None)
+        });
+        assert!(differs, "{mistake:?} changes nothing");
+    }
+}
+
 pub fn three() -> Arc<Catalog> {
     let rows = POINTS.map(|(code, period)| format!("M1,{code},{code},ch4,%,0,4,T1,{period}s\n"));
     catalog_of("operating", &rows.concat())
@@ -60,10 +139,15 @@ fn is_late(row: &Row, r: &Reading) -> bool {
 }
 
 /// The readings that are looked at, each with where it stands: not late, and newer than all before it of their point.
-pub fn looked_at(rows: &[Row]) -> Vec<(usize, Reading)> {
+pub fn looked_at(rows: &[Row], m: Mistake) -> Vec<(usize, Reading)> {
     let mut newest = [i64::MIN; 3];
     let looked = |(i, row): (usize, &Row)| {
-        let r = row.of.filter(|r| !is_late(row, r) && r.time > newest[r.point])?;
+        let is_newer = |r: &Reading| match m {
+            Mistake::OrderIsIgnored => true,
+            Mistake::SameTimeIsNewer => r.time >= newest[r.point],
+            _ => r.time > newest[r.point],
+        };
+        let r = row.of.filter(|r| (!is_late(row, r) || m == Mistake::LateIsLive) && is_newer(r))?;
         newest[r.point] = r.time;
         Some((i, r))
     };
@@ -71,43 +155,63 @@ pub fn looked_at(rows: &[Row]) -> Vec<(usize, Reading)> {
 }
 
 /// A point's last reading that is looked at, up to the row `i` and including it, if it came no more than three periods before `now`.
-pub fn fresh(rows: &[Row], i: usize, point: usize, now: i64) -> Option<Reading> {
-    let last = looked_at(&rows[..=i]).into_iter().rfind(|(_, r)| r.point == point);
-    last.filter(|(j, _)| now - rows[*j].appended <= 3 * POINTS[point].1).map(|(_, r)| r)
+pub fn fresh(rows: &[Row], i: usize, point: usize, now: i64, m: Mistake) -> Option<Reading> {
+    let last = looked_at(&rows[..=i], m).into_iter().rfind(|(_, r)| r.point == point);
+    let more = i64::from(m == Mistake::FreshIsLonger) - i64::from(m == Mistake::FreshIsShorter);
+    last.filter(|(j, _)| now - rows[*j].appended <= 3 * POINTS[point].1 + more).map(|(_, r)| r)
+}
+
+fn unknown(m: Mistake) -> Say {
+    match m {
+        Mistake::UnknownIsBelow => Say::Below,
+        Mistake::UnknownIsOver => Say::Over,
+        _ => Say::Hold,
+    }
 }
 
 /// On at or above `on`, off below `off`, as a limit rule says of one reading.
-pub fn limit(r: Option<Reading>, on: i64, off: i64) -> Say {
-    let Some(r) = r else { return Say::Hold };
-    let has = |bits: i32| r.status & bits != 0;
-    if has(BAD | CALIBRATION) {
-        return Say::Hold;
+pub fn limit(r: Option<Reading>, on: i64, off: i64, m: Mistake) -> Say {
+    let Some(r) = r else { return unknown(m) };
+    let has = |bits: i32, ignored| r.status & bits != 0 && m != ignored;
+    if has(BAD, Mistake::BadIsGood) || has(CALIBRATION, Mistake::CalibrationIsGood) {
+        return unknown(m);
     }
-    if has(OVER_RANGE) {
+    if has(OVER_RANGE, Mistake::OverRangeClears) {
         // At least the high end of the range, or at most the low end, which is 0.
-        return if r.value > 0 { Say::Over } else { Say::Hold };
+        return if r.value > 0 && m != Mistake::OverRangeIsUnknown { Say::Over } else { Say::Hold };
     }
-    if has(MISSING) {
-        return Say::Hold;
+    if r.status & MISSING != 0 {
+        return if m == Mistake::MissingIsLow { Say::Below } else { unknown(m) };
     }
     match r.value {
-        v if v >= on => Say::Over,
-        _ if has(STALE) => Say::Hold,
-        v if v < off => Say::Below,
+        v if v > on || (v == on && m != Mistake::OnIsStrict) => Say::Over,
+        _ if has(STALE, Mistake::StaleClears) => Say::Hold,
+        v if v < off || (v == off && m == Mistake::OffIsInclusive) => Say::Below,
         _ => Say::Band,
     }
 }
 
 /// What a level with delays does with what is said at each row that is looked at; delays count by the times at which rows come.
-pub fn changes(rows: &[Row], on_delay: i64, off_delay: i64, say: impl Fn(usize) -> Say) -> Vec<(i64, bool)> {
-    let looked: Vec<usize> = looked_at(rows).into_iter().map(|(i, _)| i).collect();
+pub fn changes(
+    rows: &[Row],
+    (on_delay, off_delay): (i64, i64),
+    m: Mistake,
+    say: impl Fn(usize) -> Say,
+) -> Vec<(i64, bool)> {
+    let looked: Vec<usize> = looked_at(rows, m).into_iter().map(|(i, _)| i).collect();
+    let (on_delay, off_delay) = (
+        on_delay + i64::from(m == Mistake::OnDelayIsStrict),
+        off_delay + i64::from(m == Mistake::OffDelayIsStrict),
+    );
+    let periods = if m == Mistake::TickServesStale { 4 } else { 3 };
+    // An on-delay runs out at any second until then that something came in, while the last row over is fresh.
+    let runs_out = |at: i64, over: Option<(i64, i64)>| {
+        m != Mistake::TicksServeNothing
+            && over.is_some_and(|(first, last)| at - first >= on_delay && at - last <= periods * POINTS[0].1)
+    };
     let (mut out, mut on, mut over, mut below) = (Vec::new(), false, None::<(i64, i64)>, None::<i64>);
     for (i, row) in rows.iter().enumerate() {
         let now = row.appended;
-        // An on-delay runs out at any second until then that something came in, while the last row over is fresh.
-        let runs_out = |at: i64, over: Option<(i64, i64)>| {
-            over.is_some_and(|(first, last)| at - first >= on_delay && at - last <= 3 * POINTS[0].1)
-        };
         let before = i.checked_sub(1).map(|b| rows[b].appended).filter(|b| *b < now);
         if let Some(at) = before.filter(|at| !on && runs_out(*at, over)) {
             (on, over) = (true, None);
@@ -123,7 +227,10 @@ pub fn changes(rows: &[Row], on_delay: i64, off_delay: i64, say: impl Fn(usize) 
                         out.push((now, true));
                     }
                 }
-                Say::Band => (over, below) = (None, None),
+                Say::Band => {
+                    over = over.filter(|_| m == Mistake::BandKeepsDelay);
+                    below = None;
+                }
                 Say::Below if on => {
                     if now - *below.get_or_insert(now) >= off_delay {
                         (on, below) = (false, None);
@@ -131,7 +238,7 @@ pub fn changes(rows: &[Row], on_delay: i64, off_delay: i64, say: impl Fn(usize) 
                     }
                 }
                 Say::Below => over = None,
-                Say::Hold => {}
+                Say::Hold => over = over.filter(|_| m != Mistake::UnknownBreaksDelay),
             }
         } else if row.of.is_none() && !on && runs_out(now, over) {
             (on, over) = (true, None);
@@ -218,4 +325,19 @@ pub fn agree(
 pub fn cuts() -> impl Strategy<Value = (Vec<bool>, Vec<bool>)> {
     let some = || prop::collection::vec(any::<bool>(), 1..9);
     (some(), some())
+}
+
+/// A record of readings that were measured when it was appended, `s` seconds after the start.
+pub fn rows(s: f64, rows: &[(&'static str, f64, i32)]) -> Event {
+    let t = START + (s * 1e6) as i64;
+    Event::Rows(t, 0, rows.iter().map(|(point, value, status)| (*point, t, *value, *status)).collect())
+}
+
+/// What these rules decide of the three points, as [`shown`] says it.
+#[track_caller]
+pub fn check(rules: &str, events: &[Event], expected: &[&str]) {
+    let (program, problems) = program_for(rules, &three());
+    assert_eq!(problems.to_string(), "");
+    let out = judge_by(Evaluator::new(program, three()), events);
+    assert_eq!(shown(&out), expected, "{out:#?}");
 }

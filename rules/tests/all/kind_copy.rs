@@ -1,7 +1,7 @@
 //! `copy` against a model that keeps every change and compares whole stretches.
 
 use crate::agree::{Say, many};
-use crate::group::*;
+use crate::group::{self, *};
 use crate::stand::*;
 use model::status::*;
 use proptest::prelude::*;
@@ -22,20 +22,33 @@ fn is_looked_for(stretch: &[i64]) -> bool {
     hasher.finalize().as_bytes()[0].is_multiple_of(4)
 }
 
-/// What is said at each row, of the members given; all changes before it are kept.
-fn say(rows: &[Row], i: usize, members: &[usize], changes: usize, distinct: usize) -> Say {
-    let good = |r: &Reading| r.status & (BAD | MISSING | OVER_RANGE | CALIBRATION | STALE) == 0;
+/// Changes and distinct values of a stretch; whether all three are looked at together; rows.
+type Copied = (usize, usize, bool, Vec<Row>);
+
+fn copies() -> impl Strategy<Value = Copied> {
+    (4usize..6, 1usize..4, any::<bool>(), series(&[20, 30, 40]))
+}
+
+fn members(together: bool) -> &'static [usize] {
+    if together { &[0, 1, 2] } else { &[0] }
+}
+
+/// What is said at each row; all changes before it are kept.
+fn say(rows: &[Row], i: usize, (changes, distinct, together): (usize, usize, bool), m: Mistake) -> Say {
+    let not_good = match m {
+        Mistake::BadIsGood => 0,
+        _ => BAD | MISSING | OVER_RANGE | CALIBRATION | STALE,
+    };
+    let good = |r: &Reading| r.status & not_good == 0;
     let of = |p: usize| {
-        let mut values: Vec<i64> = looked_at(&rows[..=i])
-            .iter()
-            .filter(|(_, r)| r.point == p && good(r))
-            .map(|(_, r)| r.value)
-            .collect();
+        let looked = looked_at(&rows[..=i], m);
+        let mut values: Vec<i64> =
+            looked.iter().filter(|(_, r)| r.point == p && good(r)).map(|(_, r)| r.value).collect();
         values.dedup();
         values
     };
     let now = rows[i].of.unwrap();
-    let before = looked_at(&rows[..i]).into_iter().rfind(|(_, r)| r.point == now.point && good(r));
+    let before = looked_at(&rows[..i], m).into_iter().rfind(|(_, r)| r.point == now.point && good(r));
     if !good(&now) || before.is_some_and(|(_, r)| r.value == now.value) {
         return Say::Hold;
     }
@@ -47,33 +60,46 @@ fn say(rows: &[Row], i: usize, members: &[usize], changes: usize, distinct: usiz
     }
     let is_there = |p: &usize| {
         let all = of(*p);
-        // Its own must not overlap.
-        let until = if *p == now.point { start } else { all.len() };
+        let until = match m {
+            _ if *p != now.point => all.len(),
+            // Its own must not overlap.
+            Mistake::Own(2) => all.len() - 1,
+            _ => start,
+        };
         all[..until].windows(changes).any(|w| w == stretch)
     };
-    if members.iter().any(is_there) { Say::Over } else { Say::Below }
+    let looked_in: &[usize] = if m == Mistake::Own(3) { &[now.point] } else { members(together) };
+    if looked_in.iter().any(is_there) { Say::Over } else { Say::Below }
+}
+
+fn model((changes, distinct, together, rows): &Copied, m: Mistake) -> Vec<(i64, bool)> {
+    let changes = changes + usize::from(m == Mistake::Own(0));
+    let distinct = distinct + usize::from(m == Mistake::Own(1));
+    let of_members = |r: &&Row| r.of.is_none_or(|r| members(*together).contains(&r.point));
+    let rows: Vec<Row> = rows.iter().filter(of_members).copied().collect();
+    group::changes(&rows, (0, 0), m, |i| say(&rows, i, (changes, distinct, *together), m))
 }
 
 proptest! {
     #![proptest_config(many())]
 
     #[test]
-    fn the_model_agrees(
-        changes in 4usize..6, distinct in 1usize..4, together in any::<bool>(), rows in series(&[20, 30, 40]), cuts in cuts()
-    ) {
-        let (select, by, members) = match together {
-            true => ("quantity = \"ch4\"", "by = \"site\"", vec![0, 1, 2]),
-            false => ("point = \"A\"", "", vec![0]),
+    fn the_model_agrees(one in copies(), cuts in cuts()) {
+        let (changes, distinct, together, rows) = &one;
+        let (select, by) = match together {
+            true => ("quantity = \"ch4\"", "by = \"site\""),
+            false => ("point = \"A\"", ""),
         };
-        let looked: Vec<Row> =
-            rows.iter().filter(|r| r.of.is_none_or(|r| members.contains(&r.point))).copied().collect();
-        let expected = changes_of(&looked, |i| say(&looked, i, &members, changes, distinct));
-        agree(&rule(select, by, changes, distinct), &looked, &cuts, &[("copy", expected)])?;
+        let rules = rule(select, by, *changes, *distinct);
+        agree(&rules, rows, &cuts, &[("copy", model(&one, Mistake::None))])?;
     }
 }
 
-fn changes_of(rows: &[Row], say: impl Fn(usize) -> Say) -> Vec<(i64, bool)> {
-    changes(rows, 0, 0, say)
+#[test]
+fn every_mistake_planted_is_noticed() {
+    let own = [0, 1, 2, 3].map(Mistake::Own);
+    let common = [Mistake::BadIsGood, Mistake::LateIsLive, Mistake::OrderIsIgnored, Mistake::SameTimeIsNewer];
+    noticed(copies(), model, &[&own[..], &common].concat());
 }
 
 /// A curve of a sensor that moves by hundredths.

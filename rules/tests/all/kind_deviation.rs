@@ -15,33 +15,73 @@ fn rule(delays: (i64, i64)) -> String {
     )
 }
 
+/// Delays of the small one; rows.
+type Apart = ((i64, i64), Vec<Row>);
+
+fn aparts() -> impl Strategy<Value = Apart> {
+    ((0i64..4, 0i64..3), series(&[0, 20, 29, 30, 50, 60, 61]))
+}
+
+/// What members say: good numbers only.
+fn known(rows: &[Row], i: usize, m: Mistake) -> Vec<i64> {
+    let ignored = match m {
+        Mistake::BadIsGood => BAD,
+        Mistake::CalibrationIsGood => CALIBRATION,
+        Mistake::MissingIsLow => MISSING,
+        Mistake::OverRangeClears => OVER_RANGE,
+        Mistake::StaleClears => STALE,
+        _ => 0,
+    };
+    let not_good = (BAD | MISSING | OVER_RANGE | CALIBRATION | STALE) & !ignored;
+    let now = rows[i].appended;
+    let of = |p| fresh(rows, i, p, now, m).filter(|r| r.status & not_good == 0);
+    (0..3).filter_map(of).map(|r| if r.status & MISSING != 0 { 0 } else { r.value }).collect()
+}
+
+fn model_of((delays, rows): &Apart, over: impl Fn(i64) -> bool, below: i64, m: Mistake) -> Vec<(i64, bool)> {
+    let say = |i: usize| {
+        let known = known(rows, i, m);
+        let apart = known.iter().max().zip(known.iter().min()).map_or(0, |(a, b)| a - b);
+        let are_all =
+            known.len() == 3 || m == Mistake::UnknownIsBelow || (known.len() == 2 && m == Mistake::Own(0));
+        match known.len() {
+            0 | 1 => Say::Hold,
+            _ if over(apart) => Say::Over,
+            _ if !are_all => Say::Hold,
+            _ if apart < below || (apart == below && m == Mistake::OffIsInclusive) => Say::Below,
+            _ => Say::Band,
+        }
+    };
+    changes(rows, *delays, m, say)
+}
+
+fn small(one: &Apart, m: Mistake) -> Vec<(i64, bool)> {
+    let on = if m == Mistake::OnIsStrict { 31 } else { 30 };
+    model_of(one, |d| d >= on, 20, m)
+}
+
+fn large((_, rows): &Apart, m: Mistake) -> Vec<(i64, bool)> {
+    let on = if m == Mistake::OnIsStrict { 60 } else { 61 };
+    model_of(&((0, 0), rows.clone()), |d| d >= on, 61, m)
+}
+
 proptest! {
     #![proptest_config(many())]
 
     #[test]
-    fn the_model_agrees(
-        delays in (0i64..4, 0i64..3), rows in series(&[0, 20, 29, 30, 50, 60, 61]), cuts in cuts()
-    ) {
-        let say = |i: usize, over: &dyn Fn(i64) -> bool, below: i64| {
-            let now = rows[i].appended;
-            let known: Vec<i64> = (0..3)
-                .filter_map(|p| fresh(&rows, i, p, now))
-                .filter(|r| r.status & (BAD | MISSING | OVER_RANGE | CALIBRATION | STALE) == 0)
-                .map(|r| r.value)
-                .collect();
-            let apart = known.iter().max().zip(known.iter().min()).map_or(0, |(a, b)| a - b);
-            match known.len() {
-                0 | 1 => Say::Hold,
-                _ if over(apart) => Say::Over,
-                2 => Say::Hold,
-                _ if apart < below => Say::Below,
-                _ => Say::Band,
-            }
-        };
-        let small = changes(&rows, delays.0, delays.1, |i| say(i, &|d| d >= 30, 20));
-        let large = changes(&rows, 0, 0, |i| say(i, &|d| d > 60, 61));
-        agree(&rule(delays), &rows, &cuts, &[("small", small), ("large", large)])?;
+    fn the_model_agrees(one in aparts(), cuts in cuts()) {
+        let expected = [("small", small(&one, Mistake::None)), ("large", large(&one, Mistake::None))];
+        agree(&rule(one.0), &one.1, &cuts, &expected)?;
     }
+}
+
+#[test]
+fn every_mistake_planted_is_noticed() {
+    // That something unknown were over is no mistake that a distance could make.
+    let others = [Mistake::UnknownIsOver, Mistake::Own(1)];
+    let common: Vec<Mistake> = COMMON.iter().copied().filter(|m| !others.contains(m)).collect();
+    noticed(aparts(), small, &[&common[..], &OF_DELAYS].concat());
+    noticed(aparts(), large, &[Mistake::OnIsStrict]);
 }
 
 const TWINS: &str = "[[rule]]\nname = \"twins\"\nkind = \"deviation\"\nselect = { quantity = \"*\" }\nby = \"label:twin\"\non = \">= 0.1\"\nunit = \"%\"\n";

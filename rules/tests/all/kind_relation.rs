@@ -6,24 +6,86 @@ use crate::stand::*;
 use model::status::*;
 use proptest::prelude::*;
 
-fn all_of(said: &[Say]) -> Say {
-    let has = |say| said.contains(&say);
-    match () {
-        () if has(Say::Below) => Say::Below,
-        () if has(Say::Hold) => Say::Hold,
-        () if has(Say::Band) => Say::Band,
-        () => Say::Over,
+/// The first of these that one says, else the last.
+fn first_of(said: &[Say], order: [Say; 4]) -> Say {
+    order.into_iter().find(|say| said.contains(say)).unwrap_or(order[3])
+}
+
+fn all_of(said: &[Say], m: Mistake) -> Say {
+    // One that is known not to hold ends it, whatever the others are.
+    match m {
+        Mistake::Own(1) => first_of(said, [Say::Hold, Say::Below, Say::Band, Say::Over]),
+        Mistake::Own(2) => first_of(said, [Say::Below, Say::Band, Say::Hold, Say::Over]),
+        _ => first_of(said, [Say::Below, Say::Hold, Say::Band, Say::Over]),
     }
 }
 
-fn any_of(said: &[Say]) -> Say {
-    let has = |say| said.contains(&say);
-    match () {
-        () if has(Say::Over) => Say::Over,
-        () if has(Say::Hold) => Say::Hold,
-        () if has(Say::Band) => Say::Band,
-        () => Say::Below,
+fn any_of(said: &[Say], m: Mistake) -> Say {
+    match m {
+        Mistake::Own(3) => first_of(said, [Say::Hold, Say::Over, Say::Band, Say::Below]),
+        Mistake::Own(4) => first_of(said, [Say::Over, Say::Band, Say::Hold, Say::Below]),
+        Mistake::Own(5) => first_of(said, [Say::Over, Say::Hold, Say::Below, Say::Band]),
+        _ => first_of(said, [Say::Over, Say::Hold, Say::Band, Say::Below]),
     }
+}
+
+/// All or any of the related points; delays; rows.
+type Relation = (bool, (i64, i64), Vec<Row>);
+
+fn relations() -> impl Strategy<Value = Relation> {
+    (any::<bool>(), (0i64..4, 0i64..3), series(&[0, 50, 99, 100, 150, 200]))
+}
+
+fn model_of_relation((all, delays, rows): &Relation, m: Mistake) -> Vec<(i64, bool)> {
+    let all = *all != (m == Mistake::Own(0));
+    let say = |i: usize| {
+        let now = rows[i].appended;
+        let of = |point, on, off| limit(fresh(rows, i, point, now, m), on, off, m);
+        let feeds = [of(1, 100, 50), of(2, 100, 50)];
+        all_of(&[of(0, 150, 100), if all { all_of(&feeds, m) } else { any_of(&feeds, m) }], m)
+    };
+    changes(rows, *delays, m, say)
+}
+
+/// How long a vote counts; delays of two; rows.
+type Vote = (i64, (i64, i64), Vec<Row>);
+
+fn votes() -> impl Strategy<Value = Vote> {
+    (0i64..4, (0i64..4, 0i64..3), series(&[0, 50, 99, 100]))
+}
+
+fn model_of_vote((within, delays, rows): &Vote, need: usize, m: Mistake) -> Vec<(i64, bool)> {
+    let within = match m {
+        Mistake::Own(0) => within - i64::from(*within > 0),
+        Mistake::Own(1) => within + i64::from(*within > 0),
+        _ => *within,
+    };
+    let votes = |i: usize| {
+        let now = rows[i].appended;
+        [0, 1, 2].map(|point| {
+            let was_over = looked_at(&rows[..=i], m).into_iter().any(|(j, r)| {
+                let of_it = r.point == point && now - rows[j].appended <= within;
+                of_it && limit(Some(r), 100, 50, m) == Say::Over
+            });
+            if within > 0 && was_over { Say::Over } else { limit(fresh(rows, i, point, now, m), 100, 50, m) }
+        })
+    };
+    let need = match m {
+        Mistake::Own(2) => need + 1,
+        Mistake::Own(3) => need - 1,
+        _ => need,
+    };
+    // All ways in which those of whom nothing is known may vote.
+    let say = |i: usize| {
+        let count = |is: &[Say]| votes(i).iter().filter(|v| is.contains(v)).count();
+        match () {
+            () if count(&[Say::Over]) >= need => Say::Over,
+            () if m != Mistake::Own(4) && count(&[Say::Over, Say::Hold]) >= need => Say::Hold,
+            () if m != Mistake::Own(5) && count(&[Say::Over, Say::Hold, Say::Band]) >= need => Say::Band,
+            () => Say::Below,
+        }
+    };
+    changes(rows, *delays, m, say)
 }
 
 fn relation(need: &str, delays: (i64, i64)) -> String {
@@ -50,61 +112,36 @@ proptest! {
     #![proptest_config(many())]
 
     #[test]
-    fn the_model_of_relation_agrees(
-        all in any::<bool>(), delays in (0i64..4, 0i64..3), rows in series(&[0, 50, 99, 100, 150, 200]), cuts in cuts()
-    ) {
-        let say = |i: usize| {
-            let now = rows[i].appended;
-            let of = |point, on, off| limit(fresh(&rows, i, point, now), on, off);
-            let feeds = [of(1, 100, 50), of(2, 100, 50)];
-            all_of(&[of(0, 150, 100), if all { all_of(&feeds) } else { any_of(&feeds) }])
-        };
-        let expected = changes(&rows, delays.0, delays.1, say);
-        agree(&relation(if all { "all" } else { "any" }, delays), &rows, &cuts, &[("relation", expected)])?;
+    fn the_model_of_relation_agrees(one in relations(), cuts in cuts()) {
+        let (all, delays, rows) = &one;
+        let rules = relation(if *all { "all" } else { "any" }, *delays);
+        agree(&rules, rows, &cuts, &[("relation", model_of_relation(&one, Mistake::None))])?;
     }
 
     #[test]
-    fn the_model_of_vote_agrees(
-        within in 0i64..4, delays in (0i64..4, 0i64..3), rows in series(&[0, 50, 99, 100]), cuts in cuts()
-    ) {
-        let votes = |i: usize| {
-            let now = rows[i].appended;
-            [0, 1, 2].map(|point| {
-                let was_over = looked_at(&rows[..=i]).into_iter().any(|(j, r)| {
-                    r.point == point && limit(Some(r), 100, 50) == Say::Over && now - rows[j].appended <= within
-                });
-                if within > 0 && was_over { Say::Over } else { limit(fresh(&rows, i, point, now), 100, 50) }
-            })
-        };
-        // All ways in which those of whom nothing is known may vote.
-        let say = |i: usize, need: usize| {
-            let count = |is: &[Say]| votes(i).iter().filter(|v| is.contains(v)).count();
-            match () {
-                () if count(&[Say::Over]) >= need => Say::Over,
-                () if count(&[Say::Over, Say::Hold]) >= need => Say::Hold,
-                () if count(&[Say::Over, Say::Hold, Say::Band]) >= need => Say::Band,
-                () => Say::Below,
-            }
-        };
-        let two = changes(&rows, delays.0, delays.1, |i| say(i, 2));
-        let three = changes(&rows, 0, 0, |i| say(i, 3));
-        agree(&vote(within, delays), &rows, &cuts, &[("two", two), ("three", three)])?;
+    fn the_model_of_vote_agrees(one in votes(), cuts in cuts()) {
+        let (within, delays, rows) = &one;
+        let three = model_of_vote(&(*within, (0, 0), rows.clone()), 3, Mistake::None);
+        let two = model_of_vote(&one, 2, Mistake::None);
+        agree(&vote(*within, *delays), rows, &cuts, &[("two", two), ("three", three)])?;
     }
 }
 
-/// A record of readings at one time, each of its own time.
-fn rows(s: f64, rows: &[(&'static str, f64, i32)]) -> Event {
-    let t = START + (s * 1e6) as i64;
-    Event::Rows(t, 0, rows.iter().map(|(point, value, status)| (*point, t, *value, *status)).collect())
+#[test]
+fn every_mistake_planted_in_relation_is_noticed() {
+    let own = [2, 3, 4, 5].map(Mistake::Own);
+    noticed(
+        relations(),
+        model_of_relation,
+        &[&COMMON[..], &OF_DELAYS, &own, &[Mistake::OverRangeIsUnknown]].concat(),
+    );
 }
 
-#[track_caller]
-fn check(rules: &str, events: &[Event], expected: &[&str]) {
-    let catalog = three();
-    let (program, problems) = program_for(rules, &catalog);
-    assert_eq!(problems.to_string(), "");
-    let out = judge_by(rules::Evaluator::new(program, catalog), events);
-    assert_eq!(shown(&out), expected, "{out:#?}");
+#[test]
+fn every_mistake_planted_in_vote_is_noticed() {
+    let own = [2, 3, 4, 5].map(Mistake::Own);
+    let all = [&COMMON[..], &OF_DELAYS, &own, &[Mistake::OverRangeIsUnknown]].concat();
+    noticed(votes(), |one, m| model_of_vote(one, 2, m), &all);
 }
 
 #[test]

@@ -21,41 +21,42 @@ struct Said {
     then: Say,
 }
 
-fn then(rows: &[Row], i: usize, now: i64) -> Say {
-    // Below 0.5 it has followed, from 1 on it has not; the limit's own way, upside down.
-    let one = |point| match limit(fresh(rows, i, point, now), 100, 50) {
-        Say::Below => Say::Over,
-        Say::Over => Say::Below,
-        other => other,
-    };
-    let said = [1, 2].map(|p| {
-        let r = fresh(rows, i, p, now);
-        let has = |bits: i32| r.is_some_and(|r| r.status & bits != 0);
-        match one(p) {
-            // Over range downwards, and old when it was sent: these raise, and clear nothing.
-            _ if has(BAD | CALIBRATION) => Say::Hold,
-            _ if has(OVER_RANGE) && r.is_some_and(|r| r.value <= 0) => Say::Over,
-            _ if has(OVER_RANGE | MISSING) => Say::Hold,
-            Say::Hold if has(STALE) && r.is_some_and(|r| r.value < 50) => Say::Over,
-            _ if has(STALE) => Say::Hold,
-            say => say,
+fn then(rows: &[Row], i: usize, now: i64, m: Mistake) -> Say {
+    // Below 0.5 it has followed, from 1 on it has not: a limit upside down. Over range downwards and old readings raise, and clear nothing.
+    let one = |point| {
+        let Some(r) = fresh(rows, i, point, now, m) else { return limit(None, 0, 0, m) };
+        let has = |bits: i32, ignored| r.status & bits != 0 && m != ignored;
+        let unknown = limit(None, 0, 0, m);
+        if has(BAD, Mistake::BadIsGood) || has(CALIBRATION, Mistake::CalibrationIsGood) {
+            return unknown;
         }
-    });
-    let has = |say| said.contains(&say);
-    match () {
-        () if has(Say::Over) => Say::Over,
-        () if has(Say::Hold) => Say::Hold,
-        () if has(Say::Band) => Say::Band,
-        () => Say::Below,
-    }
+        if has(OVER_RANGE, Mistake::OverRangeClears) {
+            return if r.value <= 0 { Say::Over } else { Say::Hold };
+        }
+        if r.status & MISSING != 0 {
+            return if m == Mistake::MissingIsLow { Say::Over } else { unknown };
+        }
+        match r.value {
+            v if v < 50 || (v == 50 && m == Mistake::OffIsInclusive) => Say::Over,
+            _ if has(STALE, Mistake::StaleClears) => Say::Hold,
+            v if v >= 100 => Say::Below,
+            _ => Say::Band,
+        }
+    };
+    let said = [1, 2].map(one);
+    [Say::Over, Say::Hold, Say::Band].into_iter().find(|say| said.contains(say)).unwrap_or(Say::Below)
 }
 
-fn said(rows: &[Row]) -> Vec<Said> {
+fn first(rows: &[Row], i: usize, now: i64, m: Mistake) -> Say {
+    limit(fresh(rows, i, 0, now, m), 150, 100, m)
+}
+
+fn said(rows: &[Row], m: Mistake) -> Vec<Said> {
     let one = |(i, _): (usize, _)| {
         let now = rows[i].appended;
-        Said { now, first: limit(fresh(rows, i, 0, now), 150, 100), then: then(rows, i, now) }
+        Said { now, first: first(rows, i, now, m), then: then(rows, i, now, m) }
     };
-    looked_at(rows).into_iter().map(one).collect()
+    looked_at(rows, m).into_iter().map(one).collect()
 }
 
 /// Whether something begins at `i`: it is over, and was known to be below last, or nothing was known of it.
@@ -64,14 +65,26 @@ fn begins(says: &[Say], i: usize) -> bool {
     says[i] == Say::Over && before != Some(&Say::Over)
 }
 
+/// The time; rows.
+type Sequence = (i64, Vec<Row>);
+
+fn sequences() -> impl Strategy<Value = Sequence> {
+    (1i64..6, series(&[0, 49, 50, 100, 150, 200]))
+}
+
 /// From the definition: the second began at most `within` after the first began last, and was not known to be over since.
-fn follows(rows: &[Row], within: i64) -> Vec<(i64, bool)> {
-    let said = said(rows);
+fn follows((within, rows): &Sequence, m: Mistake) -> Vec<(i64, bool)> {
+    let said = said(rows, m);
     let (first, then): (Vec<Say>, Vec<Say>) = said.iter().map(|s| (s.first, s.then)).unzip();
+    let within = within - i64::from(m == Mistake::Own(0));
     let told = |i: usize| {
         (0..=i).any(|j| {
-            let began = (0..=j).rfind(|k| begins(&first, *k));
-            begins(&then, j)
+            let began = match m {
+                Mistake::Own(1) => (0..=j).find(|k| begins(&first, *k)),
+                Mistake::Own(2) => (0..=j).rfind(|k| begins(&first, *k)).filter(|_| first[j] == Say::Over),
+                _ => (0..=j).rfind(|k| begins(&first, *k)),
+            };
+            (begins(&then, j) || (m == Mistake::Own(3) && then[j] == Say::Over))
                 && began.is_some_and(|k| said[j].now - said[k].now <= within)
                 && !then[j..=i].contains(&Say::Below)
         })
@@ -89,32 +102,39 @@ fn follows(rows: &[Row], within: i64) -> Vec<(i64, bool)> {
 }
 
 /// Each second that something comes in, and after it: is the time over for one that began, and has nothing followed?
-fn missing(rows: &[Row], within: i64) -> Vec<(i64, bool)> {
+fn missing((within, rows): &Sequence, m: Mistake) -> Vec<(i64, bool)> {
     let (mut out, mut waits, mut held, mut on) = (Vec::new(), None::<i64>, false, false);
-    let looked: Vec<usize> = looked_at(rows).into_iter().map(|(i, _)| i).collect();
+    let looked: Vec<usize> = looked_at(rows, m).into_iter().map(|(i, _)| i).collect();
     let (mut firsts, mut known) = (Vec::new(), false);
+    let is_due = |waits: Option<i64>, at: i64, then: Say| {
+        let is_known = matches!(then, Say::Band | Say::Below) || (then == Say::Hold && m == Mistake::Own(4));
+        is_known && waits.is_some_and(|began| at - began + i64::from(m == Mistake::Own(0)) > *within)
+    };
     for i in 0..rows.len() {
         let now = rows[i].appended;
-        let is_due = |waits: Option<i64>, at: i64, then: Say| {
-            waits.is_some_and(|began| at - began > within) && matches!(then, Say::Band | Say::Below)
-        };
         let passed = i.checked_sub(1).map(|b| (b, rows[b].appended)).filter(|(_, at)| *at < now);
-        if let Some((_, at)) = passed.filter(|(b, at)| !on && is_due(waits, *at, then(rows, *b, *at))) {
+        let passed = passed.filter(|_| m != Mistake::TicksServeNothing);
+        if let Some((_, at)) = passed.filter(|(b, at)| !on && is_due(waits, *at, then(rows, *b, *at, m))) {
             (on, held) = (true, known);
             out.push((at, true));
         }
         if let Ok(place) = looked.binary_search(&i) {
-            let first = limit(fresh(rows, i, 0, now), 150, 100);
+            let first = first(rows, i, now, m);
             firsts.push(first);
-            let second = then(rows, i, now);
-            if begins(&firsts, place) {
+            let second = then(rows, i, now, m);
+            if begins(&firsts, place) && (m != Mistake::Own(1) || waits.is_none()) {
                 waits = Some(now);
             }
             known = firsts.iter().rfind(|s| matches!(s, Say::Over | Say::Below)) == Some(&Say::Over);
             if second == Say::Over {
                 waits = None;
             }
-            if on && (second == Say::Over || (held && first == Say::Below)) {
+            let is_over = match m {
+                Mistake::Own(2) => false,
+                Mistake::Own(3) => first == Say::Below,
+                _ => held && first == Say::Below,
+            };
+            if on && (second == Say::Over || is_over) {
                 (on, waits) = (false, None);
                 out.push((now, false));
             }
@@ -122,7 +142,11 @@ fn missing(rows: &[Row], within: i64) -> Vec<(i64, bool)> {
                 (on, held) = (true, known);
                 out.push((now, true));
             }
-        } else if rows[i].of.is_none() && !on && is_due(waits, now, then(rows, i, now)) {
+        } else if rows[i].of.is_none()
+            && !on
+            && m != Mistake::TicksServeNothing
+            && is_due(waits, now, then(rows, i, now, m))
+        {
             (on, held) = (true, known);
             out.push((now, true));
         }
@@ -134,28 +158,27 @@ proptest! {
     #![proptest_config(many())]
 
     #[test]
-    fn the_model_of_what_follows_agrees(within in 1i64..6, rows in series(&[0, 49, 50, 100, 150, 200]), cuts in cuts()) {
-        agree(&rule("follows", within), &rows, &cuts, &[("sequence", follows(&rows, within))])?;
+    fn the_model_of_what_follows_agrees(one in sequences(), cuts in cuts()) {
+        let expected = follows(&one, Mistake::None);
+        agree(&rule("follows", one.0), &one.1, &cuts, &[("sequence", expected)])?;
     }
 
     #[test]
-    fn the_model_of_what_is_missing_agrees(within in 1i64..6, rows in series(&[0, 49, 50, 100, 150, 200]), cuts in cuts()) {
-        agree(&rule("missing", within), &rows, &cuts, &[("sequence", missing(&rows, within))])?;
+    fn the_model_of_what_is_missing_agrees(one in sequences(), cuts in cuts()) {
+        let expected = missing(&one, Mistake::None);
+        agree(&rule("missing", one.0), &one.1, &cuts, &[("sequence", expected)])?;
     }
 }
 
-fn rows(s: f64, rows: &[(&'static str, f64, i32)]) -> Event {
-    let t = START + (s * 1e6) as i64;
-    Event::Rows(t, 0, rows.iter().map(|(point, value, status)| (*point, t, *value, *status)).collect())
+#[test]
+fn every_mistake_planted_in_what_follows_is_noticed() {
+    noticed(sequences(), follows, &[&COMMON[..], &[2, 3].map(Mistake::Own)].concat());
 }
 
-#[track_caller]
-fn check(rules: &str, events: &[Event], expected: &[&str]) {
-    let catalog = three();
-    let (program, problems) = program_for(rules, &catalog);
-    assert_eq!(problems.to_string(), "");
-    let out = judge_by(rules::Evaluator::new(program, catalog), events);
-    assert_eq!(shown(&out), expected, "{out:#?}");
+#[test]
+fn every_mistake_planted_in_what_is_missing_is_noticed() {
+    let own = [2, 3, 4].map(Mistake::Own);
+    noticed(sequences(), missing, &[&COMMON[..], &own, &[Mistake::TicksServeNothing]].concat());
 }
 
 #[test]

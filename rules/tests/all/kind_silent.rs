@@ -12,23 +12,36 @@ fn rule(by: &str, after: &str) -> String {
     )
 }
 
-fn model(rows: &[Row], after: i64) -> Vec<(i64, bool)> {
+/// After how long; rows.
+type Silence = (i64, Vec<Row>);
+
+fn silences() -> impl Strategy<Value = Silence> {
+    (1i64..8, series(&[20]))
+}
+
+fn model((after, rows): &Silence, m: Mistake) -> Vec<(i64, bool)> {
     let (mut out, mut heard, mut on) = (Vec::new(), None::<i64>, false);
     for (i, row) in rows.iter().enumerate() {
         let now = row.appended;
         let before = i.checked_sub(1).map(|b| rows[b].appended).filter(|b| *b < now);
         let passes = before.into_iter().chain(row.of.is_none().then_some(now));
         for at in passes {
-            if at - *heard.get_or_insert(at) > after && !on {
+            if m == Mistake::Own(3) && heard.is_none() {
+                continue; // never armed before something spoke
+            }
+            if at - *heard.get_or_insert(at) + i64::from(m == Mistake::Own(0)) > *after && !on {
                 on = true;
                 out.push((at, true));
             }
         }
-        if let Some(r) = row.of.filter(|r| r.status & HISTORICAL == 0 && now - r.time <= 120) {
-            heard = Some(now);
+        let is_late = |r: &Reading| r.status & HISTORICAL != 0 || now - r.time > 120;
+        if let Some(r) = row.of.filter(|r| m == Mistake::LateIsLive || !is_late(r)) {
             // The same time again is a sign of the link, and of nothing else.
             let good = r.status & (BAD | MISSING | OVER_RANGE | CALIBRATION | STALE) == 0;
-            if on && good {
+            if m != Mistake::Own(1) || good {
+                heard = Some(now);
+            }
+            if on && (good || m == Mistake::BadIsGood) {
                 on = false;
                 out.push((now, false));
             }
@@ -41,10 +54,16 @@ proptest! {
     #![proptest_config(many())]
 
     #[test]
-    fn the_model_agrees(after in 1i64..8, rows in series(&[20]), cuts in cuts()) {
-        let rules = rule("site", &format!("after = \"{after}s\""));
-        agree(&rules, &rows, &cuts, &[("silent", model(&rows, after))])?;
+    fn the_model_agrees(one in silences(), cuts in cuts()) {
+        let rules = rule("site", &format!("after = \"{}s\"", one.0));
+        agree(&rules, &one.1, &cuts, &[("silent", model(&one, Mistake::None))])?;
     }
+}
+
+#[test]
+fn every_mistake_planted_is_noticed() {
+    let own = [0, 1, 3].map(Mistake::Own);
+    noticed(silences(), model, &[&own[..], &[Mistake::LateIsLive, Mistake::BadIsGood]].concat());
 }
 
 #[test]

@@ -340,21 +340,20 @@ const COMMON: [Mistake; 18] = [
     Mistake::CalibrationIsNotShown,
 ];
 
+/// What a ladder of limits can get wrong, by itself or as a table of grades.
+const OF_A_LIMIT: [Mistake; 6] = [
+    Mistake::OnIsStrict,
+    Mistake::OffIsInclusive,
+    Mistake::LowOverRangeIsHigh,
+    Mistake::SentAgainRaises,
+    Mistake::LateIgnoresDelay,
+    Mistake::BornStaysCalibrating,
+];
+
 #[test]
 fn every_mistake_planted_in_limit_is_noticed() {
     noticed(limits(), &COMMON);
-    use Mistake::*;
-    noticed(
-        limits(),
-        &[
-            OnIsStrict,
-            OffIsInclusive,
-            LowOverRangeIsHigh,
-            SentAgainRaises,
-            LateIgnoresDelay,
-            BornStaysCalibrating,
-        ],
-    );
+    noticed(limits(), &OF_A_LIMIT);
 }
 
 #[test]
@@ -407,15 +406,7 @@ fn every_mistake_planted_in_rate_is_noticed() {
 fn every_mistake_planted_in_grade_is_noticed() {
     use Mistake::*;
     noticed(grades(), &COMMON);
-    let of_a_limit = [
-        OnIsStrict,
-        OffIsInclusive,
-        LowOverRangeIsHigh,
-        SentAgainRaises,
-        LateIgnoresDelay,
-        BornStaysCalibrating,
-    ];
-    noticed(grades(), &of_a_limit);
+    noticed(grades(), &OF_A_LIMIT);
     let of_a_table =
         [OtherPlacesCount, OtherColoursCount, OtherTimesCount, NarrowestRowCounts, DeadBandIsForgotten];
     noticed(grades(), &of_a_table);
