@@ -175,6 +175,12 @@ impl Rule {
         own.iter().copied().chain(self.seats.iter().map(|s| s.point))
     }
 
+    /// Of a rule across points all that a slot hears, its own point first; else none.
+    pub(crate) fn members(&self, slot: u32) -> Vec<u32> {
+        let from = self.seats.partition_point(|s| s.slot < slot);
+        self.seats[from..].iter().take_while(|s| s.slot == slot).map(|s| s.point).collect()
+    }
+
     /// Slot and member of an instance.
     pub(crate) fn seat(&self, seat: u32) -> (u32, u32) {
         self.seats.get(seat as usize).map_or((seat, 0), |s| (s.slot, s.member))
@@ -217,7 +223,7 @@ fn bind(d: &RuleDef, catalog: &Catalog, problems: &mut Problems) -> Rule {
     };
     let bound: Arc<dyn Bound> = d.spec.bind(&mut binding, &points).into();
     let (points, seats) = match bound.groups() {
-        Some(groups) => (groups.iter().map(|g| g[0]).collect(), seats(groups)),
+        Some(groups) => (groups.iter().map(|g| g[0]).collect(), seats(&groups)),
         None => (points, Vec::new()),
     };
     let said = format!("{}{:?}{:?}{:?}{}", d.kind, d.select, d.levels, d.spec, d.unit);

@@ -8,13 +8,17 @@
 //! clock leaves its time, what that time decides is decided once everything that came at it has been judged, by the version in force
 //! then. So no cut into records matters. A tick decides at its own time too.
 //!
-//! Order of transitions: what time decides by rule, then point, then level; then by row of the record, rule, level.
+//! Rules across points decide once a time, when the clock leaves it and all that came at it has been heard: neither the order of points
+//! nor the cut into records matters to them.
+//!
+//! Order of transitions: what time decides, rules across points first, by rule, then point, then level; then by row of the record, rule,
+//! level.
 //!
 //! Simulated readings run in a lane of their own with its own state: a drill can neither raise nor clear anything real.
 
 use crate::compile::Program;
 use crate::emit::{Context, Who, transition};
-use crate::lane::{Lane, PointState};
+use crate::lane::{Due, Lane, PointState};
 use crate::level::LEVELS_MAX;
 use crate::reading::{At, PERIOD, Reading, Verdict};
 use model::record::run_flags;
@@ -105,6 +109,7 @@ impl Evaluator {
                     let (now, time) = (self.replay[clock as usize - 1].now, readings.time[from + i]);
                     if time > now {
                         if now != Micros::MIN {
+                            self.settle(at, clock, out);
                             self.run_out(at, now, clock, out);
                         }
                         self.replay[clock as usize - 1].now = time;
@@ -121,6 +126,7 @@ impl Evaluator {
     /// Judges the passing of time. For tick records only: they confirm a jump of the clock.
     pub fn tick(&mut self, at: At, out: &mut Vec<Transition>) {
         if self.begin(at, true, out) {
+            self.settle(at, 0, out);
             self.pass(at, self.clock, out);
         }
         self.end(at);
@@ -147,6 +153,8 @@ impl Evaluator {
         out: &mut Vec<Transition>,
     ) {
         self.begin(at, false, out);
+        // What came before is decided by the version before.
+        (0..=self.replay.len() as u32).for_each(|clock| self.settle(at, clock, out));
         // Where a jump is not confirmed yet, what is armed is armed at its far side.
         let armed = self.clock.max(at.appended);
         let mut next = Self::new(program, catalog);
@@ -186,8 +194,11 @@ impl Evaluator {
             // Silent rules are armed now: what spoke never counts from here.
             let clock = self.clock;
             self.live.points.iter_mut().filter(|p| p.heard == Micros::MIN).for_each(|p| p.heard = clock);
-        } else if before.div_euclid(SECOND) < self.clock.div_euclid(SECOND) {
-            self.pass(at, before, out);
+        } else if before < self.clock {
+            self.settle(at, 0, out);
+            if before.div_euclid(SECOND) < self.clock.div_euclid(SECOND) {
+                self.pass(at, before, out);
+            }
         }
         true
     }
@@ -227,11 +238,9 @@ impl Evaluator {
         let (_, event, value, status) = all.row(row);
         let future = status & status::FUTURE != 0 && clock == 0;
         let time = if future { run.received } else { event };
-        let heard = match clock {
-            // Ahead of the clock where a jump is not confirmed yet: it spoke then, not before.
-            0 => self.clock.max(at.appended),
-            n => self.replay[n as usize - 1].now,
-        };
+        let clock_now = self.now(clock);
+        // Ahead of the clock where a jump is not confirmed yet: it spoke then, not before.
+        let heard = if clock == 0 { clock_now.max(at.appended) } else { clock_now };
         // What a replay brings is as late as it is behind the newest time of its own source.
         let now = if clock == 0 { at.appended } else { heard };
         let late = status & status::HISTORICAL != 0 || now.saturating_sub(time) > LATE_AFTER;
@@ -246,15 +255,24 @@ impl Evaluator {
         Reading {
             time,
             heard,
+            clock: clock_now,
+            source: clock,
             value,
             status,
             newer,
             late,
             calibrating,
-            replay: clock > 0,
             origin,
             row,
             member: 0,
+        }
+    }
+
+    /// What a clock shows, by its number.
+    fn now(&self, clock: u32) -> Micros {
+        match clock {
+            0 => self.clock,
+            n => self.replay[n as usize - 1].now,
         }
     }
 
@@ -277,28 +295,46 @@ impl Evaluator {
             let rule = &self.program.bound_rules()[rule_ix as usize];
             let (slot, member) = rule.seat(seat);
             r.calibrating = has_bit && rule.bound.minds_calibration();
-            let of_member;
-            let judged = if rule.is_group() {
+            if rule.is_group() {
                 let own = rule.points[slot as usize];
-                let of_own = &lane.points[own as usize];
-                let other_clock = of_own.last != Micros::MIN && of_own.clock != clock;
-                let own_seen = at.offset.number < self.shard_next[own as usize / SHARD_POINTS];
-                if r.late || own_seen || other_clock {
-                    continue;
+                if !r.late && at.offset.number >= self.shard_next[own as usize / SHARD_POINTS] {
+                    lane.hear((rule_ix, slot), &Reading { member, ..r });
                 }
-                // The clock of a group never goes back: where a jump is not confirmed it stands still.
-                of_member = Reading { member, heard: if replay { r.heard } else { self.clock }, ..r };
-                &of_member
-            } else if seen {
                 continue;
-            } else {
-                &r
-            };
+            }
+            if seen {
+                continue;
+            }
             let mut verdicts = [Verdict::Hold; LEVELS_MAX];
             let verdicts = &mut verdicts[..rule.levels.len()];
-            let number = lane.machines[rule_ix as usize].reading(slot as usize, judged, verdicts);
+            let number = lane.machines[rule_ix as usize].reading(slot as usize, &r, verdicts);
             if !lane.latches[rule_ix as usize].is_idle(slot) || verdicts.contains(&Verdict::Over) {
-                lane.take(&context, (rule_ix, rule), slot, verdicts, judged, number, out);
+                lane.take(&context, (rule_ix, rule), slot, verdicts, &r, number, out);
+            }
+        }
+    }
+
+    /// The clock of number `clock` leaves its time: groups that heard something then decide.
+    fn settle(&mut self, at: At, clock: u32, out: &mut Vec<Transition>) {
+        let lanes = [(Some(&mut self.live), false), (self.drill.as_deref_mut(), true)];
+        for (lane, simulated) in lanes {
+            let Some(lane) = lane else { continue };
+            let is_seen = |rule: u32, slot: u32| {
+                let own = self.program.bound_rules()[rule as usize].points[slot as usize];
+                at.offset.number < self.shard_next[own as usize / SHARD_POINTS]
+            };
+            let is_due =
+                |&((rule, slot), due): &(&(u32, u32), &Due)| due.clock == clock && !is_seen(*rule, *slot);
+            let all: Vec<_> = lane.due.iter().filter(is_due).map(|(key, due)| (*key, *due)).collect();
+            for ((rule_ix, slot), due) in all {
+                lane.due.remove(&(rule_ix, slot));
+                let rule = &self.program.bound_rules()[rule_ix as usize];
+                let mut verdicts = [Verdict::Hold; LEVELS_MAX];
+                let verdicts = &mut verdicts[..rule.levels.len()];
+                let number = lane.machines[rule_ix as usize].decide(slot as usize, due.time, verdicts);
+                let (clock, catalog, replay) = (self.clock, &*self.catalog, clock > 0);
+                let context = Context { at, clock, catalog, simulated, replay };
+                lane.take(&context, (rule_ix, rule), slot, verdicts, &due.reading(), number, out);
             }
         }
     }
@@ -315,13 +351,13 @@ impl Evaluator {
             for (rule_ix, slot) in pending {
                 let rule = &self.program.bound_rules()[rule_ix as usize];
                 let ix = rule.points[slot as usize];
-                let point = lane.points[ix as usize];
+                let point_clock = lane.clock(rule_ix, slot, ix);
                 let mut still = false;
                 let latches = &mut lane.latches[rule_ix as usize];
                 for level in latches.busy(slot) {
                     let mut latch = latches.get(slot, level);
                     let period = self.catalog.point(ix).period.unwrap_or(PERIOD);
-                    let due = point.clock == clock
+                    let due = point_clock == clock
                         && at.offset.number >= self.shard_next[ix as usize / SHARD_POINTS];
                     if due && let Some(change) = latch.tick(&rule.levels[level], now, period) {
                         let value = change.peak;
@@ -358,7 +394,7 @@ impl Evaluator {
                 if at.offset.number < self.shard_next[ix as usize / SHARD_POINTS] {
                     continue;
                 }
-                let now = match point.clock {
+                let now = match lane.clock(rule_ix as u32, slot as u32, ix) {
                     0 => clock,
                     n => self.replay[n as usize - 1].now,
                 };

@@ -45,7 +45,7 @@ pub struct Kind {
     pub name: &'static str,
     /// Reads the keys of a rule of this kind.
     pub read: fn(&Section<'_>) -> Option<Read>,
-    /// Whether it can be a condition of a rule across points: it judges one point, by its readings alone.
+    /// Whether it can be a condition of a rule across points: it judges one point, by its readings alone, and has one level.
     pub is_condition: bool,
 }
 
@@ -59,9 +59,9 @@ pub fn all() -> &'static [Kind] {
         Kind { name: "grade", read: grade::read, is_condition: false },
         Kind { name: "limit", read: limit::read, is_condition: true },
         Kind { name: "masked", read: masked::read, is_condition: true },
-        Kind { name: "mismatch", read: mismatch::read, is_condition: true },
+        Kind { name: "mismatch", read: mismatch::read, is_condition: false },
         Kind { name: "noise", read: noise::read, is_condition: true },
-        Kind { name: "out_of_range", read: out_of_range::read, is_condition: true },
+        Kind { name: "out_of_range", read: out_of_range::read, is_condition: false },
         Kind { name: "rate", read: rate::read, is_condition: true },
         Kind { name: "relation", read: relation::read, is_condition: false },
         Kind { name: "sequence", read: sequence::read, is_condition: false },
@@ -184,7 +184,7 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
 
     /// Of a kind across points, by index in the catalog: for each slot all points it is judged by, first the one its levels stand at,
     /// ascending by that. `None`: each slot is the point it was bound to.
-    fn groups(&self) -> Option<&[Vec<u32>]> {
+    fn groups(&self) -> Option<Vec<Vec<u32>>> {
         None
     }
 
@@ -218,12 +218,41 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)>;
 }
 
-/// A rule at work on its slots.
+/// What a rule across points makes of a reading of a member.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heard {
+    /// It says nothing new.
+    Nothing,
+    /// It counts: there is something to decide once all of its time has come.
+    Something,
+    /// It counts and comes by another clock than what was known until now, of which nothing is left.
+    Anew,
+}
+
+/// A rule at work on its slots: of a kind that judges one point by [`Machine::reading`], of one across points by [`Machine::hear`] and
+/// [`Machine::decide`].
 pub trait Machine: Send + Sync {
-    /// Verdicts for each level at a reading. Returns the number worth reporting: the value, or what was computed of it. A kind across
-    /// points finds out itself whether the reading is newer than all before it of its member: shards of a snapshot stand at different
-    /// offsets, and only the slot's own is known to fit.
-    fn reading(&mut self, slot: usize, reading: &Reading, verdicts: &mut [Verdict]) -> f64;
+    /// Verdicts for each level at a reading. Returns the number worth reporting: the value, or what was computed of it.
+    fn reading(&mut self, _slot: usize, _reading: &Reading, _verdicts: &mut [Verdict]) -> f64 {
+        f64::NAN
+    }
+
+    /// Takes a reading of a member that is not late. It finds out itself whether that is newer than all before it of the member: shards
+    /// of a snapshot stand at different offsets, and only the slot's own is known to fit.
+    fn hear(&mut self, _slot: usize, _reading: &Reading) -> Heard {
+        Heard::Nothing
+    }
+
+    /// Verdicts for each level when all that came at a time has been heard, so that the order within that time does not matter. Returns
+    /// the number worth reporting.
+    fn decide(&mut self, _slot: usize, _now: Micros, _verdicts: &mut [Verdict]) -> f64 {
+        f64::NAN
+    }
+
+    /// Number of the clock that a group is judged by, once a member spoke: 0 the partition's, else that of a replay.
+    fn clock(&self, _slot: usize) -> Option<u32> {
+        None
+    }
 
     /// Whether [`Machine::tick`] says anything.
     fn ticks(&self) -> bool {

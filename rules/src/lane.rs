@@ -1,13 +1,14 @@
 //! State of all rules for one kind of reading: live, or simulated.
 
+use crate::bytes::{In, Out};
 use crate::compile::{Program, Rule};
 use crate::emit::{Context, Who, transition};
-use crate::kinds::Machine;
+use crate::kinds::{Heard, Machine};
 use crate::latches::Latches;
 use crate::past::Past;
 use crate::reading::{Reading, Verdict};
 use model::time::Micros;
-use model::{Catalog, To, Transition};
+use model::{Catalog, Origin, To, Transition};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a point.
@@ -21,6 +22,59 @@ pub(crate) struct PointState {
     pub clock: u32,
 }
 
+/// A group that heard something, and is decided once that time is over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Due {
+    /// The clock when it did.
+    pub time: Micros,
+    /// Number of that clock.
+    pub clock: u32,
+    /// Record and row of the last that it heard.
+    pub origin: Origin,
+    pub row: u32,
+}
+
+impl Due {
+    /// As of a reading that came.
+    pub fn at(r: &Reading) -> Self {
+        Self { time: r.clock, clock: r.source, origin: r.origin, row: r.row }
+    }
+
+    /// What latches see: no two devices' clocks can be compared, so all times are those of the clock.
+    pub fn reading(&self) -> Reading {
+        Reading {
+            time: self.time,
+            heard: self.time,
+            clock: self.time,
+            source: self.clock,
+            value: f64::NAN,
+            status: 0,
+            newer: true,
+            late: false,
+            calibrating: false,
+            origin: self.origin,
+            row: self.row,
+            member: 0,
+        }
+    }
+
+    /// Bytes of a snapshot.
+    pub fn save(&self, out: &mut Out) {
+        out.u64(self.time as u64);
+        out.u32(self.clock);
+        out.u64(self.origin.collector);
+        out.u64(self.origin.sequence);
+        out.u32(self.row);
+    }
+
+    /// What [`Due::save`] wrote, from the front.
+    pub fn load(all: &mut In<'_>) -> Option<Self> {
+        let (time, clock) = (all.u64()? as Micros, all.u32()?);
+        let origin = Origin { collector: all.u64()?, sequence: all.u64()? };
+        Some(Self { time, clock, origin, row: all.u32()? })
+    }
+}
+
 /// State of all rules for one kind of reading: live, or simulated.
 pub(crate) struct Lane {
     pub points: Vec<PointState>,
@@ -29,6 +83,8 @@ pub(crate) struct Lane {
     pub latches: Vec<Latches>,
     /// Latches with an on-delay running, as (rule, slot): what ticks must look at.
     pub pending: BTreeSet<(u32, u32)>,
+    /// Groups that are decided when the time at which they heard something is over, as (rule, slot).
+    pub due: BTreeMap<(u32, u32), Due>,
     /// What is known of the past, by (rule, slot, level); only where something was over.
     pub past: BTreeMap<(u32, u32, u32), Past>,
 }
@@ -42,12 +98,34 @@ impl Lane {
             machines: rules.iter().map(|r| r.bound.clone().machine(r.points.len())).collect(),
             latches: rules.iter().map(|r| Latches::new(r.points.len(), r.levels.len())).collect(),
             pending: Default::default(),
+            due: Default::default(),
             past: Default::default(),
         }
     }
 }
 
 impl Lane {
+    /// Number of the clock that a slot is judged by, whose own point is `ix`.
+    pub(crate) fn clock(&self, rule: u32, slot: u32, ix: u32) -> u32 {
+        self.machines[rule as usize].clock(slot as usize).unwrap_or(self.points[ix as usize].clock)
+    }
+
+    /// A reading of a member of a group.
+    pub(crate) fn hear(&mut self, (rule, slot): (u32, u32), r: &Reading) {
+        let heard = self.machines[rule as usize].hear(slot as usize, r);
+        if heard == Heard::Anew {
+            let latches = &mut self.latches[rule as usize];
+            for level in latches.busy(slot) {
+                let mut latch = latches.get(slot, level);
+                latch.begin_anew();
+                latches.set(slot, level, latch);
+            }
+        }
+        if heard != Heard::Nothing {
+            self.due.insert((rule, slot), Due::at(r));
+        }
+    }
+
     /// What the levels of a slot make of verdicts at a reading.
     #[allow(clippy::too_many_arguments)] // a reading, what was said of it, and where
     pub(crate) fn take(
@@ -60,8 +138,6 @@ impl Lane {
         number: f64,
         out: &mut Vec<Transition>,
     ) {
-        let of_group = rule.is_group().then(|| r.of_group());
-        let r = of_group.as_ref().unwrap_or(r);
         let latches = &mut self.latches[rule_ix as usize];
         for (level, verdict) in verdicts.iter().enumerate() {
             let mut latch = latches.get(slot, level);
@@ -90,7 +166,8 @@ impl Lane {
                 self.pending.insert((rule_ix, slot));
             }
             if let Some(change) = change {
-                if change.to == To::Off {
+                // Nothing that is late or sent again reaches a group.
+                if change.to == To::Off && !rule.is_group() {
                     self.past.entry(key).or_default().add(change.since, r.time);
                 }
                 let ix = rule.points[slot as usize];

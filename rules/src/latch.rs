@@ -162,6 +162,12 @@ impl Latch {
         }
     }
 
+    /// Times of another clock mean nothing any more: delays begin anew, what is on stays on.
+    pub fn begin_anew(&mut self) {
+        self.below = Micros::MIN;
+        self.end_pending();
+    }
+
     /// An on-delay that runs is over; what is on stays on.
     fn end_pending(&mut self) {
         if self.is_pending() {
@@ -195,8 +201,7 @@ impl Latch {
             Verdict::Hold => None,
             Verdict::Over => self.over(level, r, value, up),
             Verdict::Band if r.newer => {
-                self.below = Micros::MIN;
-                self.end_pending();
+                self.begin_anew();
                 None
             }
             Verdict::Below if r.newer => self.below(level, r),
@@ -236,11 +241,14 @@ impl Latch {
             self.begin(r, value);
             return Some(self.turn_on());
         }
-        if self.flags & PENDING != 0 {
-            self.peak = farther(self.peak, value, up);
-            self.stay_over(r);
-        } else {
-            self.begin(r, value);
+        match self.flags & (PENDING | WAITING) {
+            0 => self.begin(r, value),
+            PENDING => {
+                self.peak = farther(self.peak, value, up);
+                self.stay_over(r);
+            }
+            // Begun by a tick, it runs on by the clock; a kind that ticks across points has no other time.
+            _ => {}
         }
         (r.time - self.first >= level.on_delay).then(|| self.turn_on())
     }

@@ -49,6 +49,10 @@ pub struct Reading {
     pub time: Micros,
     /// The clock it is judged by when it came: append time, or the source's own clock where that is marked replay.
     pub heard: Micros,
+    /// What that clock decides by: where a jump is not confirmed it stands still, and `heard` lies beyond it.
+    pub clock: Micros,
+    /// Number of that clock: 0 the partition's, else that of a replay.
+    pub source: u32,
     /// Value in the point's unit, NaN where missing.
     pub value: f64,
     /// Status word.
@@ -59,8 +63,6 @@ pub struct Reading {
     pub late: bool,
     /// What it decides is marked as calibrating: the bit is set, and the rule is not about the bit.
     pub calibrating: bool,
-    /// From a source marked replay.
-    pub replay: bool,
     /// Record it stands in.
     pub origin: Origin,
     /// Row in the record.
@@ -70,11 +72,6 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// What it means for a group: it is judged at the clock when it came, since no two devices' clocks can be compared.
-    pub(crate) fn of_group(&self) -> Self {
-        Self { time: self.heard, newer: true, calibrating: false, ..*self }
-    }
-
     /// The value by its quality. Over range: at or below the low end it counts as at most the low end, any other as at least
     /// the high end; without a value, or where the catalog knows no high end, as infinitely high: a limit lies within the range, so
     /// every upper level rises.

@@ -86,7 +86,7 @@ impl Program {
                 version: rule.version.clone(),
                 place: def.place.clone(),
                 levels: rule.levels.iter().enumerate().map(level).collect(),
-                members: rule.bound.groups().map_or_else(Vec::new, |groups| groups[slot].clone()),
+                members: rule.members(slot as u32),
             }
         });
         shown.collect()

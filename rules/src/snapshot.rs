@@ -7,7 +7,7 @@
 use crate::bytes::{In, Out};
 use crate::compile::Program;
 use crate::evaluator::{Evaluator, ReplayClock, shard_range, shards_of};
-use crate::lane::{Lane, PointState};
+use crate::lane::{Due, Lane, PointState};
 use crate::latch::Latch;
 use crate::past::Past;
 use model::{Catalog, PointId};
@@ -15,7 +15,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Format of the bytes.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
+/// First format with what is due of rules across points.
+const WITH_DUE: u32 = 5;
 /// Oldest format that is read: what its kinds remembered in another way begins anew, as where a window is changed.
 const OLDEST: u32 = 3;
 
@@ -70,13 +72,16 @@ impl Evaluator {
                 let mut state = Vec::new();
                 lane.machines[rule as usize].save(slot as usize, &mut state);
                 let past = |level: usize| lane.past.get(&(rule, slot, level as u32));
-                let nothing_known = (0..width).all(|level| past(level).is_none());
+                let due = lane.due.get(&(rule, slot));
+                let nothing_known = due.is_none() && (0..width).all(|level| past(level).is_none());
                 if state.is_empty() && latches.is_idle(slot) && nothing_known {
                     continue;
                 }
                 count += 1;
                 slots.u32(rule);
                 slots.bytes(&state);
+                slots.0.push(u8::from(due.is_some()));
+                due.inspect(|due| due.save(&mut slots));
                 for level in 0..width {
                     let latch = latches.get(slot, level);
                     slots.0.push(u8::from(!latch.is_idle()) | (u8::from(past(level).is_some()) << 1));
@@ -213,6 +218,7 @@ fn load_lane(
         for _ in 0..all.u32()? {
             let saved = layout.get(all.u32()? as usize)?;
             let state = all.bytes()?;
+            let due = if version >= WITH_DUE && all.take(1)?[0] != 0 { Some(Due::load(all)?) } else { None };
             let of_rule = |rule: usize| {
                 program.slots_at(ix).find(|(r, _)| *r as usize == rule).map(|(_, s)| s as usize)
             };
@@ -222,6 +228,9 @@ fn load_lane(
                 && version == VERSION
             {
                 return None;
+            }
+            if let Some((due, (rule, slot))) = due.zip(slot) {
+                lane.due.insert((rule as u32, slot as u32), due);
             }
             for level in &saved.levels {
                 let there = all.take(1)?[0];

@@ -156,7 +156,7 @@ impl Machine for ClockMachine {
     fn reading(&mut self, slot: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
         verdicts.fill(Verdict::Hold);
         // A replay brings its own clock, and where the device told no time there is none to judge.
-        let foreign = r.status & (status::FUTURE | status::NO_DEVICE_TIME) != 0 || r.replay;
+        let foreign = r.status & (status::FUTURE | status::NO_DEVICE_TIME) != 0 || r.source != 0;
         if foreign || !r.newer || !may_clear(r) {
             return f64::NAN;
         }

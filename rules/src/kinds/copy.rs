@@ -2,13 +2,15 @@
 //!
 //! A curve is the values of the last `changes` changes, whatever their times: two real sensors never share forty of them, as long as
 //! enough of these differ. Each such stretch has a fingerprint; of four, by their content, one is kept and looked for, so that a thousand
-//! fingerprints reach back four thousand changes. A stretch that is looked at and was never seen ends it.
+//! fingerprints of a member reach back four thousand changes of it. A member is a copy from a stretch that was there before until one that
+//! was not; a group is over while any of its members is.
 
-use super::group::{By, Groups, Member, Members};
+use super::group::{By, Groups, Members};
 use super::shared::{decimal, may_clear, read_levels, refuse_unit};
-use super::{Binding, Bound, Machine, Read, Spec};
+use super::{Binding, Bound, Heard, Machine, Read, Spec};
 use crate::bytes::{In, Out};
 use crate::reading::{Reading, Verdict};
+use model::time::Micros;
 use model::toml_file::Section;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -49,7 +51,7 @@ impl Spec for CopySpec {
     fn bind(&self, b: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound> {
         let groups = match &self.by {
             Some(by) => Groups::alike(by, points, b),
-            None => Groups::new(points.iter().map(|ix| vec![(*ix, 0)]).collect(), 1, b),
+            None => Groups::new(points.iter().map(|ix| vec![(*ix, 0)]).collect(), 1, b.catalog),
         };
         let names = b.levels.iter().map(|l| l.name.clone()).collect();
         Box::new(CopyBound { groups: Arc::new(groups), spec: self.clone(), names })
@@ -70,8 +72,8 @@ impl Bound for CopyBound {
         Box::new(CopyMachine { members: Members::new(self.groups.clone()), curves, bound: self })
     }
 
-    fn groups(&self) -> Option<&[Vec<u32>]> {
-        Some(&self.groups.points)
+    fn groups(&self) -> Option<Vec<Vec<u32>>> {
+        Some(self.groups.points())
     }
 
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
@@ -88,37 +90,37 @@ struct Tail {
     /// Bits of values, oldest first.
     values: VecDeque<u64>,
     /// Changes so far.
-    count: u64,
-}
-
-/// A fingerprint, whose it is, and after how many of its changes.
-#[derive(Clone, Copy, Debug)]
-struct Print {
-    hash: u64,
-    member: usize,
-    count: u64,
+    count: u32,
+    /// Its fingerprints, each after so many of its changes, oldest first.
+    prints: VecDeque<(u64, u32)>,
+    /// Whom it repeats, and how many changes before where that is itself.
+    repeats: Option<(u32, u32)>,
 }
 
 /// What is known of the curves of a group.
 #[derive(Debug)]
 struct Curves {
     tails: Vec<Tail>,
-    kept: VecDeque<Print>,
-    /// Who repeats whom, and how many changes before, as last found.
-    found: Option<(usize, usize, u64)>,
+    /// Fingerprints that are kept: whose, and after how many of its changes.
+    kept: BTreeSet<Print>,
+    /// Those that came at a time which is not over yet. Of two that have the same one then neither was first: each is a copy.
+    new: Vec<Print>,
 }
+
+/// A fingerprint, whose it is, and after how many of its changes.
+type Print = (u64, u32, u32);
 
 impl Curves {
     fn new(members: usize) -> Self {
-        Self { tails: vec![Tail::default(); members], kept: VecDeque::new(), found: None }
+        Self { tails: vec![Tail::default(); members], kept: BTreeSet::new(), new: Vec::new() }
     }
 
-    /// What a new value of a member says.
-    fn take(&mut self, member: usize, value: f64, spec: &CopySpec) -> Verdict {
-        let tail = &mut self.tails[member];
+    /// Takes a good value of a member.
+    fn take(&mut self, member: u32, value: f64, spec: &CopySpec) {
+        let tail = &mut self.tails[member as usize];
         let bits = decimal(value).to_bits();
         if tail.values.back() == Some(&bits) {
-            return Verdict::Hold;
+            return;
         }
         tail.values.push_back(bits);
         tail.count += 1;
@@ -126,34 +128,35 @@ impl Curves {
             tail.values.pop_front();
         }
         if tail.values.len() < spec.changes {
-            return Verdict::Hold;
+            return;
         }
         let mut hasher = blake3::Hasher::new();
         for value in &tail.values {
             hasher.update(&value.to_le_bytes());
         }
         let hash = u64::from_le_bytes(hasher.finalize().as_bytes()[..8].try_into().expect("eight bytes"));
-        let is_varied = tail.values.iter().collect::<BTreeSet<_>>().len() >= spec.distinct;
-        if hash % KEPT_OF != 0 || !is_varied {
-            return Verdict::Hold;
+        let is_looked_for = hash.is_multiple_of(KEPT_OF);
+        if !is_looked_for || tail.values.iter().collect::<BTreeSet<_>>().len() < spec.distinct {
+            return;
         }
-        let count = tail.count;
+        tail.prints.push_back((hash, tail.count));
+        self.kept.insert((hash, member, tail.count));
+        self.new.push((hash, member, tail.count));
+        if tail.prints.len() > KEPT
+            && let Some((hash, then)) = tail.prints.pop_front()
+        {
+            self.kept.remove(&(hash, member, then));
+        }
+    }
+
+    /// Whether a stretch of a member was there before.
+    fn judge(&mut self, (hash, member, count): Print, spec: &CopySpec) -> bool {
         // Its own stretch that overlaps this one is no copy.
-        let is_before =
-            |p: &&Print| p.hash == hash && (p.member != member || count - p.count >= spec.changes as u64);
-        let found = self.kept.iter().rev().find(is_before).copied();
-        if self.kept.len() >= KEPT * self.tails.len() {
-            self.kept.pop_front();
-        }
-        self.kept.push_back(Print { hash, member, count });
-        match found {
-            Some(print) => {
-                let ago = if print.member == member { count - print.count } else { 0 };
-                self.found = Some((member, print.member, ago));
-                Verdict::Over
-            }
-            None => Verdict::Below,
-        }
+        let is_before = |&&(_, by, then): &&Print| by != member || then + spec.changes as u32 <= count;
+        let before = self.kept.range((hash, 0, 0)..=(hash, u32::MAX, u32::MAX)).rev().find(is_before);
+        let repeats = before.map(|&(_, by, then)| (by, if by == member { count - then } else { 0 }));
+        self.tails[member as usize].repeats = repeats;
+        repeats.is_some()
     }
 }
 
@@ -163,91 +166,129 @@ struct CopyMachine {
     curves: Vec<Curves>,
 }
 
+impl CopyMachine {
+    /// The first member that is a copy.
+    fn copy(&self, slot: usize) -> Option<usize> {
+        (0..self.bound.groups.of[slot].len()).find(|m| self.members.held(slot, *m) == Some(true))
+    }
+}
+
 impl Machine for CopyMachine {
-    fn reading(&mut self, slot: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
+    fn hear(&mut self, slot: usize, r: &Reading) -> Heard {
         let (curves, spec) = (&mut self.curves[slot], &self.bound.spec);
-        let judge = |member: &Member, r: &Reading| match may_clear(r) && r.value.is_finite() {
-            true => (curves.take(member.number, r.value, spec), r.value),
-            false => (Verdict::Hold, r.value),
-        };
-        if !self.members.take(slot, r, judge) {
-            return f64::NAN;
+        self.members.hear(slot, r, |m, _, r| {
+            if !may_clear(r) || !r.value.is_finite() {
+                return (Verdict::Hold, r.value);
+            }
+            curves.take(m as u32, r.value, spec);
+            // Whether it is a copy is seen when all of its time has come.
+            (Verdict::Band, r.value)
+        })
+    }
+
+    fn decide(&mut self, slot: usize, _: Micros, verdicts: &mut [Verdict]) -> f64 {
+        let curves = &mut self.curves[slot];
+        for print in std::mem::take(&mut curves.new) {
+            let is_copy = curves.judge(print, &self.bound.spec);
+            self.members.tell(slot, print.1 as usize, is_copy);
         }
-        verdicts.fill(self.members.last_said(slot, r.member as usize));
-        r.value
+        let copy = self.copy(slot);
+        let mut members = 0..self.bound.groups.of[slot].len();
+        verdicts.fill(match copy {
+            Some(_) => Verdict::Over,
+            // Nobody was looked at since all state was lost: nothing ends.
+            None if members.all(|m| self.members.held(slot, m).is_none()) => Verdict::Hold,
+            None => Verdict::Below,
+        });
+        self.members.number(slot, copy.unwrap_or(0))
+    }
+
+    fn clock(&self, slot: usize) -> Option<u32> {
+        self.members.clock(slot)
     }
 
     fn reason(&self, slot: usize, _: usize, _: f64, on: bool) -> String {
         let n = self.bound.spec.changes;
-        let code = |m: usize| &self.bound.groups.of[slot][m].code;
-        match self.curves[slot].found {
+        let code = |m: u32| &self.bound.groups.of[slot][m as usize].code;
+        let copy = self.copy(slot).and_then(|m| Some((m as u32, self.curves[slot].tails[m].repeats?)));
+        match copy {
             _ if !on => format!("{n} changes that were not there before"),
-            Some((a, b, ago)) if a == b => {
+            Some((a, (b, ago))) if a == b => {
                 format!("the last {n} changes of `{}` are those {ago} changes before", code(a))
             }
-            Some((a, b, _)) => format!("the last {n} changes of `{}` are those of `{}`", code(a), code(b)),
+            Some((a, (b, _))) => format!("the last {n} changes of `{}` are those of `{}`", code(a), code(b)),
             None => String::new(),
         }
     }
 
     fn save(&self, slot: usize, out: &mut Vec<u8>) {
-        if self.members.is_silent(slot) {
+        if self.members.newest(slot) == Micros::MIN {
             return;
         }
         let (mut all, curves) = (Out(Vec::new()), &self.curves[slot]);
-        self.members.save(slot, &mut all, |member| {
-            let (mut bytes, tail) = (Out(Vec::new()), &curves.tails[member.number]);
-            bytes.u64(tail.count);
+        all.u64(self.bound.spec.changes as u64);
+        let id = |m: u32| self.bound.groups.of[slot][m as usize].id as u64;
+        self.members.save(slot, &mut all, |m, _| {
+            let (mut bytes, tail) = (Out(Vec::new()), &curves.tails[m]);
+            bytes.u32(tail.count);
+            bytes.u32(u32::from(tail.repeats.is_some()));
+            tail.repeats.inspect(|(by, ago)| {
+                bytes.u64(id(*by));
+                bytes.u32(*ago);
+            });
+            bytes.u32(tail.values.len() as u32);
             tail.values.iter().for_each(|v| bytes.u64(*v));
+            let is_new = |hash, count| curves.new.contains(&(hash, m as u32, count));
+            tail.prints.iter().for_each(|&(hash, count)| {
+                bytes.u64(hash);
+                bytes.u32(count);
+                bytes.u32(u32::from(is_new(hash, count)));
+            });
             bytes.0
         });
-        let ids = |m: usize| self.bound.groups.of[slot][m].id() as u64;
-        all.u64(self.bound.spec.changes as u64);
-        all.u32(curves.kept.len() as u32);
-        for print in &curves.kept {
-            all.u64(print.hash);
-            all.u64(ids(print.member));
-            all.u64(print.count);
-        }
-        all.u32(u32::from(curves.found.is_some()));
-        if let Some((a, b, ago)) = curves.found {
-            all.u64(ids(a));
-            all.u64(ids(b));
-            all.u64(ago);
-        }
         out.append(&mut all.0);
     }
 
     fn load(&mut self, slot: usize, bytes: &[u8]) -> bool {
-        self.curves[slot] = Curves::new(self.bound.groups.of[slot].len());
-        bytes.is_empty() || self.read(slot, &mut In(bytes)).is_some()
+        let group = &self.bound.groups.of[slot];
+        self.curves[slot] = Curves::new(group.len());
+        let (curves, mut all) = (&mut self.curves[slot], In(bytes));
+        if bytes.is_empty() {
+            return true;
+        }
+        // Of another length nothing is of use.
+        let same = all.u64() == Some(self.bound.spec.changes as u64);
+        let position = |id: u64| (0..).zip(group).find(|(_, m)| m.id as u64 == id).map(|(m, _)| m);
+        let loaded = self.members.load(slot, &mut all, |m, _, state| {
+            same && load_tail(curves, m as u32, &mut In(state), position).is_some()
+        });
+        loaded.is_some() && all.0.is_empty()
     }
 }
 
-impl CopyMachine {
-    /// Takes back what `save` wrote; a member that is gone takes its fingerprints with it, another length begins anew.
-    fn read(&mut self, slot: usize, all: &mut In<'_>) -> Option<()> {
-        let (curves, changes) = (&mut self.curves[slot], self.bound.spec.changes);
-        self.members.load(slot, all, |member, state| {
-            let mut state = In(state);
-            let count = state.u64().unwrap_or_default();
-            let values = std::iter::from_fn(|| state.u64()).collect();
-            curves.tails[member.number] = Tail { values, count };
-        })?;
-        let same = all.u64()? == changes as u64;
-        let group = &self.bound.groups.of[slot];
-        let member = |id: u64| group.iter().position(|m| m.id() as u64 == id);
-        for _ in 0..all.u32()? {
-            let (hash, id, count) = (all.u64()?, all.u64()?, all.u64()?);
-            curves.kept.extend(member(id).map(|member| Print { hash, member, count }));
-        }
-        if all.u32()? == 1 {
-            let (a, b, ago) = (all.u64()?, all.u64()?, all.u64()?);
-            curves.found = member(a).zip(member(b)).map(|(a, b)| (a, b, ago));
-        }
-        if !same {
-            *curves = Curves::new(group.len());
-        }
-        all.0.is_empty().then_some(())
+/// Takes back what a member remembers. Whom it repeats may be gone: then it is known to be a copy, and not of whom.
+fn load_tail(
+    curves: &mut Curves,
+    member: u32,
+    all: &mut In<'_>,
+    position: impl Fn(u64) -> Option<u32>,
+) -> Option<()> {
+    let mut tail = Tail { count: all.u32()?, ..Tail::default() };
+    if all.u32()? == 1 {
+        let (by, ago) = (all.u64()?, all.u32()?);
+        tail.repeats = position(by).map(|by| (by, ago));
     }
+    for _ in 0..all.u32()? {
+        tail.values.push_back(all.u64()?);
+    }
+    while !all.0.is_empty() {
+        let (hash, count, is_new) = (all.u64()?, all.u32()?, all.u32()? == 1);
+        tail.prints.push_back((hash, count));
+        curves.kept.insert((hash, member, count));
+        if is_new {
+            curves.new.push((hash, member, count));
+        }
+    }
+    curves.tails[member as usize] = tail;
+    Some(())
 }

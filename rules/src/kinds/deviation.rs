@@ -5,7 +5,7 @@
 
 use super::group::{By, Groups, Member, Members};
 use super::shared::{Rung, decimal, may_clear, read_levels, read_rung};
-use super::{Binding, Bound, Machine, Read, Spec};
+use super::{Binding, Bound, Heard, Machine, Read, Spec};
 use crate::bytes::{In, Out};
 use crate::reading::{Reading, Verdict};
 use model::time::Micros;
@@ -100,8 +100,8 @@ impl Bound for DeviationBound {
         Box::new(DeviationMachine { members: Members::new(self.groups.clone()), bound: self })
     }
 
-    fn groups(&self) -> Option<&[Vec<u32>]> {
-        Some(&self.groups.points)
+    fn groups(&self) -> Option<Vec<Vec<u32>>> {
+        Some(self.groups.points())
     }
 
     fn judges(&self, slot: usize, level: usize) -> bool {
@@ -145,16 +145,16 @@ impl DeviationMachine {
 }
 
 impl Machine for DeviationMachine {
-    fn reading(&mut self, slot: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
-        // A number that was said is a good one, neither over nor below anything by itself.
-        let judge = |_: &Member, r: &Reading| match may_clear(r) && r.value.is_finite() {
-            true => (Verdict::Band, r.value),
+    fn hear(&mut self, slot: usize, r: &Reading) -> Heard {
+        // Over nothing by itself: that it says something is that its number is good.
+        self.members.hear(slot, r, |_, _, r| match may_clear(r) && r.value.is_finite() {
+            true => (Verdict::Below, r.value),
             false => (Verdict::Hold, r.value),
-        };
-        if !self.members.take(slot, r, judge) {
-            return f64::NAN;
-        }
-        let known = |m| self.members.says(slot, m, r.heard) == Verdict::Band;
+        })
+    }
+
+    fn decide(&mut self, slot: usize, now: Micros, verdicts: &mut [Verdict]) -> f64 {
+        let known = |m| self.members.says(slot, m, now) != Verdict::Hold;
         let Some((least, most, are_all)) = self.ends(slot, known) else { return f64::NAN };
         let apart = decimal(most.0 - least.0);
         for (verdict, rung) in verdicts.iter_mut().zip(&self.bound.slots[slot].rungs) {
@@ -167,10 +167,14 @@ impl Machine for DeviationMachine {
         apart
     }
 
+    fn clock(&self, slot: usize) -> Option<u32> {
+        self.members.clock(slot)
+    }
+
     fn reason(&self, slot: usize, level: usize, value: f64, on: bool) -> String {
         let s = &self.bound.slots[slot];
         let Some(rung) = s.rungs.get(level) else { return String::new() };
-        let said = |m| self.members.last_said(slot, m) == Verdict::Band;
+        let said = |m| self.members.said(slot, m) != Verdict::Hold;
         let codes = &self.bound.groups.of[slot];
         let ends = self.ends(slot, said).map(|((least, a), (most, b), _)| {
             format!("`{}` {} and `{}` {}: ", codes[a].code, decimal(least), codes[b].code, decimal(most))
@@ -179,15 +183,15 @@ impl Machine for DeviationMachine {
     }
 
     fn save(&self, slot: usize, out: &mut Vec<u8>) {
-        if !self.members.is_silent(slot) {
+        if self.members.newest(slot) != Micros::MIN {
             let mut all = Out(Vec::new());
-            self.members.save(slot, &mut all, |_| Vec::new());
+            self.members.save(slot, &mut all, |_, _| Vec::new());
             out.append(&mut all.0);
         }
     }
 
     fn load(&mut self, slot: usize, bytes: &[u8]) -> bool {
         let mut all = In(bytes);
-        bytes.is_empty() || (self.members.load(slot, &mut all, |_, _| {}).is_some() && all.0.is_empty())
+        bytes.is_empty() || (self.members.load(slot, &mut all, |_, _, _| true).is_some() && all.0.is_empty())
     }
 }

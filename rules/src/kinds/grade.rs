@@ -20,6 +20,9 @@ use model::toml_file::Section;
 use model::{Point, Severity};
 use std::sync::Arc;
 
+/// Most rows: each is compared with all others.
+const ROWS_MAX: usize = 256;
+
 /// Where a row counts: everywhere where nothing is said, else where the class of the point's place is one of these, or its name holds
 /// one of the words.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -94,6 +97,13 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
     let sections = s.tables("row");
     if sections.is_empty() {
         s.missing("row", "[{ on = \">= 1.0\", severity = \"blue\" }]");
+    }
+    if sections.len() > ROWS_MAX {
+        s.error(
+            format!("the table has {} rows, more than {ROWS_MAX}", sections.len()),
+            "write a rule for each place",
+        );
+        return None;
     }
     // Every row is read, so that every mistake is told.
     let rows: Vec<Option<Row>> = sections.iter().map(read_row).collect();

@@ -4,15 +4,15 @@
 //! Related points come from the catalog: by place, by a label, or by what the national format relates. One condition that is known not
 //! to hold ends it; one that is unknown neither raises nor clears.
 
-use super::group::{By, Groups, all_of, any_of, by_key, related};
+use super::group::{By, Groups, MEMBERS_MAX, all_of, any_of, by_key, is_too_large, related};
 use super::shared::{read_levels, refuse_unit};
 use super::term::{Term, TermMachines, Terms};
-use super::{Binding, Bound, Machine, Read, Spec};
-use crate::bytes::In;
+use super::{Binding, Bound, Heard, Machine, Read, Spec};
 use crate::reading::{Reading, Verdict};
 use crate::select::Select;
 use model::time::Micros;
 use model::toml_file::Section;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// How many of the related points must hold.
@@ -20,6 +20,12 @@ use std::sync::Arc;
 enum Need {
     Any,
     All,
+}
+
+impl Need {
+    fn word(self) -> &'static str {
+        if self == Self::Any { "any" } else { "all" }
+    }
 }
 
 /// A condition at related points.
@@ -97,20 +103,29 @@ pub(super) fn groups(with: &[With], points: &[u32], b: &mut Binding<'_>) -> Grou
     let every = 0..catalog.points().len() as u32;
     let keyed = with.iter().map(|w| by_key(&w.by, catalog, every.clone().filter(|ix| selects(w, *ix))));
     let keyed: Vec<_> = keyed.collect();
-    let mut all = Vec::new();
+    // What every group of many is told for is not looked for in all of them.
+    const LARGE_MAX: usize = 10;
+    let (mut all, mut large) = (Vec::new(), 0);
     for &own in points {
+        if large == LARGE_MAX {
+            break;
+        }
         let mut group = vec![(own, 0)];
         let mut is_whole = true;
         for (i, (w, keyed)) in with.iter().zip(&keyed).enumerate() {
             let found = match &w.by {
-                By::Relation(letters) => named(own, letters, b),
-                by => by.key(catalog, own).and_then(|key| keyed.get(&key)).cloned().unwrap_or_default(),
+                By::Relation(letters) => Cow::from(named(own, letters, b)),
+                by => Cow::from(by.key(catalog, own).and_then(|key| keyed.get(&key)).map_or(&[][..], |k| k)),
             };
             let before = group.len();
-            group.extend(found.into_iter().filter(|ix| *ix != own && selects(w, *ix)).map(|ix| (ix, i + 1)));
+            let others = found.iter().filter(|ix| **ix != own && selects(w, **ix));
+            // One more than fits is enough to refuse it: a label that half a province shares must not cost its square.
+            group.extend(others.map(|ix| (*ix, i + 1)).take(MEMBERS_MAX + 1));
             is_whole &= group.len() > before;
         }
-        if is_whole {
+        if is_too_large(own, group.len(), b) {
+            large += 1;
+        } else if is_whole {
             all.push(group);
         } else if !b.place.0.starts_with("pack:") {
             let point = catalog.point(own);
@@ -121,7 +136,7 @@ pub(super) fn groups(with: &[With], points: &[u32], b: &mut Binding<'_>) -> Grou
             b.warning(message, "give both the label or the relation, or select fewer points");
         }
     }
-    Groups::new(all, 1 + with.len(), b)
+    Groups::new(all, 1 + with.len(), catalog)
 }
 
 /// The points that the catalog relates to a point.
@@ -159,11 +174,11 @@ struct RelationBound {
 
 impl Bound for RelationBound {
     fn machine(self: Arc<Self>, _: usize) -> Box<dyn Machine> {
-        Box::new(RelationMachine { terms: self.terms.machines(), bound: self })
+        Box::new(RelationMachine { across: self.terms.machines(), bound: self })
     }
 
-    fn groups(&self) -> Option<&[Vec<u32>]> {
-        Some(&self.terms.groups.points)
+    fn groups(&self) -> Option<Vec<Vec<u32>>> {
+        Some(self.terms.groups.points())
     }
 
     fn is_up(&self, slot: usize, _: usize) -> bool {
@@ -171,7 +186,7 @@ impl Bound for RelationBound {
     }
 
     fn judges(&self, slot: usize, _: usize) -> bool {
-        self.terms.judges(&self.terms.groups.of[slot][0])
+        self.terms.judges(slot)
     }
 
     fn remembers(&self) -> Micros {
@@ -180,14 +195,10 @@ impl Bound for RelationBound {
 
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
         let groups = &self.terms.groups;
-        let own = &groups.of[slot][0];
-        let mut text = format!("`{}` {}", own.code, self.terms.describe(own));
-        for (i, need) in self.need.iter().enumerate() {
-            let of_term = |m: usize| groups.of[slot][m].term == i + 1;
-            let Some(first) = groups.of[slot].iter().find(|m| m.term == i + 1) else { continue };
-            let word = if *need == Need::Any { "any" } else { "all" };
-            let codes = groups.codes(slot, of_term);
-            text += &format!(", and {word} of {codes} {}", self.terms.describe(first));
+        let mut text = format!("`{}` {}", groups.of[slot][0].code, self.terms.describe(slot, 0));
+        for (term, need) in (1..).zip(&self.need) {
+            let codes = groups.codes(slot, |m| groups.of[slot][m].term == term);
+            text += &format!(", and {} of {codes} {}", need.word(), self.terms.describe(slot, term));
         }
         self.names.iter().map(|name| (name.clone(), text.clone(), "rule")).collect()
     }
@@ -195,39 +206,37 @@ impl Bound for RelationBound {
 
 struct RelationMachine {
     bound: Arc<RelationBound>,
-    terms: TermMachines,
-}
-
-impl RelationMachine {
-    /// What the condition of related points says, by its number.
-    fn of_related(&self, slot: usize, term: usize, now: Micros) -> Verdict {
-        let members = self.bound.terms.groups.of[slot].iter().enumerate().filter(|(_, m)| m.term == term + 1);
-        let said = members.map(|(i, _)| self.terms.members.says(slot, i, now));
-        match self.bound.need[term] {
-            Need::Any => any_of(said),
-            Need::All => all_of(said),
-        }
-    }
+    across: TermMachines,
 }
 
 impl Machine for RelationMachine {
-    fn reading(&mut self, slot: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
-        if !self.terms.take(slot, r) {
-            return f64::NAN;
-        }
-        let own = self.terms.members.says(slot, 0, r.heard);
-        let related = (0..self.bound.need.len()).map(|term| self.of_related(slot, term, r.heard));
+    fn hear(&mut self, slot: usize, r: &Reading) -> Heard {
+        self.across.hear(slot, r)
+    }
+
+    fn decide(&mut self, slot: usize, now: Micros, verdicts: &mut [Verdict]) -> f64 {
+        let own = all_of(self.across.say(slot, 0, now));
+        let related = (1..).zip(&self.bound.need).map(|(term, need)| match need {
+            Need::Any => any_of(self.across.say(slot, term, now)),
+            Need::All => all_of(self.across.say(slot, term, now)),
+        });
         verdicts.fill(all_of(std::iter::once(own).chain(related)));
-        self.terms.members.number(slot, 0)
+        self.across.members.number(slot, 0)
+    }
+
+    fn clock(&self, slot: usize) -> Option<u32> {
+        self.across.members.clock(slot)
     }
 
     fn reason(&self, slot: usize, _: usize, _: f64, on: bool) -> String {
         const SHOWN_MAX: usize = 4;
-        let members = &self.bound.terms.groups.of[slot];
+        let members = &self.across.members;
         let wanted = if on { Verdict::Over } else { Verdict::Below };
-        let said: Vec<usize> =
-            (0..members.len()).filter(|m| self.terms.members.last_said(slot, *m) == wanted).collect();
-        let shown = said.iter().take(SHOWN_MAX).map(|m| self.terms.reason(slot, *m, on));
+        let terms = 0..=self.bound.need.len();
+        let judged = terms.flat_map(|term| self.bound.terms.judged(slot, term));
+        let said: Vec<usize> = judged.filter(|m| members.said(slot, *m) == wanted).collect();
+        let shown = said.iter().take(SHOWN_MAX);
+        let shown = shown.map(|m| self.across.reason(slot, *m, members.number(slot, *m), on));
         let mut text = shown.collect::<Vec<_>>().join(", and ");
         if said.len() > SHOWN_MAX {
             text += &format!(", and {} more", said.len() - SHOWN_MAX);
@@ -236,11 +245,10 @@ impl Machine for RelationMachine {
     }
 
     fn save(&self, slot: usize, out: &mut Vec<u8>) {
-        self.terms.save(slot, out);
+        self.across.save(slot, out);
     }
 
     fn load(&mut self, slot: usize, bytes: &[u8]) -> bool {
-        let mut all = In(bytes);
-        bytes.is_empty() || (self.terms.load(slot, &mut all).is_some() && all.0.is_empty())
+        self.across.load(slot, bytes)
     }
 }

@@ -8,7 +8,7 @@ use super::group::any_of;
 use super::relation::{With, groups, read_when};
 use super::shared::{read_levels, read_span, refuse_unit};
 use super::term::{TermMachines, Terms};
-use super::{Binding, Bound, Machine, Read, Spec};
+use super::{Binding, Bound, Heard, Machine, Read, Spec};
 use crate::bytes::{In, Out};
 use crate::reading::{Reading, Verdict};
 use model::time::{Micros, show_duration};
@@ -77,14 +77,14 @@ struct SequenceBound {
 impl Bound for SequenceBound {
     fn machine(self: Arc<Self>, slots: usize) -> Box<dyn Machine> {
         Box::new(SequenceMachine {
-            terms: self.terms.machines(),
+            across: self.terms.machines(),
             steps: vec![Steps::NONE; slots],
             bound: self,
         })
     }
 
-    fn groups(&self) -> Option<&[Vec<u32>]> {
-        Some(&self.terms.groups.points)
+    fn groups(&self) -> Option<Vec<Vec<u32>>> {
+        Some(self.terms.groups.points())
     }
 
     fn is_up(&self, slot: usize, _: usize) -> bool {
@@ -92,7 +92,7 @@ impl Bound for SequenceBound {
     }
 
     fn judges(&self, slot: usize, _: usize) -> bool {
-        self.terms.judges(&self.terms.groups.of[slot][0])
+        self.terms.judges(slot)
     }
 
     fn remembers(&self) -> Micros {
@@ -100,12 +100,11 @@ impl Bound for SequenceBound {
     }
 
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
-        let members = &self.terms.groups.of[slot];
-        let (own, then) = (&members[0], self.terms.describe(&members[1]));
+        let own = &self.terms.groups.of[slot][0];
+        let (first, then) = (self.terms.describe(slot, 0), self.terms.describe(slot, 1));
         let codes = self.terms.groups.codes(slot, |m| m > 0);
         let word = if self.tells == Tells::Follows { "then" } else { "without" };
         let within = show_duration(self.within);
-        let first = self.terms.describe(own);
         let text = format!("`{}` {first}, {word} any of {codes} {then} within {within}", own.code);
         self.names.iter().map(|name| (name.clone(), text.clone(), "rule")).collect()
     }
@@ -114,109 +113,139 @@ impl Bound for SequenceBound {
 /// What has happened of a sequence.
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Steps {
-    /// When the first began last; `MIN` where it is not waited for the second any more.
+    /// When the first began that is waited with, or that was followed; `MIN` where nothing is waited for.
     began: Micros,
-    /// The first holds, as last known.
-    first: bool,
-    /// The second holds, as last known.
-    then: bool,
+    /// The number that it began with.
+    number: f64,
     /// What is told has happened.
     told: bool,
     /// The first still held when the time ran out: its end ends it.
     held: bool,
+    /// What was told is over.
+    ended: bool,
 }
 
+/// Length of [`Steps`] in a snapshot.
+const STEPS_LEN: usize = 8 + 8 + 4;
+
 impl Steps {
-    const NONE: Self = Self { began: Micros::MIN, first: false, then: false, told: false, held: false };
+    const NONE: Self = Self { began: Micros::MIN, number: f64::NAN, told: false, held: false, ended: false };
 
-    fn words(self) -> u32 {
-        u32::from(self.first)
-            | u32::from(self.then) << 1
-            | u32::from(self.told) << 2
-            | u32::from(self.held) << 3
+    fn save(self) -> Vec<u8> {
+        let mut out = Out(Vec::with_capacity(STEPS_LEN));
+        out.u64(self.began as u64);
+        out.u64(self.number.to_bits());
+        out.u32(u32::from(self.told) | u32::from(self.held) << 1 | u32::from(self.ended) << 2);
+        out.0
     }
 
-    fn of(began: Micros, words: u32) -> Self {
-        let is = |bit: u32| words & (1 << bit) != 0;
-        Self { began, first: is(0), then: is(1), told: is(2), held: is(3) }
+    fn load(bytes: &[u8]) -> Option<Self> {
+        let mut all = In(bytes);
+        let (began, number, flags) = (all.u64()? as Micros, f64::from_bits(all.u64()?), all.u32()?);
+        let is = |bit: u32| flags & (1 << bit) != 0;
+        Some(Self { began, number, told: is(0), held: is(1), ended: is(2) })
     }
 
-    /// What became of the two conditions by now.
-    fn step(&mut self, first: Verdict, then: Verdict, now: Micros, within: Micros, tells: Tells) {
-        let begins = |was: &mut bool, says: Verdict| {
-            let begins = says == Verdict::Over && !*was;
-            match says {
-                Verdict::Over => *was = true,
-                Verdict::Below => *was = false,
-                Verdict::Band | Verdict::Hold => {}
-            }
-            begins
-        };
-        let (first_begins, then_begins) = (begins(&mut self.first, first), begins(&mut self.then, then));
-        if first_begins {
-            self.began = now;
-        }
-        match tells {
-            Tells::Follows => {
-                if then_begins && self.began != Micros::MIN && now - self.began <= within {
-                    self.told = true;
-                }
-                self.told &= then != Verdict::Below;
-            }
-            Tells::Missing => {
-                if then == Verdict::Over {
-                    (self.began, self.told) = (Micros::MIN, false);
-                }
-                if self.told && self.held && first == Verdict::Below {
-                    (self.told, self.began) = (false, Micros::MIN);
-                }
-                self.run_out(then, now, within);
-            }
-        }
+    /// What was told, or waited for, is over.
+    fn end(&mut self) {
+        self.ended |= self.told;
+        (self.began, self.told) = (Micros::MIN, false);
     }
 
-    /// The time for the second is over.
-    fn run_out(&mut self, then: Verdict, now: Micros, within: Micros) {
+    /// The time for the second is over, which is known not to hold.
+    fn run_out(&mut self, first_holds: bool, then: Verdict, now: Micros, within: Micros) {
         let is_over = self.began != Micros::MIN && now - self.began > within;
-        if is_over && !self.told && matches!(then, Verdict::Band | Verdict::Below) {
-            (self.told, self.held) = (true, self.first);
-        }
-    }
-
-    fn verdict(self, then: Verdict, tells: Tells) -> Verdict {
-        let is_waiting = tells == Tells::Follows || self.began != Micros::MIN;
-        match then {
-            _ if self.told => Verdict::Over,
-            Verdict::Hold if is_waiting => Verdict::Hold,
-            _ if is_waiting && tells == Tells::Missing => Verdict::Band,
-            _ => Verdict::Below,
+        if is_over && !self.told && then == Verdict::Below {
+            (self.told, self.held, self.ended) = (true, first_holds, false);
         }
     }
 }
 
 struct SequenceMachine {
     bound: Arc<SequenceBound>,
-    terms: TermMachines,
+    across: TermMachines,
     steps: Vec<Steps>,
 }
 
 impl SequenceMachine {
+    /// Whether the second is known to hold at one of its points, or not to hold at any.
     fn then(&self, slot: usize, now: Micros) -> Verdict {
-        let members = 1..self.bound.terms.groups.of[slot].len();
-        any_of(members.map(|m| self.terms.members.says(slot, m, now)))
+        any_of(self.across.say(slot, 1, now))
+    }
+
+    /// When the second began last at one of its points; `MIN` where it never did.
+    fn then_began(&self, slot: usize) -> Micros {
+        let began = self.bound.terms.judged(slot, 1).map(|m| self.across.members.began(slot, m));
+        began.max().unwrap_or(Micros::MIN)
+    }
+
+    /// The second began in time.
+    fn follow(&mut self, slot: usize, now: Micros) -> Verdict {
+        let began = self.across.members.began(slot, 0);
+        let is_now = self.then_began(slot) == now;
+        let then = self.then(slot, now);
+        let number = self.across.members.number(slot, 0);
+        let steps = &mut self.steps[slot];
+        if began == now {
+            (steps.began, steps.number) = (now, number);
+        }
+        if is_now && steps.began != Micros::MIN && now - steps.began <= self.bound.within {
+            steps.told = true;
+        } else if then == Verdict::Below {
+            steps.told = false;
+        }
+        match then {
+            _ if steps.told => Verdict::Over,
+            Verdict::Below => Verdict::Below,
+            _ => Verdict::Hold,
+        }
+    }
+
+    /// The second did not begin in time.
+    fn miss(&mut self, slot: usize, now: Micros) -> Verdict {
+        let members = &self.across.members;
+        let (first, holds) = (members.says(slot, 0, now), members.held(slot, 0) == Some(true));
+        let (begins, number) = (members.began(slot, 0) == now, members.number(slot, 0));
+        let then = self.then(slot, now);
+        let has_followed = then == Verdict::Over || self.then_began(slot) == now;
+        let steps = &mut self.steps[slot];
+        // One that flutters is waited with since it began first: it must put nothing off.
+        if begins && steps.began == Micros::MIN {
+            (steps.began, steps.number) = (now, number);
+        }
+        if has_followed || (steps.told && steps.held && first == Verdict::Below) {
+            steps.end();
+        }
+        steps.run_out(holds, then, now, self.bound.within);
+        // Of one that was told before all state was lost it is not known whether its first still held.
+        let is_over = steps.ended || has_followed || (steps.began == Micros::MIN && first == Verdict::Below);
+        match steps.told {
+            true => Verdict::Over,
+            false if is_over => Verdict::Below,
+            false => Verdict::Hold,
+        }
     }
 }
 
 impl Machine for SequenceMachine {
-    fn reading(&mut self, slot: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
-        if !self.terms.take(slot, r) {
-            return f64::NAN;
+    fn hear(&mut self, slot: usize, r: &Reading) -> Heard {
+        let heard = self.across.hear(slot, r);
+        if heard == Heard::Anew {
+            self.steps[slot] = Steps::NONE;
         }
-        let (first, then) = (self.terms.members.says(slot, 0, r.heard), self.then(slot, r.heard));
-        let steps = &mut self.steps[slot];
-        steps.step(first, then, r.heard, self.bound.within, self.bound.tells);
-        verdicts.fill(steps.verdict(then, self.bound.tells));
-        self.terms.members.number(slot, 0)
+        heard
+    }
+
+    fn decide(&mut self, slot: usize, now: Micros, verdicts: &mut [Verdict]) -> f64 {
+        verdicts.fill(match self.bound.tells {
+            Tells::Follows => self.follow(slot, now),
+            Tells::Missing => self.miss(slot, now),
+        });
+        self.across.members.number(slot, 0)
+    }
+
+    fn clock(&self, slot: usize) -> Option<u32> {
+        self.across.members.clock(slot)
     }
 
     fn ticks(&self) -> bool {
@@ -228,8 +257,8 @@ impl Machine for SequenceMachine {
         if self.steps[slot].began == Micros::MIN {
             return;
         }
-        let then = self.then(slot, now);
-        self.steps[slot].run_out(then, now, self.bound.within);
+        let (then, holds) = (self.then(slot, now), self.across.members.held(slot, 0) == Some(true));
+        self.steps[slot].run_out(holds, then, now, self.bound.within);
         if self.steps[slot].told {
             verdicts.fill(Verdict::Over);
         }
@@ -238,7 +267,7 @@ impl Machine for SequenceMachine {
     fn reason(&self, slot: usize, _: usize, _: f64, on: bool) -> String {
         let within = show_duration(self.bound.within);
         let codes = self.bound.terms.groups.codes(slot, |m| m > 0);
-        let first = self.terms.reason(slot, 0, true);
+        let first = self.across.reason(slot, 0, self.steps[slot].number, true);
         match (self.bound.tells, on) {
             (Tells::Follows, true) => format!("{first}; {codes} followed within {within}"),
             (Tells::Missing, true) => format!("{first}; {codes} did not follow within {within}"),
@@ -248,23 +277,19 @@ impl Machine for SequenceMachine {
     }
 
     fn save(&self, slot: usize, out: &mut Vec<u8>) {
-        if !self.terms.members.is_silent(slot) {
-            let mut own = Out(Vec::new());
-            own.u64(self.steps[slot].began as u64);
-            own.u32(self.steps[slot].words());
-            out.append(&mut own.0);
-            self.terms.save(slot, out);
+        let mut members = Vec::new();
+        self.across.save(slot, &mut members);
+        if !members.is_empty() {
+            out.extend(self.steps[slot].save());
+            out.append(&mut members);
         }
     }
 
     fn load(&mut self, slot: usize, bytes: &[u8]) -> bool {
-        if bytes.is_empty() {
-            return true;
-        }
-        let mut all = In(bytes);
-        let steps = all.u64().zip(all.u32()).map(|(began, words)| Steps::of(began as Micros, words));
-        let Some(steps) = steps else { return false };
-        self.steps[slot] = steps;
-        self.terms.load(slot, &mut all).is_some() && all.0.is_empty()
+        let Some((steps, members)) = bytes.split_at_checked(STEPS_LEN) else { return bytes.is_empty() };
+        Steps::load(steps).is_some_and(|steps| {
+            self.steps[slot] = steps;
+            self.across.load(slot, members)
+        })
     }
 }

@@ -3,14 +3,15 @@
 //! silence and its on-delay, a bad one too; what is on ends at a good reading only, as every level does: a row that says `not inspected`
 //! or carries no value is no sign of the sensor.
 //!
-//! With `by` it is about the points together, a site or what has a label in common: no reading of any of them came, but late ones. It is
-//! armed by the first tick that finds it.
+//! With `by` it is about the points together, a site or what has a label in common: no reading of any of them came that is newer than the
+//! last of its point, but late ones. It is armed by the first tick that finds it, and again by the last one before its site is no more idle.
 
 use super::group::{By, alike};
 use super::shared::{may_clear, read_span, save, words};
-use super::{Binding, Bound, Machine, Read, Spec};
+use super::{Binding, Bound, Heard, Machine, Read, Spec};
 use crate::level::{Name, read_level};
 use crate::reading::{PERIOD, Reading, Verdict};
+use ahash::AHashMap;
 use model::time::{Micros, show_duration};
 use model::toml_file::Section;
 use std::sync::Arc;
@@ -76,7 +77,9 @@ impl Spec for SilentSpec {
                 After::Periods(n) => period.saturating_mul(*n),
             }));
         }
-        Box::new(SilentBound { after, width: self.after.len(), groups })
+        let ids = |group: &Vec<u32>| group.iter().map(|ix| b.catalog.ids()[*ix as usize].0).collect();
+        let together = groups.iter().flatten().map(ids).collect();
+        Box::new(SilentBound { after, width: self.after.len(), groups, together })
     }
 }
 
@@ -86,18 +89,24 @@ struct SilentBound {
     after: Vec<Micros>,
     width: usize,
     groups: Option<Vec<Vec<u32>>>,
+    /// The ids of each group, which name its members in a snapshot.
+    together: Vec<Vec<i64>>,
 }
 
 impl Bound for SilentBound {
     fn machine(self: Arc<Self>, slots: usize) -> Box<dyn Machine> {
-        match self.groups {
-            Some(_) => Box::new(TogetherMachine { heard: vec![Micros::MIN; slots], bound: self }),
+        match &self.groups {
+            Some(_) => {
+                let all = self.together.iter().map(|ids| Together::new(ids.len())).collect();
+                debug_assert_eq!(slots, self.together.len());
+                Box::new(TogetherMachine { all, bound: self })
+            }
             None => Box::new(SilentMachine(self)),
         }
     }
 
-    fn groups(&self) -> Option<&[Vec<u32>]> {
-        self.groups.as_deref()
+    fn groups(&self) -> Option<Vec<Vec<u32>>> {
+        self.groups.clone()
     }
 
     fn judges(&self, slot: usize, level: usize) -> bool {
@@ -153,17 +162,61 @@ impl Machine for SilentMachine {
     }
 }
 
+/// What is known of points together.
+#[derive(Clone, Debug)]
+struct Together {
+    /// Event time of the newest reading of each; `MIN` where it never spoke.
+    last: Vec<Micros>,
+    /// Number of the clock by which they are judged, and whether the own point spoke by it.
+    clock: u32,
+    own_spoke: bool,
+    /// When one of them spoke last, when a good reading came last, and the last tick that found them not armed, or first.
+    heard: Micros,
+    good: Micros,
+    armed: Micros,
+}
+
+impl Together {
+    fn new(members: usize) -> Self {
+        let (heard, good, armed) = (Micros::MIN, Micros::MIN, Micros::MIN);
+        Self { last: vec![Micros::MIN; members], clock: 0, own_spoke: false, heard, good, armed }
+    }
+}
+
 struct TogetherMachine {
     bound: Arc<SilentBound>,
-    /// The clock when one of them spoke last, or where it was armed.
-    heard: Vec<Micros>,
+    all: Vec<Together>,
 }
 
 impl Machine for TogetherMachine {
-    fn reading(&mut self, slot: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
-        self.heard[slot] = self.heard[slot].max(r.heard);
-        verdicts.fill(if may_clear(r) { Verdict::Below } else { Verdict::Hold });
+    fn hear(&mut self, slot: usize, r: &Reading) -> Heard {
+        let is = &mut self.all[slot];
+        let other = is.heard != Micros::MIN && is.clock != r.source;
+        if r.time <= is.last[r.member as usize] || (other && is.own_spoke && r.member != 0) {
+            return Heard::Nothing;
+        }
+        if other {
+            *is = Together { last: std::mem::take(&mut is.last), ..Together::new(0) };
+        }
+        is.last[r.member as usize] = r.time;
+        is.clock = r.source;
+        is.own_spoke |= r.member == 0;
+        is.heard = is.heard.max(r.heard);
+        if may_clear(r) {
+            is.good = r.clock;
+        }
+        if other { Heard::Anew } else { Heard::Something }
+    }
+
+    fn decide(&mut self, slot: usize, now: Micros, verdicts: &mut [Verdict]) -> f64 {
+        if self.all[slot].good == now {
+            verdicts.fill(Verdict::Below);
+        }
         f64::NAN
+    }
+
+    fn clock(&self, slot: usize) -> Option<u32> {
+        (self.all[slot].heard != Micros::MIN).then(|| self.all[slot].clock)
     }
 
     fn ticks(&self) -> bool {
@@ -171,10 +224,11 @@ impl Machine for TogetherMachine {
     }
 
     fn tick(&mut self, slot: usize, now: Micros, _: Micros, verdicts: &mut [Verdict]) {
-        if self.heard[slot] == Micros::MIN {
-            self.heard[slot] = now;
+        let is = &mut self.all[slot];
+        if is.armed == Micros::MIN || !self.bound.judges(slot, 0) {
+            is.armed = now;
         }
-        self.bound.judge(slot, now.saturating_sub(self.heard[slot]), verdicts);
+        self.bound.judge(slot, now.saturating_sub(is.heard.max(is.armed)), verdicts);
     }
 
     fn reason(&self, slot: usize, level: usize, _: f64, on: bool) -> String {
@@ -182,17 +236,28 @@ impl Machine for TogetherMachine {
     }
 
     fn save(&self, slot: usize, out: &mut Vec<u8>) {
-        if self.heard[slot] != Micros::MIN {
-            save([self.heard[slot] as u64], out);
+        let is = &self.all[slot];
+        if is.heard.max(is.armed) == Micros::MIN {
+            return;
         }
+        let clock = u64::from(is.clock) << 1 | u64::from(is.own_spoke);
+        save([clock, is.heard as u64, is.good as u64, is.armed as u64], out);
+        let spoke = self.bound.together[slot].iter().zip(&is.last).filter(|(_, last)| **last != Micros::MIN);
+        spoke.for_each(|(id, last)| save([*id as u64, *last as u64], out));
     }
 
     fn load(&mut self, slot: usize, bytes: &[u8]) -> bool {
-        self.heard[slot] = Micros::MIN;
+        let ids = &self.bound.together[slot];
+        self.all[slot] = Together::new(ids.len());
         match words(bytes).as_deref() {
             Some([]) => true,
-            Some([heard]) => {
-                self.heard[slot] = *heard as Micros;
+            Some([clock, heard, good, armed, spoke @ ..]) if spoke.len().is_multiple_of(2) => {
+                let [heard, good, armed] = [heard, good, armed].map(|t| *t as Micros);
+                let by_id: AHashMap<i64, Micros> =
+                    spoke.chunks(2).map(|pair| (pair[0] as i64, pair[1] as Micros)).collect();
+                let last = ids.iter().map(|id| by_id.get(id).copied().unwrap_or(Micros::MIN)).collect();
+                let (clock, own_spoke) = ((clock >> 1) as u32, clock & 1 != 0);
+                self.all[slot] = Together { last, clock, own_spoke, heard, good, armed };
                 true
             }
             _ => false,

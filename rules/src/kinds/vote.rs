@@ -6,8 +6,7 @@ use super::group::{By, Groups};
 use super::relation::read_when;
 use super::shared::{read_levels, read_time, refuse_unit};
 use super::term::{TermMachines, Terms};
-use super::{Binding, Bound, Machine, Read, Spec};
-use crate::bytes::In;
+use super::{Binding, Bound, Heard, Machine, Read, Spec};
 use crate::reading::{Reading, Verdict};
 use model::time::{Micros, show_duration};
 use model::toml_file::Section;
@@ -50,19 +49,19 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
 impl Spec for VoteSpec {
     fn bind(&self, b: &mut Binding<'_>, points: &[u32]) -> Box<dyn Bound> {
         let groups = Groups::alike(&self.by, points, b);
-        let highest = self.need.last().copied().unwrap_or_default();
-        for group in groups.of.iter().filter(|g| g.len() < highest) {
-            let own = b.catalog.point(group[0].ix);
-            let message = format!(
-                "rule `{}`: the group of point `{}` of site `{}` has {} points and can never reach {highest}",
-                b.rule,
-                own.code,
-                own.site,
-                group.len()
-            );
-            b.warning(message, "lower `need`, or group the points by something they share");
-        }
         let terms = Arc::new(Terms::bind(groups, [&self.when], b));
+        let highest = self.need.last().copied().unwrap_or_default();
+        for (slot, group) in terms.groups.of.iter().enumerate() {
+            let judged = terms.judged(slot, 0).count();
+            if judged < highest {
+                let own = b.catalog.point(group[0].ix);
+                let message = format!(
+                    "rule `{}`: the group of point `{}` of site `{}` has {judged} points that can be judged, and never reaches {highest}",
+                    b.rule, own.code, own.site
+                );
+                b.warning(message, "lower `need`, or group the points by something they share");
+            }
+        }
         let names = b.levels.iter().map(|l| l.name.clone()).collect();
         Box::new(VoteBound { terms, need: self.need.clone(), within: self.within, names })
     }
@@ -78,16 +77,15 @@ struct VoteBound {
 
 impl Bound for VoteBound {
     fn machine(self: Arc<Self>, _: usize) -> Box<dyn Machine> {
-        Box::new(VoteMachine { terms: self.terms.machines(), bound: self })
+        Box::new(VoteMachine { across: self.terms.machines(), bound: self })
     }
 
-    fn groups(&self) -> Option<&[Vec<u32>]> {
-        Some(&self.terms.groups.points)
+    fn groups(&self) -> Option<Vec<Vec<u32>>> {
+        Some(self.terms.groups.points())
     }
 
     fn judges(&self, slot: usize, level: usize) -> bool {
-        let judged = self.terms.groups.of[slot].iter().filter(|m| self.terms.judges(m)).count();
-        judged >= self.need[level]
+        self.terms.judged(slot, 0).count() >= self.need[level]
     }
 
     fn remembers(&self) -> Micros {
@@ -95,11 +93,12 @@ impl Bound for VoteBound {
     }
 
     fn describe(&self, slot: usize) -> Vec<(String, String, &'static str)> {
-        let groups = &self.terms.groups;
-        let (of, codes) = (groups.of[slot].len(), groups.codes(slot, |_| true));
+        let judged: Vec<usize> = self.terms.judged(slot, 0).collect();
+        let codes = self.terms.groups.codes(slot, |m| judged.contains(&m));
+        let of = judged.len();
         let within =
             if self.within > 0 { format!(" within {}", show_duration(self.within)) } else { String::new() };
-        let condition = self.terms.describe(&groups.of[slot][0]);
+        let condition = self.terms.describe(slot, 0);
         let shown = self.names.iter().zip(&self.need);
         shown
             .map(|(name, need)| {
@@ -111,62 +110,66 @@ impl Bound for VoteBound {
 
 struct VoteMachine {
     bound: Arc<VoteBound>,
-    terms: TermMachines,
+    across: TermMachines,
 }
 
 impl VoteMachine {
-    /// Whether a member was over within the time; without one only what it says now counts.
-    fn was_over(&self, slot: usize, member: usize, now: Micros) -> bool {
-        self.bound.within > 0 && self.terms.members.was_over(slot, member, now, self.bound.within)
-    }
-
-    /// Each member's vote: over now, or within the time.
-    fn votes(&self, slot: usize, now: Micros) -> impl Iterator<Item = Verdict> {
-        let members = &self.terms.members;
-        (0..self.bound.terms.groups.of[slot].len()).map(move |m| {
-            if self.was_over(slot, m, now) { Verdict::Over } else { members.says(slot, m, now) }
-        })
+    /// A member's vote: over now, or within the time; without one only what it says now counts.
+    fn vote(&self, slot: usize, member: usize, now: Micros) -> Verdict {
+        let (members, within) = (&self.across.members, self.bound.within);
+        let was_over = within > 0 && members.was_over(slot, member, now, within);
+        if was_over { Verdict::Over } else { members.says(slot, member, now) }
     }
 }
 
 impl Machine for VoteMachine {
-    fn reading(&mut self, slot: usize, r: &Reading, verdicts: &mut [Verdict]) -> f64 {
-        if !self.terms.take(slot, r) {
-            return f64::NAN;
-        }
-        let count = |is: Verdict| self.votes(slot, r.heard).filter(|v| *v == is).count();
-        let (over, band, unknown) = (count(Verdict::Over), count(Verdict::Band), count(Verdict::Hold));
+    fn hear(&mut self, slot: usize, r: &Reading) -> Heard {
+        self.across.hear(slot, r)
+    }
+
+    fn decide(&mut self, slot: usize, now: Micros, verdicts: &mut [Verdict]) -> f64 {
+        let votes = self.bound.terms.judged(slot, 0).map(|m| self.vote(slot, m, now));
+        let (mut over, mut unknown) = (0, 0);
+        votes.for_each(|vote| match vote {
+            Verdict::Over => over += 1,
+            Verdict::Hold => unknown += 1,
+            Verdict::Below | Verdict::Band => {}
+        });
         for (verdict, need) in verdicts.iter_mut().zip(&self.bound.need) {
             *verdict = match *need {
                 need if over >= need => Verdict::Over,
                 need if over + unknown >= need => Verdict::Hold,
-                need if over + unknown + band >= need => Verdict::Band,
                 _ => Verdict::Below,
             };
         }
         over as f64
     }
 
+    fn clock(&self, slot: usize) -> Option<u32> {
+        self.across.members.clock(slot)
+    }
+
     fn reason(&self, slot: usize, level: usize, _: f64, on: bool) -> String {
-        let groups = &self.bound.terms.groups;
-        let members = &self.terms.members;
-        let newest = members.newest(slot);
-        let is_over = |m| members.last_said(slot, m) == Verdict::Over || self.was_over(slot, m, newest);
-        let over = (0..groups.of[slot].len()).filter(|m| is_over(*m)).count();
-        let (of, need) = (groups.of[slot].len(), self.bound.need[level]);
-        match (on, over) {
+        let terms = &self.bound.terms;
+        let newest = self.across.members.newest(slot);
+        let is_over = |m: &usize| self.vote(slot, *m, newest) == Verdict::Over;
+        let over: Vec<usize> = terms.judged(slot, 0).filter(is_over).collect();
+        let (of, need) = (terms.judged(slot, 0).count(), self.bound.need[level]);
+        match (on, over.len()) {
             (_, 0) => format!("none of {of} over, {need} needed"),
-            (true, _) => format!("{over} of {of} over, {need} needed: {}", groups.codes(slot, is_over)),
-            (false, _) => format!("{over} of {of} over, {need} needed"),
+            (true, n) => {
+                let codes = terms.groups.codes(slot, |m| over.contains(&m));
+                format!("{n} of {of} over, {need} needed: {codes}")
+            }
+            (false, n) => format!("{n} of {of} over, {need} needed"),
         }
     }
 
     fn save(&self, slot: usize, out: &mut Vec<u8>) {
-        self.terms.save(slot, out);
+        self.across.save(slot, out);
     }
 
     fn load(&mut self, slot: usize, bytes: &[u8]) -> bool {
-        let mut all = In(bytes);
-        bytes.is_empty() || (self.terms.load(slot, &mut all).is_some() && all.0.is_empty())
+        self.across.load(slot, bytes)
     }
 }

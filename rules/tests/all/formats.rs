@@ -5,7 +5,7 @@ use model::status::*;
 use model::{Offset, Origin, Transition};
 use rules::{At, Evaluator, OpenLevels};
 
-/// The rules that all files were written under.
+/// The rules that all files were written under; from format 5 on with [`ACROSS`].
 const RULES: &str = r#"
 [[rule]]
 name = "face"
@@ -63,6 +63,42 @@ select = { quantity = "ch4" }
 over = ">= 0.8"
 "#;
 
+/// Rules across points.
+const ACROSS: &str = r#"
+[[rule]]
+name = "one"
+kind = "vote"
+select = { quantity = "ch4" }
+by = "site"
+need = 1
+on_delay = "20s"
+when = { kind = "limit", level = [{ name = "alarm", on = ">= 1.2", off = "< 1.0" }] }
+
+[[rule]]
+name = "unlike"
+kind = "sequence"
+select = { point = "T1" }
+within = "10s"
+tells = "missing"
+first = { kind = "limit", level = [{ name = "alarm", on = ">= 1.2", off = "< 1.0" }] }
+then = { by = "site", select = { point = "T2" }, kind = "limit", level = [{ name = "alarm", on = ">= 1.2", off = "< 1.0" }] }
+
+[[rule]]
+name = "again"
+kind = "copy"
+select = { quantity = "ch4" }
+by = "site"
+changes = 4
+distinct = 1
+
+[[rule]]
+name = "link"
+kind = "silent"
+select = { quantity = "ch4" }
+by = "site"
+after = "30s"
+"#;
+
 fn rows(s: i64, value: f64, status: i32) -> Event {
     let t = START + s * 1_000_000;
     Event::Rows(t, 0, vec![("T1", t - 6_000_000, value, status), ("T2", t, 0.2, 0)])
@@ -95,13 +131,13 @@ fn is_hidden() -> Vec<Event> {
 }
 
 /// What is said after a file of [`before`], and what is said there by whom nothing ever interrupted.
-fn said(file: &[u8], after: &[Event]) -> [Vec<Transition>; 2] {
-    let (mut e, next) = Evaluator::restore(program(RULES).0, catalog(), &[file.to_vec()]).unwrap();
+fn said(rules: &str, file: &[u8], after: &[Event]) -> [Vec<Transition>; 2] {
+    let (mut e, next) = Evaluator::restore(program(rules).0, catalog(), &[file.to_vec()]).unwrap();
     assert_eq!(next, before().len() as u64);
     let mut out = Vec::new();
     (next..).zip(after).for_each(|(i, event)| apply(&mut e, i, event, &mut out));
-    let whole = judge(RULES, &[&before()[..], after].concat());
-    [out, whole[judge(RULES, &before()).len()..].to_vec()]
+    let whole = judge(rules, &[&before()[..], after].concat());
+    [out, whole[judge(rules, &before()).len()..].to_vec()]
 }
 
 fn of(all: &[Transition], rule: &str) -> Vec<Transition> {
@@ -123,7 +159,7 @@ const HIDDEN: [&str; 2] = ["masked on 10", "masked off 11"];
 #[test]
 fn a_snapshot_of_format_3_is_read() {
     let old = include_bytes!("formats/3.snapshot");
-    let [out, whole] = said(old, &falls());
+    let [out, whole] = said(RULES, old, &falls());
     let by = |rule: &str| shown(&of(&out, rule));
     assert_eq!(by("face"), ["alarm off 11"]);
     assert_eq!(by("quiet"), ["silent on 60", "silent on 60"]);
@@ -131,7 +167,7 @@ fn a_snapshot_of_format_3_is_read() {
     // What rate and clock remembered has another form now: it begins anew, and what is on stays on...
     assert_eq!((by("rise"), by("lag")), (Vec::new(), Vec::new()));
     // ... until enough is known again, under its id.
-    let [out, whole] = said(old, &stays_up());
+    let [out, whole] = said(RULES, old, &stays_up());
     for (rule, told) in KEPT {
         assert_eq!(shown(&of(&out, rule)), told, "{rule}");
         assert_eq!(of(&out, rule), of(&whole, rule), "{rule}");
@@ -142,28 +178,44 @@ fn a_snapshot_of_format_3_is_read() {
         (vec!["warning off 15".to_owned()], vec!["warning off 14".to_owned()])
     );
     assert_eq!(rise[0].id, on[0].id);
-    assert_eq!(shown(&of(&said(old, &is_hidden())[0], "hidden")), HIDDEN);
+    assert_eq!(shown(&of(&said(RULES, old, &is_hidden())[0], "hidden")), HIDDEN);
 }
 
 #[test]
 fn a_snapshot_of_format_4_is_read_as_if_nothing_had_happened() {
     let old = include_bytes!("formats/4.snapshot");
     for after in [falls(), stays_up(), is_hidden()] {
-        let [out, whole] = said(old, &after);
+        let [out, whole] = said(RULES, old, &after);
         assert_eq!(out, whole);
     }
-    let [out, _] = said(old, &stays_up());
+    let [out, _] = said(RULES, old, &stays_up());
     for (rule, told) in KEPT {
         assert_eq!(shown(&of(&out, rule)), told, "{rule}");
     }
     assert_eq!(shown(&of(&out, "rise")), ["warning off 14"]);
-    assert_eq!(shown(&of(&said(old, &is_hidden())[0], "hidden")), HIDDEN);
+    assert_eq!(shown(&of(&said(RULES, old, &is_hidden())[0], "hidden")), HIDDEN);
+}
+
+#[test]
+fn a_snapshot_of_format_5_is_read_as_if_nothing_had_happened() {
+    let (old, rules) = (include_bytes!("formats/5.snapshot"), [RULES, ACROSS].concat());
+    for after in [falls(), stays_up(), is_hidden()] {
+        let [out, whole] = said(&rules, old, &after);
+        assert_eq!(out, whole);
+    }
+    // Both count from before the file.
+    let [out, _] = said(&rules, old, &stays_up());
+    assert_eq!(shown(&of(&out, "one"))[0], "vote on 28");
+    assert_eq!(shown(&of(&out, "unlike"))[0], "sequence on 19");
+    for (rule, told) in KEPT {
+        assert_eq!(shown(&of(&out, rule)), told, "{rule}");
+    }
 }
 
 /// Another layout needs another number, and then a file of its own; this writes it.
 #[test]
 fn the_present_format_is_the_one_kept_under_its_number() {
-    let mut e = evaluator(RULES);
+    let mut e = evaluator(&[RULES, ACROSS].concat());
     (0..).zip(&before()).for_each(|(i, event)| apply(&mut e, i, event, &mut Vec::new()));
     let written = e.snapshot(0);
     let name = format!("{}.snapshot", written[0]);

@@ -1,7 +1,7 @@
 //! `copy` against a model that keeps every change and compares whole stretches.
 
 use crate::agree::{Say, many};
-use crate::group::{self, *};
+use crate::group::*;
 use crate::stand::*;
 use model::status::*;
 use proptest::prelude::*;
@@ -26,40 +26,42 @@ fn is_looked_for(stretch: &[i64]) -> bool {
 type Copied = (usize, usize, bool, Vec<Row>);
 
 fn copies() -> impl Strategy<Value = Copied> {
-    (4usize..6, 1usize..4, any::<bool>(), series(&[20, 30, 40]))
+    (4usize..6, 1usize..4, any::<bool>(), series(&[20, 30, 50]))
 }
 
 fn members(together: bool) -> &'static [usize] {
     if together { &[0, 1, 2] } else { &[0] }
 }
 
-/// What is said at each row; all changes before it are kept.
-fn say(rows: &[Row], i: usize, (changes, distinct, together): (usize, usize, bool), m: Mistake) -> Say {
+/// What a reading says of its point alone; all changes before it are kept.
+fn say(series: &Series, of: &Looked, (changes, distinct, together): (usize, usize, bool)) -> Say {
+    let m = series.m;
     let not_good = match m {
         Mistake::BadIsGood => 0,
         _ => BAD | MISSING | OVER_RANGE | CALIBRATION | STALE,
     };
     let good = |r: &Reading| r.status & not_good == 0;
-    let of = |p: usize| {
-        let looked = looked_at(&rows[..=i], m);
-        let mut values: Vec<i64> =
-            looked.iter().filter(|(_, r)| r.point == p && good(r)).map(|(_, r)| r.value).collect();
+    let until = |p: usize, row: usize| {
+        let looked = series.looked.iter().filter(|l| l.row <= row && l.r.point == p && good(&l.r));
+        let mut values: Vec<i64> = looked.map(|l| l.r.value).collect();
         values.dedup();
         values
     };
-    let now = rows[i].of.unwrap();
-    let before = looked_at(&rows[..i], m).into_iter().rfind(|(_, r)| r.point == now.point && good(r));
-    if !good(&now) || before.is_some_and(|(_, r)| r.value == now.value) {
+    let now = of.r;
+    let before = series.looked.iter().rfind(|l| l.row < of.row && l.r.point == now.point && good(&l.r));
+    if !good(&now) || before.is_some_and(|l| l.r.value == now.value) {
         return Say::Hold;
     }
-    let own = of(now.point);
+    let own = until(now.point, of.row);
     let Some(start) = own.len().checked_sub(changes) else { return Say::Hold };
     let stretch = &own[start..];
     if stretch.iter().collect::<BTreeSet<_>>().len() < distinct || !is_looked_for(stretch) {
         return Say::Hold;
     }
+    // Others count to the end of its time.
+    let time = series.moments.iter().find(|at| at.last >= of.row).unwrap();
     let is_there = |p: &usize| {
-        let all = of(*p);
+        let all = until(*p, if *p == now.point { of.row } else { time.last });
         let until = match m {
             _ if *p != now.point => all.len(),
             // Its own must not overlap.
@@ -73,11 +75,32 @@ fn say(rows: &[Row], i: usize, (changes, distinct, together): (usize, usize, boo
 }
 
 fn model((changes, distinct, together, rows): &Copied, m: Mistake) -> Vec<(i64, bool)> {
-    let changes = changes + usize::from(m == Mistake::Own(0));
-    let distinct = distinct + usize::from(m == Mistake::Own(1));
+    let spec = (
+        changes + usize::from(m == Mistake::Own(0)),
+        distinct + usize::from(m == Mistake::Own(1)),
+        *together,
+    );
     let of_members = |r: &&Row| r.of.is_none_or(|r| members(*together).contains(&r.point));
     let rows: Vec<Row> = rows.iter().filter(of_members).copied().collect();
-    group::changes(&rows, (0, 0), m, |i| say(&rows, i, (changes, distinct, *together), m))
+    let series = Series::of(&rows, m);
+    let said: Vec<Say> = series.looked.iter().map(|l| say(&series, l, spec)).collect();
+    series.changes((0, 0), |at| {
+        // Each is a copy, or not, as it was said of it last.
+        let of = |p: usize| {
+            let own =
+                series.looked.iter().zip(&said).filter(move |(l, _)| l.r.point == p && l.row <= at.last);
+            own.map(|(_, s)| *s).rfind(|s| *s != Say::Hold)
+        };
+        let last: Vec<Say> = match m {
+            Mistake::Own(4) => [0, 1, 2].iter().rev().filter_map(|p| of(*p)).take(1).collect(),
+            _ => [0, 1, 2].iter().filter_map(|p| of(*p)).collect(),
+        };
+        match last.contains(&Say::Over) {
+            true => Say::Over,
+            false if last.is_empty() => Say::Hold,
+            false => Say::Below,
+        }
+    })
 }
 
 proptest! {
@@ -97,7 +120,7 @@ proptest! {
 
 #[test]
 fn every_mistake_planted_is_noticed() {
-    let own = [0, 1, 2, 3].map(Mistake::Own);
+    let own = [0, 1, 2, 3, 4].map(Mistake::Own);
     let common = [Mistake::BadIsGood, Mistake::LateIsLive, Mistake::OrderIsIgnored, Mistake::SameTimeIsNewer];
     noticed(copies(), model, &[&own[..], &common].concat());
 }
@@ -157,4 +180,26 @@ fn another_sensors_curve_is_found_and_a_flutter_is_not() {
     );
     let flutter = (0..2000).map(|i| ("A", if i % 2 == 0 { 0.2 } else { 0.21 }));
     assert!(judged(OWN, flutter).is_empty());
+}
+
+/// A thousand fingerprints of a member are kept, of every fourth stretch: what was before them is forgotten, and found again if it is not.
+#[test]
+fn what_lies_too_far_back_is_forgotten() {
+    let of_a = |values: &[f64]| values.iter().map(|v| ("A", *v)).collect::<Vec<_>>();
+    let (day, near, far) = (curve(1, 300), curve(2, 3000), curve(2, 8000));
+    assert_eq!(judged(OWN, of_a(&[&day[..], &near, &day].concat())).len(), 1);
+    assert!(judged(OWN, of_a(&[&day[..], &far, &day].concat())).is_empty());
+}
+
+/// Two copies at once are one episode until neither is one.
+#[test]
+fn a_group_is_over_while_any_is_a_copy() {
+    let group = OWN.replace("point = \"A\"", "quantity = \"ch4\"") + "by = \"site\"\n";
+    let (a, c) = (curve(1, 900), curve(3, 900));
+    // B repeats A; C is its own all the time, and ends nothing.
+    let b: Vec<f64> = curve(2, 30).iter().chain(&a[..400]).chain(&curve(4, 470)).copied().collect();
+    let all = (0..900).flat_map(|i| [("A", a[i]), ("B", b[i]), ("C", c[i])]);
+    let told = judged(&group, all);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("on ") && told[1].starts_with("off "), "{told:?}");
 }

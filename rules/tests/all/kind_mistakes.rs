@@ -311,6 +311,8 @@ fn of_grade() {
     let row = |i| format!("{{ on = \">= {}\", after = \"{i}s\", severity = \"red\" }},", 20 - i);
     let long: String = (0..16).map(row).collect();
     wrong("grade", &[(&format!("row = [{long}]"), "a rule has at most 15 levels")]);
+    let endless = "{ on = \">= 1\", severity = \"red\" },".repeat(257);
+    wrong("grade", &[(&format!("row = [{endless}]"), "the table has 257 rows, more than 256")]);
     let shown = problems("grade", "row = [{ on = 5, severity = \"blue\" },\n{ on = \">= 1\", after = 5 }]");
     assert_eq!(shown.matches("error").count(), 3, "{shown}");
     let fine = [

@@ -6,29 +6,6 @@ use crate::stand::*;
 use model::status::*;
 use proptest::prelude::*;
 
-/// The first of these that one says, else the last.
-fn first_of(said: &[Say], order: [Say; 4]) -> Say {
-    order.into_iter().find(|say| said.contains(say)).unwrap_or(order[3])
-}
-
-fn all_of(said: &[Say], m: Mistake) -> Say {
-    // One that is known not to hold ends it, whatever the others are.
-    match m {
-        Mistake::Own(1) => first_of(said, [Say::Hold, Say::Below, Say::Band, Say::Over]),
-        Mistake::Own(2) => first_of(said, [Say::Below, Say::Band, Say::Hold, Say::Over]),
-        _ => first_of(said, [Say::Below, Say::Hold, Say::Band, Say::Over]),
-    }
-}
-
-fn any_of(said: &[Say], m: Mistake) -> Say {
-    match m {
-        Mistake::Own(3) => first_of(said, [Say::Hold, Say::Over, Say::Band, Say::Below]),
-        Mistake::Own(4) => first_of(said, [Say::Over, Say::Band, Say::Hold, Say::Below]),
-        Mistake::Own(5) => first_of(said, [Say::Over, Say::Hold, Say::Below, Say::Band]),
-        _ => first_of(said, [Say::Over, Say::Hold, Say::Band, Say::Below]),
-    }
-}
-
 /// All or any of the related points; delays; rows.
 type Relation = (bool, (i64, i64), Vec<Row>);
 
@@ -37,14 +14,19 @@ fn relations() -> impl Strategy<Value = Relation> {
 }
 
 fn model_of_relation((all, delays, rows): &Relation, m: Mistake) -> Vec<(i64, bool)> {
+    let series = Series::of(rows, m);
     let all = *all != (m == Mistake::Own(0));
-    let say = |i: usize| {
-        let now = rows[i].appended;
-        let of = |point, on, off| limit(fresh(rows, i, point, now, m), on, off, m);
-        let feeds = [of(1, 100, 50), of(2, 100, 50)];
-        all_of(&[of(0, 150, 100), if all { all_of(&feeds, m) } else { any_of(&feeds, m) }], m)
-    };
-    changes(rows, *delays, m, say)
+    series.changes(*delays, |at| {
+        let feed = |point| series.member(point, at, |r| limit(r, 100, 50, m));
+        let said = [series.member(0, at, |r| limit(r, 150, 100, m)), feed(1), feed(2)];
+        match m {
+            Mistake::Own(2) if said.contains(&Say::Hold) => Say::Hold,
+            _ => decided(&said, |is| {
+                let own = is[0] || m == Mistake::Own(1);
+                own && if all { is[1] && is[2] } else { is[1] || is[2] }
+            }),
+        }
+    })
 }
 
 /// How long a vote counts; delays of two; rows.
@@ -55,37 +37,31 @@ fn votes() -> impl Strategy<Value = Vote> {
 }
 
 fn model_of_vote((within, delays, rows): &Vote, need: usize, m: Mistake) -> Vec<(i64, bool)> {
+    let series = Series::of(rows, m);
     let within = match m {
         Mistake::Own(0) => within - i64::from(*within > 0),
         Mistake::Own(1) => within + i64::from(*within > 0),
         _ => *within,
-    };
-    let votes = |i: usize| {
-        let now = rows[i].appended;
-        [0, 1, 2].map(|point| {
-            let was_over = looked_at(&rows[..=i], m).into_iter().any(|(j, r)| {
-                let of_it = r.point == point && now - rows[j].appended <= within;
-                of_it && limit(Some(r), 100, 50, m) == Say::Over
-            });
-            if within > 0 && was_over { Say::Over } else { limit(fresh(rows, i, point, now, m), 100, 50, m) }
-        })
     };
     let need = match m {
         Mistake::Own(2) => need + 1,
         Mistake::Own(3) => need - 1,
         _ => need,
     };
-    // All ways in which those of whom nothing is known may vote.
-    let say = |i: usize| {
-        let count = |is: &[Say]| votes(i).iter().filter(|v| is.contains(v)).count();
-        match () {
-            () if count(&[Say::Over]) >= need => Say::Over,
-            () if m != Mistake::Own(4) && count(&[Say::Over, Say::Hold]) >= need => Say::Hold,
-            () if m != Mistake::Own(5) && count(&[Say::Over, Say::Hold, Say::Band]) >= need => Say::Band,
-            () => Say::Below,
+    series.changes(*delays, |at| {
+        let says = |r| limit(r, 100, 50, m);
+        let vote = |point| {
+            let is_near = |l: &&Looked| within > 0 && at.now - l.heard <= within;
+            let was_over = |l: &Looked| series.at_reading(l, says) == Say::Over;
+            let near = series.of_point(point, at).filter(is_near).any(was_over);
+            if near { Say::Over } else { series.member(point, at, says) }
+        };
+        let said = [0, 1, 2].map(vote);
+        match m {
+            Mistake::Own(4) if said.contains(&Say::Hold) => Say::Hold,
+            _ => decided(&said, |is| is.iter().filter(|v| **v).count() >= need),
         }
-    };
-    changes(rows, *delays, m, say)
+    })
 }
 
 fn relation(need: &str, delays: (i64, i64)) -> String {
@@ -129,18 +105,15 @@ proptest! {
 
 #[test]
 fn every_mistake_planted_in_relation_is_noticed() {
-    let own = [2, 3, 4, 5].map(Mistake::Own);
-    noticed(
-        relations(),
-        model_of_relation,
-        &[&COMMON[..], &OF_DELAYS, &own, &[Mistake::OverRangeIsUnknown]].concat(),
-    );
+    let own = [Mistake::Own(2), Mistake::OverRangeIsUnknown, Mistake::RowsDecide];
+    noticed(relations(), model_of_relation, &[&COMMON[..], &OF_CONDITIONS, &OF_DELAYS, &own].concat());
 }
 
 #[test]
 fn every_mistake_planted_in_vote_is_noticed() {
-    let own = [2, 3, 4, 5].map(Mistake::Own);
-    let all = [&COMMON[..], &OF_DELAYS, &own, &[Mistake::OverRangeIsUnknown]].concat();
+    let own = [2, 3, 4].map(Mistake::Own);
+    let more = [Mistake::OverRangeIsUnknown, Mistake::RowsDecide];
+    let all = [&COMMON[..], &OF_CONDITIONS, &OF_DELAYS, &own, &more].concat();
     noticed(votes(), |one, m| model_of_vote(one, 2, m), &all);
 }
 
@@ -251,6 +224,13 @@ fn mistakes_in_relations_are_told_where_they_stand() {
         (
             "relation",
             format!("when = {{ kind = \"mismatch\", on = \">= 1\" }}\n{with}"),
+            "rules.toml:4:17: error: `rule.when.kind` is `mismatch`, expected one of",
+        ),
+        (
+            "relation",
+            format!(
+                "when = {{ kind = \"limit\", level = [{{ name = \"a\", on = \">= 1\" }}, {{ name = \"b\", on = \">= 2\" }}] }}\n{with}"
+            ),
             "rules.toml:4:8: error: a condition has one level",
         ),
         ("relation", format!("when = {{ {cut}, thn = 1 }}\n{with}"), "unknown key `rule.when.thn`"),
@@ -286,7 +266,7 @@ fn mistakes_in_the_other_kinds_across_points_are_told_where_they_stand() {
         (
             "vote",
             format!("by = \"site\"\nwhen = {{ {cut} }}\nneed = 4"),
-            "warning: rule `r`: the group of point `A` of site `M1` has 1 points and can never reach 4",
+            "warning: rule `r`: the group of point `A` of site `M1` has 1 points that can be judged, and never reaches 4",
         ),
         (
             "deviation",

@@ -14,55 +14,42 @@ fn rule(tells: &str, within: i64) -> String {
     )
 }
 
-/// What each row that is looked at says of the first and of the second at its time.
-struct Said {
-    now: i64,
-    first: Say,
-    then: Say,
-}
-
-fn then(rows: &[Row], i: usize, now: i64, m: Mistake) -> Say {
-    // Below 0.5 it has followed, from 1 on it has not: a limit upside down. Over range downwards and old readings raise, and clear nothing.
-    let one = |point| {
-        let Some(r) = fresh(rows, i, point, now, m) else { return limit(None, 0, 0, m) };
-        let has = |bits: i32, ignored| r.status & bits != 0 && m != ignored;
-        let unknown = limit(None, 0, 0, m);
-        if has(BAD, Mistake::BadIsGood) || has(CALIBRATION, Mistake::CalibrationIsGood) {
-            return unknown;
-        }
-        if has(OVER_RANGE, Mistake::OverRangeClears) {
-            return if r.value <= 0 { Say::Over } else { Say::Hold };
-        }
-        if r.status & MISSING != 0 {
-            return if m == Mistake::MissingIsLow { Say::Over } else { unknown };
-        }
-        match r.value {
-            v if v < 50 || (v == 50 && m == Mistake::OffIsInclusive) => Say::Over,
-            _ if has(STALE, Mistake::StaleClears) => Say::Hold,
-            v if v >= 100 => Say::Below,
-            _ => Say::Band,
-        }
+/// Below 0.5 it has followed, from 1 on it has not: a limit upside down. Over range downwards and old readings raise, and clear nothing.
+fn is_off(r: Reading, m: Mistake) -> Say {
+    let has = |bits: i32, ignored| r.status & bits != 0 && m != ignored;
+    let unknown = match m {
+        Mistake::UnknownIsBelow => Say::Below,
+        Mistake::UnknownIsOver => Say::Over,
+        _ => Say::Hold,
     };
-    let said = [1, 2].map(one);
-    [Say::Over, Say::Hold, Say::Band].into_iter().find(|say| said.contains(say)).unwrap_or(Say::Below)
+    if has(BAD, Mistake::BadIsGood) || has(CALIBRATION, Mistake::CalibrationIsGood) {
+        return unknown;
+    }
+    if has(OVER_RANGE, Mistake::OverRangeClears) {
+        return if r.value <= 0 { Say::Over } else { Say::Hold };
+    }
+    if r.status & MISSING != 0 {
+        return if m == Mistake::MissingIsLow { Say::Over } else { unknown };
+    }
+    match r.value {
+        v if v < 50 || (v == 50 && m == Mistake::OffIsInclusive) => Say::Over,
+        _ if has(STALE, Mistake::StaleClears) => Say::Hold,
+        v if v >= 100 => Say::Below,
+        _ => Say::Band,
+    }
 }
 
-fn first(rows: &[Row], i: usize, now: i64, m: Mistake) -> Say {
-    limit(fresh(rows, i, 0, now, m), 150, 100, m)
+/// What is said of the second at a time: one of its points is enough.
+fn then(series: &Series, at: &Moment) -> Say {
+    decided(&[1, 2].map(|p| series.member(p, at, |r| is_off(r, series.m))), |is| is[0] || is[1])
 }
 
-fn said(rows: &[Row], m: Mistake) -> Vec<Said> {
-    let one = |(i, _): (usize, _)| {
-        let now = rows[i].appended;
-        Said { now, first: first(rows, i, now, m), then: then(rows, i, now, m) }
-    };
-    looked_at(rows, m).into_iter().map(one).collect()
-}
-
-/// Whether something begins at `i`: it is over, and was known to be below last, or nothing was known of it.
-fn begins(says: &[Say], i: usize) -> bool {
-    let before = says[..i].iter().rfind(|s| matches!(s, Say::Over | Say::Below));
-    says[i] == Say::Over && before != Some(&Say::Over)
+/// When the first began, up to a time; when the second did.
+fn begun(series: &Series, at: &Moment) -> [Vec<i64>; 2] {
+    let m = series.m;
+    let clock = |all: Vec<&Looked>| all.into_iter().map(|l| l.clock).collect::<Vec<_>>();
+    let then = [1, 2].map(|p| clock(series.begins(p, at, |r| is_off(r, m))));
+    [clock(series.begins(0, at, |r| limit(r, 150, 100, m))), then.concat()]
 }
 
 /// The time; rows.
@@ -74,80 +61,63 @@ fn sequences() -> impl Strategy<Value = Sequence> {
 
 /// From the definition: the second began at most `within` after the first began last, and was not known to be over since.
 fn follows((within, rows): &Sequence, m: Mistake) -> Vec<(i64, bool)> {
-    let said = said(rows, m);
-    let (first, then): (Vec<Say>, Vec<Say>) = said.iter().map(|s| (s.first, s.then)).unzip();
+    let series = Series::of(rows, m);
     let within = within - i64::from(m == Mistake::Own(0));
-    let told = |i: usize| {
-        (0..=i).any(|j| {
-            let began = match m {
-                Mistake::Own(1) => (0..=j).find(|k| begins(&first, *k)),
-                Mistake::Own(2) => (0..=j).rfind(|k| begins(&first, *k)).filter(|_| first[j] == Say::Over),
-                _ => (0..=j).rfind(|k| begins(&first, *k)),
-            };
-            (begins(&then, j) || (m == Mistake::Own(3) && then[j] == Say::Over))
-                && began.is_some_and(|k| said[j].now - said[k].now <= within)
-                && !then[j..=i].contains(&Say::Below)
-        })
+    let is_looked = |at: &&Moment| series.looked.iter().any(|l| (at.first..=at.last).contains(&l.row));
+    let decides: Vec<&Moment> = series.moments.iter().filter(is_looked).collect();
+    let followed = |at: &Moment| {
+        let [first, then] = begun(&series, at);
+        let first = if m == Mistake::Own(1) { first.iter().min() } else { first.iter().max() };
+        let is_now = then.contains(&at.now) || (m == Mistake::Own(3) && self::then(&series, at) == Say::Over);
+        let is_strict = m == Mistake::Own(2);
+        is_now && first.is_some_and(|f| at.now - f <= within && !(is_strict && *f == at.now))
     };
-    let mut out: Vec<(i64, bool)> = Vec::new();
-    for (i, s) in said.iter().enumerate() {
-        let on = out.last().is_some_and(|o| o.1);
-        if told(i) && !on {
-            out.push((s.now, true));
-        } else if on && !told(i) {
-            out.push((s.now, false));
+    series.changes((0, 0), |at| {
+        let until: Vec<&&Moment> = decides.iter().filter(|d| d.last <= at.last).collect();
+        let since = until.iter().rposition(|d| followed(d));
+        let told = since.is_some_and(|i| until[i + 1..].iter().all(|d| then(&series, d) != Say::Below));
+        match then(&series, at) {
+            _ if told => Say::Over,
+            Say::Below => Say::Below,
+            _ => Say::Hold,
         }
-    }
-    out
+    })
 }
 
-/// Each second that something comes in, and after it: is the time over for one that began, and has nothing followed?
+/// Each time of the clock: is the time over for one that began, and has nothing followed?
 fn missing((within, rows): &Sequence, m: Mistake) -> Vec<(i64, bool)> {
+    let series = Series::of(rows, m);
     let (mut out, mut waits, mut held, mut on) = (Vec::new(), None::<i64>, false, false);
-    let looked: Vec<usize> = looked_at(rows, m).into_iter().map(|(i, _)| i).collect();
-    let (mut firsts, mut known) = (Vec::new(), false);
-    let is_due = |waits: Option<i64>, at: i64, then: Say| {
-        let is_known = matches!(then, Say::Band | Say::Below) || (then == Say::Hold && m == Mistake::Own(4));
-        is_known && waits.is_some_and(|began| at - began + i64::from(m == Mistake::Own(0)) > *within)
-    };
-    for i in 0..rows.len() {
-        let now = rows[i].appended;
-        let passed = i.checked_sub(1).map(|b| (b, rows[b].appended)).filter(|(_, at)| *at < now);
-        let passed = passed.filter(|_| m != Mistake::TicksServeNothing);
-        if let Some((_, at)) = passed.filter(|(b, at)| !on && is_due(waits, *at, then(rows, *b, *at, m))) {
-            (on, held) = (true, known);
-            out.push((at, true));
-        }
-        if let Ok(place) = looked.binary_search(&i) {
-            let first = first(rows, i, now, m);
-            firsts.push(first);
-            let second = then(rows, i, now, m);
-            if begins(&firsts, place) && (m != Mistake::Own(1) || waits.is_none()) {
+    for at in &series.moments {
+        let (now, then) = (at.now, then(&series, at));
+        let is_looked = series.looked.iter().any(|l| (at.first..=at.last).contains(&l.row));
+        if is_looked {
+            let begun = begun(&series, at);
+            // One that flutters is waited with since it began first.
+            if begun[0].contains(&now) && (waits.is_none() || m == Mistake::Own(1)) {
                 waits = Some(now);
             }
-            known = firsts.iter().rfind(|s| matches!(s, Say::Over | Say::Below)) == Some(&Say::Over);
-            if second == Say::Over {
-                waits = None;
-            }
+            let first = series.member(0, at, |r| limit(r, 150, 100, m));
             let is_over = match m {
                 Mistake::Own(2) => false,
                 Mistake::Own(3) => first == Say::Below,
                 _ => held && first == Say::Below,
             };
-            if on && (second == Say::Over || is_over) {
-                (on, waits) = (false, None);
-                out.push((now, false));
+            if then == Say::Over || begun[1].contains(&now) || (on && is_over) {
+                waits = None;
+                if std::mem::take(&mut on) {
+                    out.push((now, false));
+                }
             }
-            if !on && is_due(waits, now, second) {
-                (on, held) = (true, known);
-                out.push((now, true));
-            }
-        } else if rows[i].of.is_none()
-            && !on
-            && m != Mistake::TicksServeNothing
-            && is_due(waits, now, then(rows, i, now, m))
-        {
-            (on, held) = (true, known);
+        } else if m == Mistake::TicksServeNothing {
+            continue;
+        }
+        let is_known = then == Say::Below || (then == Say::Hold && m == Mistake::Own(4));
+        let is_due = |began: i64| now - began + i64::from(m == Mistake::Own(0)) > *within;
+        if !on && is_known && waits.is_some_and(is_due) {
+            let judged = series.of_point(0, at).map(|l| limit(l.r, 150, 100, m));
+            let last = judged.rev().find(|s| matches!(s, Say::Over | Say::Below));
+            (on, held) = (true, last == Some(Say::Over));
             out.push((now, true));
         }
     }
@@ -172,13 +142,15 @@ proptest! {
 
 #[test]
 fn every_mistake_planted_in_what_follows_is_noticed() {
-    noticed(sequences(), follows, &[&COMMON[..], &[2, 3].map(Mistake::Own)].concat());
+    let own = [Mistake::Own(2), Mistake::Own(3), Mistake::RowsDecide];
+    noticed(sequences(), follows, &[&COMMON[..], &OF_CONDITIONS, &own].concat());
 }
 
 #[test]
 fn every_mistake_planted_in_what_is_missing_is_noticed() {
     let own = [2, 3, 4].map(Mistake::Own);
-    noticed(sequences(), missing, &[&COMMON[..], &own, &[Mistake::TicksServeNothing]].concat());
+    let more = [Mistake::TicksServeNothing, Mistake::RowsDecide];
+    noticed(sequences(), missing, &[&COMMON[..], &OF_CONDITIONS, &own, &more].concat());
 }
 
 #[test]
@@ -196,7 +168,11 @@ fn one_after_the_other_within_the_time() {
         rows(6.0, &[("C", 0.0, 0)]),
     ];
     check(&rule, &brief, &on);
-    check(&rule, &[before, rows(1.0, &[("B", 0.0, 0)]), rows(2.0, &[("A", 1.5, 0)])], &[]);
+    check(&rule, &[before.clone(), rows(1.0, &[("B", 0.0, 0)]), rows(2.0, &[("A", 1.5, 0)])], &[]);
+    // Both at once, in either order.
+    for at_once in [[("A", 1.5, 0), ("B", 0.0, 0)], [("B", 0.0, 0), ("A", 1.5, 0)]] {
+        check(&rule, &[before.clone(), rows(1.0, &at_once)], &["sequence on 1"]);
+    }
 }
 
 #[test]
@@ -218,5 +194,11 @@ fn what_does_not_follow_is_told_by_the_clock() {
         &[before.clone(), over.clone(), rows(2.0, &[("B", 1.0, PAUSED)]), tick(7.0), tick(8.0)],
         &[],
     );
-    check(&rule, &[before, over, tick(20.0)], &[]);
+    check(&rule, &[before.clone(), over.clone(), tick(20.0)], &[]);
+    // A first that flutters does not put it off.
+    let flutters = (2..7).map(|s| {
+        rows(s as f64, &[("A", if s % 2 == 0 { 0.5 } else { 1.5 }, 0), ("B", 1.0, 0), ("C", 1.0, 0)])
+    });
+    let events: Vec<Event> = [before, over].into_iter().chain(flutters).chain([tick(7.0)]).collect();
+    check(&rule, &events, &["sequence on 7"]);
 }

@@ -20,31 +20,27 @@ fn silences() -> impl Strategy<Value = Silence> {
 }
 
 fn model((after, rows): &Silence, m: Mistake) -> Vec<(i64, bool)> {
-    let (mut out, mut heard, mut on) = (Vec::new(), None::<i64>, false);
-    for (i, row) in rows.iter().enumerate() {
-        let now = row.appended;
-        let before = i.checked_sub(1).map(|b| rows[b].appended).filter(|b| *b < now);
-        let passes = before.into_iter().chain(row.of.is_none().then_some(now));
-        for at in passes {
-            if m == Mistake::Own(3) && heard.is_none() {
-                continue; // never armed before something spoke
-            }
-            if at - *heard.get_or_insert(at) + i64::from(m == Mistake::Own(0)) > *after && !on {
-                on = true;
-                out.push((at, true));
-            }
-        }
-        let is_late = |r: &Reading| r.status & HISTORICAL != 0 || now - r.time > 120;
-        if let Some(r) = row.of.filter(|r| m == Mistake::LateIsLive || !is_late(r)) {
-            // The same time again is a sign of the link, and of nothing else.
-            let good = r.status & (BAD | MISSING | OVER_RANGE | CALIBRATION | STALE) == 0;
+    let series = Series::of(rows, m);
+    let (mut out, mut heard, mut armed, mut on) = (Vec::new(), i64::MIN, None, false);
+    for at in &series.moments {
+        let came = series.looked.iter().filter(|l| (at.first..=at.last).contains(&l.row));
+        for l in came {
+            let good = l.r.status & (BAD | MISSING | OVER_RANGE | CALIBRATION | STALE) == 0;
             if m != Mistake::Own(1) || good {
-                heard = Some(now);
+                heard = heard.max(l.heard);
             }
             if on && (good || m == Mistake::BadIsGood) {
                 on = false;
-                out.push((now, false));
+                out.push((at.now, false));
             }
+        }
+        if m == Mistake::Own(3) && heard == i64::MIN {
+            continue; // never armed before something spoke
+        }
+        let since = heard.max(*armed.get_or_insert(at.now));
+        if at.now - since + i64::from(m == Mistake::Own(0)) > *after && !on {
+            on = true;
+            out.push((at.now, true));
         }
     }
     out
@@ -63,7 +59,15 @@ proptest! {
 #[test]
 fn every_mistake_planted_is_noticed() {
     let own = [0, 1, 3].map(Mistake::Own);
-    noticed(silences(), model, &[&own[..], &[Mistake::LateIsLive, Mistake::BadIsGood]].concat());
+    let common = [
+        Mistake::LateIsLive,
+        Mistake::BadIsGood,
+        Mistake::OrderIsIgnored,
+        Mistake::SameTimeIsNewer,
+        Mistake::JumpCounts,
+        Mistake::HeardBeforeJump,
+    ];
+    noticed(silences(), model, &[&own[..], &common].concat());
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod exact;
 mod formats;
 mod fuzz;
 mod group;
+mod group_changes;
 mod history;
 mod kind_clock;
 mod kind_copy;
