@@ -73,18 +73,17 @@ const VOTE: &str = r#"
 [[rule]]
 name = "two"
 kind = "vote"
-select = { quantity = "ch4" }
+select = { quantity = "wind" }
 by = "site"
-need = 2
 when = { kind = "limit", level = [{ name = "over", on = ">= 1.0", off = "< 1.0" }] }
-level = [{ name = "two" }]
+level = [{ name = "two", need = 2 }]
 "#;
 
 /// Of a rule across points readings are those that it heard, in the order of the log: one of two devices has its clock an hour ahead.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_across_points_is_explained_by_the_log_and_not_by_two_clocks() {
     let mut points = "site,point,name,quantity,unit,low,high,place,period\n".to_owned();
-    (0..20).for_each(|i| points += &format!("M1,P{i:02},,ch4,%,0,4,T1,30s\n"));
+    (0..20).for_each(|i| points += &format!("M1,P{i:02},,wind,m/s,0,15,,30s\n"));
     let config = pushed();
     let sites = "site,name,kind,region\nM1,a,mine,140100\n";
     let files =
