@@ -189,7 +189,8 @@ pub enum StoreError {
     Format(String),
 }
 
-/// Where alarms lie. One writer; every method that changes something is one transaction.
+/// Where alarms lie. One writer; every method that changes something is one transaction, which is durable when it returns. Only
+/// [`AlarmStore::delivered`] may become so with the next one.
 #[async_trait]
 pub trait AlarmStore: Send + Sync {
     /// The offset of stream transitions to read next in a partition.
@@ -251,7 +252,8 @@ pub trait AlarmStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<OutboxRow>, StoreError>;
 
-    /// The receiver took it.
+    /// The receiver took it. This is not synced on its own: where the power fails before the next change is durable, the message is
+    /// sent again with the same key.
     async fn delivered(&self, key: &str, now: Micros) -> Result<(), StoreError>;
 
     /// It was not taken; try again at `next_at`, or never (`None`: a dead letter, raised as an alarm in the same

@@ -33,6 +33,13 @@ pub struct Cli {
     command: Command,
 }
 
+impl Cli {
+    /// Whether all it does is to answer. The others go on with their work when nobody reads what they print.
+    pub fn only_answers(&self) -> bool {
+        !matches!(self.command, Command::Demo(_) | Command::Run(_))
+    }
+}
+
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Everything in one process against simulated sites, until stopped
@@ -102,6 +109,18 @@ pub enum Stop {
     Input(String),
     /// 3: could not.
     Could(anyhow::Error),
+    /// 3, without a word: nobody reads the rest of the answer.
+    Unread,
+}
+
+impl Stop {
+    /// Of an answer that cannot be written.
+    fn writing(e: std::io::Error) -> Self {
+        match e.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::Unread,
+            _ => Self::Could(anyhow::Error::new(e).context("the answer cannot be written")),
+        }
+    }
 }
 
 impl From<anyhow::Error> for Stop {
@@ -137,5 +156,6 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
             eprintln!("error: {e:#}");
             ExitCode::from(3)
         }
+        Err(Stop::Unread) => ExitCode::from(3),
     }
 }

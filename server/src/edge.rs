@@ -303,6 +303,7 @@ impl Sink for Edge {
         }
         let note = Note::of(&delivery, self.options.unknown == Unknown::Refuse);
         let bodies = self.bodies(source, delivery);
+        let partitions: Vec<u32> = bodies.iter().map(|(partition, ..)| *partition).collect();
         let rows: usize = bodies.iter().map(|(_, _, rows)| (*rows as usize).max(1)).sum();
         // Fair: permits are given in the order asked for, so the parts of two deliveries never cross.
         let wanted = rows.clamp(1, ROWS_UNDER_WAY_MAX) as u32;
@@ -327,15 +328,16 @@ impl Sink for Edge {
             }
         }
         self.metrics.accepted(source, rows, asked.elapsed(), &result);
-        if result.is_ok() {
-            let catalog = self.catalog.read().expect("no holder of this lock panics").clone();
-            self.book.enter(source, note, &catalog);
-        }
-        let hold = self.brake.hold();
+        result?;
+        let catalog = self.catalog.read().expect("no holder of this lock panics").clone();
+        self.book.enter(source, note, &catalog);
+        // What waits only for its answer is under way no more: a line that is void must not stay so for it.
+        drop(ticket);
+        let hold = self.brake.hold(&partitions);
         if !hold.is_zero() {
             self.metrics.held.inc_by(hold.as_secs_f64());
             tokio::time::sleep(hold).await;
         }
-        result
+        Ok(())
     }
 }

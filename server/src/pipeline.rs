@@ -21,6 +21,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+#[cfg(test)]
+mod tests;
+
 /// What a pipeline runs on.
 pub struct Parts {
     /// Where the edge appends: the collector's own log.
@@ -181,8 +184,10 @@ impl Pipeline {
         if let Some(forwarder) = parts.forwarder {
             forwarding.tasks.spawn(forward(forwarder, forwarding.stop.clone(), broken.clone()));
         }
-        let storage = parts.storage.filter(|_| !shared.not_storing.is_cancelled());
-        let brake = Brake { lag: parts.snapshots.is_some().then(|| lag.clone()), storage, partitions };
+        let brake = match parts.snapshots.is_some() && Arc::ptr_eq(&parts.edge_log, &parts.log) {
+            true => Brake::by(lag.clone(), parts.clock),
+            false => Brake::none(),
+        };
         let edge = Edge::start(&parts.edge_log, parts.edge, parts.catalog, edge_metrics, &own, brake);
         let logs = [parts.edge_log, parts.log];
         Ok(Self {

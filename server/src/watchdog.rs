@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Ten missed ticks.
-const SILENT: Micros = 10 * model::time::SECOND;
+pub(crate) const SILENT: Micros = 10 * model::time::SECOND;
 
 /// Looks once a second until stopped.
 pub async fn run(shared: Shared, partitions: u32, stop: CancellationToken) {

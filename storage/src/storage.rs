@@ -323,11 +323,6 @@ impl Storage {
         self.inner.state().tail_bytes()
     }
 
-    /// How much of the memory for rows not yet committed is taken: 1 is all. As of the last push; nobody is waited for.
-    pub fn tail_fullness(&self) -> f64 {
-        self.inner.metrics.tail_bytes.get() as f64 / self.inner.options.tail_bytes_max.max(1) as f64
-    }
-
     /// Stops this writer: what is not committed is thrown away and nothing more is taken. The first reason stays.
     pub async fn stop(&self, why: String) {
         let mut writer = self.inner.writer.lock().await;

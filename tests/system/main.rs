@@ -21,4 +21,5 @@ mod seed;
 mod stand;
 mod stopping;
 mod torn;
+mod unread;
 mod watch;

@@ -1,5 +1,6 @@
-//! The alarm store in one SQLite file: WAL, synchronous FULL, one writing connection, a few reading ones. The migrations stand in
-//! `alerts/migrations`; a file of the release before opens, one of a newer release is refused.
+//! The alarm store in one SQLite file: WAL, synchronous FULL, one writing connection, a few reading ones. What returns is on disk, but
+//! for `delivered`, which the next commit takes along: where the power fails before, the message is sent again with the same key. The
+//! migrations stand in `alerts/migrations`; a file of the release before opens, one of a newer release is refused.
 
 use super::{Hand, KEEP_DELIVERED, REMEMBER, Work};
 use crate::metrics::StoreMetrics;
@@ -405,5 +406,38 @@ impl AlarmStore for SqliteStore {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::{receivers, transition};
+    use model::To;
+
+    /// What `PRAGMA synchronous` says of the writing connection: 2 is FULL.
+    async fn synchronous(store: &SqliteStore) -> i64 {
+        let mut writer = store.writer.lock().await;
+        let connection = &mut writer.ready(&store.options).await.unwrap().connection;
+        sqlx::query_scalar("PRAGMA synchronous").fetch_one(connection).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_what_was_delivered_is_not_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("alarms.db").display());
+        let store = SqliteStore::open(&url, receivers(), &Registry::new()).await.unwrap();
+        let transitions = vec![transition(1, "alarm", To::On, 1.2)];
+        let batch = TransitionBatch { partition: 0, next: 2, transitions, now: 2_000_000, hold: false };
+        store.apply(batch).await.unwrap();
+        assert_eq!(synchronous(&store).await, 2);
+        let due = store.outbox_due("county", Micros::MAX, 10).await.unwrap();
+        store.delivered(&due[0].key, 3_000_000).await.unwrap();
+        assert_eq!((synchronous(&store).await, store.counts().await.unwrap().delivered), (2, 1));
+        // Where it fails in between, the connection is given up.
+        let failing =
+            store.transact_as(false, async |_| Err::<(), _>(StoreError::Database("as it should".to_owned())));
+        failing.await.unwrap_err();
+        assert_eq!(synchronous(&store).await, 2);
     }
 }

@@ -115,7 +115,7 @@ async fn measure_capacity(started: &Started, feed: &Arc<Feed>) -> anyhow::Result
 }
 
 /// Where a stall is, second by second: how far the rules were behind the log at most, and how much longer than asked a task slept, which
-/// is how long no thread was free for it.
+/// is how long no thread was free for it. One that neither shows is behind the rules.
 async fn watch(lag: Lag, seconds: f64) -> Value {
     const ASKED: Duration = Duration::from_millis(10);
     let (mut rules, mut threads) = (vec![0; seconds.ceil() as usize], vec![0; seconds.ceil() as usize]);
@@ -123,10 +123,11 @@ async fn watch(lag: Lag, seconds: f64) -> Value {
     loop {
         let asked = Instant::now();
         tokio::time::sleep(ASKED).await;
-        let Some(second) = rules.get_mut(began.elapsed().as_secs() as usize) else { break };
-        let behind = (0..setup::PARTITIONS).map(|p| lag.of(p)).max().unwrap_or_default() / 1000;
-        *second = behind.max(*second);
-        let late = &mut threads[began.elapsed().as_secs() as usize];
+        let second = began.elapsed().as_secs() as usize;
+        let Some(behind) = rules.get_mut(second) else { break };
+        let now_behind = (0..setup::PARTITIONS).map(|p| lag.of(p)).max().unwrap_or_default() / 1000;
+        *behind = now_behind.max(*behind);
+        let late = &mut threads[second];
         *late = (*late).max(asked.elapsed().saturating_sub(ASKED).as_millis() as u64);
     }
     json!({ "rules": rules, "threads": threads })

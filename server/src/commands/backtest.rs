@@ -82,7 +82,7 @@ pub async fn backtest(args: BacktestArgs) -> Result<(), Stop> {
         for t in transitions {
             folds[version].push(t);
             if lines && !compared {
-                output::line(&mut out, t).map_err(|e| Stop::Could(anyhow!(e)))?;
+                output::line(&mut out, t).map_err(Stop::writing)?;
             }
         }
         Ok(())
@@ -92,7 +92,7 @@ pub async fn backtest(args: BacktestArgs) -> Result<(), Stop> {
         Source::Files(files) => files.judge(&task, &mut decided, &mut progress)?,
         Source::Table(table) => table.judge(&task, &mut decided, &mut progress).await?,
     };
-    out.flush().map_err(|e| Stop::Could(anyhow!(e)))?;
+    out.flush().map_err(Stop::writing)?;
     drop(out);
     told(&task, &seen, progress.took());
     let mut episodes: Vec<Vec<Episode>> = folds.into_iter().map(Fold::finish).collect();

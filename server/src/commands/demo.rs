@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use model::{Clock, SystemClock};
 use simulator::{Plan, Scenario, StartOptions};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -110,11 +111,11 @@ pub async fn demo(args: DemoArgs) -> Result<(), Stop> {
     let summary = summary::of(&app, &receiver).await?;
     let drained = app.stop().await;
     eprintln!("demo: stopped {}", if drained == Drained::Clean { "clean" } else { "at the deadline" });
-    match args.format {
-        Form::Json => println!("{}", serde_json::to_string(&summary).map_err(|e| anyhow!(e))?),
-        Form::Table => print!("{}", summary.text()),
-    }
-    Ok(())
+    let text = match args.format {
+        Form::Json => serde_json::to_string(&summary).map_err(|e| anyhow!(e))? + "\n",
+        Form::Table => summary.text(),
+    };
+    std::io::stdout().write_all(text.as_bytes()).map_err(Stop::writing)
 }
 
 fn write_config(

@@ -49,11 +49,12 @@ pub async fn explain(args: ExplainArgs) -> Result<(), Stop> {
     let ask = Ask::of(config).await?;
     let event = find(&ask, &id).await?;
     let steps = steps(&ask, &event).await?;
-    let mut why = Why { event, steps, readings: Vec::new(), related: Vec::new(), loaded: &loaded };
-    why.readings = readings(&ask, &why.event, text(&why.event, "point"), READINGS).await?;
-    for point in why.others() {
-        let rows = readings(&ask, &why.event, &point, RELATED).await?;
-        why.related.push((point, rows));
+    let mut why = Why { event, steps, readings: Vec::new(), group: None, loaded: &loaded };
+    let members = why.members();
+    let by = if members.is_empty() { By::Time } else { By::Log };
+    why.readings = readings(&ask, &why.event, text(&why.event, "point"), by, READINGS).await?;
+    if !members.is_empty() {
+        why.group = Some(group(&ask, &why.event, members).await?);
     }
     match args.format {
         Form::Json => println!("{}", why.json()),
@@ -170,26 +171,78 @@ fn is_marked(row: &Value, mark: &str) -> bool {
     }
 }
 
+/// By what readings are up to a decision or after it.
+#[derive(Clone, Copy)]
+enum By {
+    /// By the times that the point's own device gave them.
+    Time,
+    /// By their place in the log, as a rule across points hears them: the clocks of two devices cannot be compared.
+    Log,
+}
+
 /// The readings of a point up to the decision and just after, so many of each.
 async fn readings(
     ask: &Ask,
     event: &Value,
     point: &str,
+    by: By,
     (before, after): (usize, usize),
 ) -> Result<Vec<Value>, Stop> {
-    let (site, time) = (text(event, "site"), text(event, "time"));
-    let part = |compare: &str, order: &str, n: usize| {
+    let (time, offset) = (text(event, "time"), &event["decided_offset"]);
+    let (up_to, beyond, order) = match by {
+        By::Time => (format!("time <= '{time}'"), format!("time > '{time}'"), ["time", "\"offset\""]),
+        By::Log => {
+            // Not to look through years; what is ahead of the clock is heard too.
+            let decided = parse(text(event, "decided")).map_err(|e| anyhow!(e))?;
+            let around = format!("time >= '{}' AND \"offset\"", rfc3339(decided - AROUND));
+            (format!("{around} <= {offset}"), format!("{around} > {offset}"), ["\"offset\"", "row"])
+        }
+    };
+    let part = |which: &str, direction: &str, n: usize| {
         format!(
-            "SELECT time, value, status, source, \"offset\", row FROM readings WHERE site = {} AND point = {} AND time {compare} \
-             '{time}' ORDER BY time {order}, \"offset\" {order} LIMIT {n}",
-            quoted(site),
-            quoted(point)
+            "SELECT time, value, status, source, \"offset\", row FROM readings WHERE site = {} AND point = {} AND {which} \
+             ORDER BY {} {direction}, {} {direction} LIMIT {n}",
+            quoted(text(event, "site")),
+            quoted(point),
+            order[0],
+            order[1]
         )
     };
-    let mut rows = ask.rows(part("<=", "DESC", before)).await?;
+    let mut rows = ask.rows(part(&up_to, "DESC", before)).await?;
     rows.reverse();
-    rows.extend(ask.rows(part(">", "ASC", after)).await?);
+    rows.extend(ask.rows(part(&beyond, "ASC", after)).await?);
     Ok(rows)
+}
+
+/// What a rule across points heard.
+struct Group {
+    /// Points whose readings are in the record that decided; none where time did.
+    in_record: Vec<String>,
+    /// What the other points said, those of that record first.
+    related: Vec<(String, Vec<Value>)>,
+    /// How many others there are.
+    more: usize,
+}
+
+/// What the members of a rule across points said, the first of which is the event's own point.
+async fn group(ask: &Ask, event: &Value, members: Vec<String>) -> Result<Group, Stop> {
+    let list: Vec<String> = members.iter().map(|code| quoted(code)).collect();
+    let sql = format!(
+        "SELECT DISTINCT point FROM readings WHERE site = {} AND \"offset\" = {} AND point IN ({}) ORDER BY point",
+        quoted(text(event, "site")),
+        event["decided_offset"],
+        list.join(", ")
+    );
+    let in_record: Vec<String> =
+        ask.rows(sql).await?.iter().map(|row| text(row, "point").to_owned()).collect();
+    let others = members.into_iter().skip(1);
+    let (mut others, rest): (Vec<_>, Vec<_>) = others.partition(|code| in_record.contains(code));
+    others.extend(rest);
+    let mut related = Vec::new();
+    for point in others.iter().take(RELATED_MAX) {
+        related.push((point.clone(), readings(ask, event, point, By::Log, RELATED).await?));
+    }
+    Ok(Group { in_record, related, more: others.len().saturating_sub(RELATED_MAX) })
 }
 
 /// What is known of a decision.
@@ -197,8 +250,8 @@ struct Why<'a> {
     event: Value,
     steps: Vec<Value>,
     readings: Vec<Value>,
-    /// Of a rule across points what the others said.
-    related: Vec<(String, Vec<Value>)>,
+    /// Of a rule across points.
+    group: Option<Group>,
     loaded: &'a Loaded,
 }
 
@@ -212,23 +265,40 @@ impl Why<'_> {
         self.loaded.program.at_point(ix).into_iter().find(is_here)
     }
 
-    /// The other points that the rule hears.
-    fn others(&self) -> Vec<String> {
+    /// The points that a rule across points hears, its own first; none of another rule.
+    fn members(&self) -> Vec<String> {
         let members = self.rule().map(|r| r.members).unwrap_or_default();
-        let others = members.iter().skip(1).take(RELATED_MAX);
-        others.map(|ix| self.loaded.catalog.point(*ix).code.clone()).collect()
+        members.iter().map(|ix| self.loaded.catalog.point(*ix).code.clone()).collect()
     }
 
-    /// The point and the reading that decided; `None` where time did. A rule across points decides at the clock, not at a device's time.
-    fn decided_by(&self) -> Option<(&str, &Value)> {
-        let is_group = !self.related.is_empty();
-        let decides = |r: &&Value| {
-            r["offset"] == self.event["decided_offset"] && (is_group || r["time"] == self.event["time"])
-        };
-        let own = self.readings.iter().rfind(decides).map(|r| (text(&self.event, "point"), r));
-        own.or_else(|| {
-            self.related.iter().find_map(|(point, rows)| Some((point.as_str(), rows.iter().rfind(decides)?)))
-        })
+    /// What decided, in a word and a sentence.
+    fn decided_by(&self) -> (&'static str, String) {
+        let offset = &self.event["decided_offset"];
+        match &self.group {
+            Some(group) if !group.in_record.is_empty() => {
+                let codes = group.in_record.join(", ");
+                return ("record", format!("at record {offset}, which holds readings of {codes}"));
+            }
+            Some(_) => {}
+            None => {
+                if let Some(r) = self.readings.iter().rfind(|r| self.decides(r)) {
+                    let (point, time) = (text(&self.event, "point"), text(r, "time"));
+                    let value = number(&r["value"]);
+                    return (
+                        "reading",
+                        format!("at offset {offset}, by the reading of {point} of {time} ({value})"),
+                    );
+                }
+            }
+        }
+        let time = "by the passing of time, at a tick or the next record, not by a reading of this point";
+        ("time", format!("at offset {offset}, {time}"))
+    }
+
+    /// Whether it is a reading of the record that decided: of one point the reading of that time, of several what came together.
+    fn decides(&self, reading: &Value) -> bool {
+        reading["offset"] == self.event["decided_offset"]
+            && (self.group.is_some() || reading["time"] == self.event["time"])
     }
 
     fn json(&self) -> Value {
@@ -243,11 +313,13 @@ impl Why<'_> {
                 "off_delay": level.map(|l| model::time::show_duration(l.off_delay)),
             })
         });
-        let by = if self.decided_by().is_some() { "reading" } else { "time" };
+        let group = self.group.as_ref();
+        let related = group.iter().flat_map(|g| &g.related);
         let related: serde_json::Map<String, Value> =
-            self.related.iter().map(|(point, rows)| (point.clone(), json!(rows))).collect();
-        json!({ "transition": self.event, "decided_by": by, "rule": rule, "steps": self.steps, "readings": self.readings,
-                "related": related })
+            related.map(|(point, rows)| (point.clone(), json!(rows))).collect();
+        json!({ "transition": self.event, "decided_by": self.decided_by().0, "rule": rule, "steps": self.steps,
+                "readings": self.readings, "in_record": group.map(|g| &g.in_record), "related": related,
+                "related_more": group.map(|g| g.more) })
     }
 
     fn tell(&self) {
@@ -263,18 +335,7 @@ impl Why<'_> {
             text(e, "reason")
         );
         println!("  id {}, severity {}, marks {}", text(e, "id"), text(e, "severity"), text(e, "marks"));
-        let by = match self.decided_by() {
-            Some((point, r)) => {
-                format!("by the reading of {point} of {} ({})", text(r, "time"), number(&r["value"]))
-            }
-            None => "by the passing of time, at a tick or the next record, not by a reading of this point"
-                .to_owned(),
-        };
-        println!(
-            "  decided when the clock stood at {}, at offset {}, {by}",
-            text(e, "decided"),
-            e["decided_offset"]
-        );
+        println!("  decided when the clock stood at {}, {}", text(e, "decided"), self.decided_by().1);
         self.tell_rule();
         println!("\nsteps of this alarm:");
         for step in &self.steps {
@@ -292,14 +353,19 @@ impl Why<'_> {
             println!("   none is in the table any more");
         }
         self.readings.iter().for_each(|reading| self.tell_reading(reading));
-        for (point, rows) in &self.related {
-            println!("\nreadings of {point}:");
-            rows.iter().for_each(|reading| self.tell_reading(reading));
+        if let Some(group) = &self.group {
+            for (point, rows) in &group.related {
+                println!("\nreadings of {point}:");
+                rows.iter().for_each(|reading| self.tell_reading(reading));
+            }
+            if group.more > 0 {
+                println!("\nand {} more", group.more);
+            }
         }
     }
 
     fn tell_reading(&self, reading: &Value) {
-        let here = if self.decided_by().is_some_and(|(_, r)| std::ptr::eq(r, reading)) { "->" } else { "  " };
+        let here = if self.decides(reading) { "->" } else { "  " };
         let status = model::status::names(reading["status"].as_i64().unwrap_or(0) as i32).join(", ");
         println!(
             "{here} {}  {:>12}  offset {} row {}  {}  {status}",

@@ -47,7 +47,8 @@ pub async fn query(args: QueryArgs) -> Result<(), Stop> {
             })?;
         }
     }
-    std::io::stdout().write_all(&bytes).map_err(|e| anyhow::anyhow!(e).into())
+    let mut out = std::io::stdout();
+    out.write_all(&bytes).and_then(|()| out.flush()).map_err(Stop::writing)
 }
 
 fn stop(e: QueryError) -> Stop {

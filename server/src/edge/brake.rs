@@ -1,66 +1,87 @@
-//! Answers sources later where what was accepted is judged too late, or stored too slowly. What comes faster than the machine can judge
-//! makes alarms late, and what is not answered is not sent by those who wait for an answer: brokers and collectors keep it, polls come
-//! less often. It slows down and never stops anybody: what is handed over is taken, however far the rules are behind.
+//! Answers sources later where what they handed over is judged too late. What comes faster than the machine can judge makes alarms
+//! late, and what is not answered is not sent by those who wait for an answer: brokers and collectors keep it, polls come less often.
+//! It slows down and never stops anybody: what is handed over is taken, however far the rules are behind.
+//!
+//! Promises: only who sends into a partition that is behind waits for it; rules that were not heard of for [`SILENT`] hold nobody, since
+//! nothing says when they go on. A table that is behind holds nobody either: alarms go before it, and the log keeps what it has to read.
 
 use crate::runners::Lag;
-use model::Micros;
+use crate::watchdog::SILENT;
 use model::time::SECOND;
+use model::{Clock, Micros};
+use std::sync::Arc;
 use std::time::Duration;
-use storage::Storage;
 
 /// How far the rules may be behind before anybody is slowed down.
 const FREE: Micros = SECOND / 2;
 /// The longest that an answer is held back, reached where the rules are behind by [`FREE`] and four times as long.
 const MOST: Micros = SECOND / 4;
-/// How much of the memory for what is not yet stored is taken when that slows down too, in per cent.
-const TAIL_FREE: i64 = 75;
 
-/// What may be behind.
+/// How far the rules are behind that judge what this edge takes.
 pub struct Brake {
-    /// Of the rules, where they run in this process.
-    pub lag: Option<Lag>,
-    /// Where this process stores.
-    pub storage: Option<Storage>,
-    /// Number of partitions.
-    pub partitions: u32,
+    rules: Option<(Lag, Arc<dyn Clock>)>,
 }
 
 impl Brake {
-    /// How long the next answer is held back.
-    pub fn hold(&self) -> Duration {
-        let lags = self.lag.iter().flat_map(|lag| (0..self.partitions).map(|p| lag.of(p)));
-        // Where nothing was judged yet nothing is known.
-        let behind = lags.filter(|lag| *lag != Micros::MAX).max().unwrap_or_default();
-        let full = self.storage.as_ref().map_or(0, |s| (s.tail_fullness() * 100.0) as i64);
-        let held = hold(behind).max(hold_by_tail(full));
-        Duration::from_micros(held as u64)
+    /// By rules of this process that read the log the edge writes, and the clock their lag is by.
+    pub fn by(lag: Lag, clock: Arc<dyn Clock>) -> Self {
+        Self { rules: Some((lag, clock)) }
     }
-}
 
-fn hold(behind: Micros) -> Micros {
-    ((behind - FREE) / 4).clamp(0, MOST)
-}
+    /// Where the rules run elsewhere, or read another log: how far they are behind does not depend on this edge alone.
+    pub fn none() -> Self {
+        Self { rules: None }
+    }
 
-fn hold_by_tail(full: i64) -> Micros {
-    ((full - TAIL_FREE) * MOST / (100 - TAIL_FREE)).clamp(0, MOST)
+    /// How long the answer to what went into these partitions is held back.
+    pub fn hold(&self, partitions: &[u32]) -> Duration {
+        let Some((lag, clock)) = &self.rules else { return Duration::ZERO };
+        let now = clock.now();
+        // A clock that was set back makes old news look new.
+        let heard_of = |p: &&u32| now.abs_diff(lag.seen(**p)) <= SILENT.unsigned_abs();
+        // Where nothing was judged yet nothing is known.
+        let behind = partitions.iter().filter(heard_of).map(|p| lag.of(*p)).filter(|lag| *lag != Micros::MAX);
+        let behind = behind.max().unwrap_or_default();
+        Duration::from_micros(((behind - FREE) / 4).clamp(0, MOST).unsigned_abs())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::ManualClock;
+
+    /// Held by two partitions, of which the second is behind by so much and was heard of so long ago.
+    fn hold(behind: Micros, ago: Micros, partitions: &[u32]) -> Duration {
+        const NOW: Micros = 1_000 * SECOND;
+        let lag = Lag::new(2);
+        lag.set(1, behind, NOW - ago);
+        Brake::by(lag, Arc::new(ManualClock::at(NOW))).hold(partitions)
+    }
 
     #[test]
     fn the_further_behind_the_longer_and_never_longer_than_the_most() {
-        assert_eq!((hold(0), hold(FREE), hold(FREE + 4_000)), (0, 0, 1_000));
-        assert_eq!((hold(FREE + 4 * MOST), hold(3600 * SECOND)), (MOST, MOST));
-        assert_eq!(
-            (hold_by_tail(75), hold_by_tail(85), hold_by_tail(100), hold_by_tail(300)),
-            (0, 100_000, MOST, MOST)
-        );
-        let lag = Lag::new(2);
-        let brake = Brake { lag: Some(lag.clone()), storage: None, partitions: 2 };
-        assert_eq!(brake.hold(), Duration::ZERO, "nothing was judged yet");
-        lag.set(1, FREE + 400_000, 1);
-        assert_eq!(brake.hold(), Duration::from_millis(100));
+        let most = Duration::from_millis(250);
+        for (behind, held) in [
+            (0, Duration::ZERO),
+            (FREE, Duration::ZERO),
+            (FREE + 4_000, Duration::from_millis(1)),
+            (FREE + 400_000, Duration::from_millis(100)),
+            (FREE + 4 * MOST, most),
+            (3600 * SECOND, most),
+            (Micros::MAX, Duration::ZERO),
+        ] {
+            assert_eq!(hold(behind, 0, &[0, 1]), held, "{behind}");
+        }
+    }
+
+    #[test]
+    fn only_who_sends_there_waits_and_nobody_for_rules_that_are_not_heard_of() {
+        let most = Duration::from_millis(250);
+        assert_eq!((hold(9 * SECOND, 0, &[0]), hold(9 * SECOND, 0, &[])), (Duration::ZERO, Duration::ZERO));
+        assert_eq!(hold(9 * SECOND, 10 * SECOND, &[1]), most);
+        assert_eq!(hold(9 * SECOND, 10 * SECOND + 1, &[1]), Duration::ZERO);
+        assert_eq!(hold(9 * SECOND, -11 * SECOND, &[1]), Duration::ZERO, "the clock was set back");
+        assert_eq!(Brake::none().hold(&[0, 1]), Duration::ZERO);
     }
 }

@@ -1,4 +1,5 @@
-//! The order of a source where the log refuses: on two partitions, one of which is slow while the other refuses.
+//! The order of a source where the log refuses: on two partitions, one of which is slow while the other refuses. And answers that are
+//! held back while the rules are behind.
 
 use super::*;
 use crate::runners::Lag;
@@ -47,54 +48,89 @@ fn edge(log: &MemoryLog) -> (Arc<Edge>, Lag) {
     let (own, _) = OwnAlarms::queue();
     let metrics = EdgeMetrics::register(&prometheus::Registry::new()).unwrap();
     let (dynamic, lag): (Arc<dyn Log>, _) = (Arc::new(log.clone()), Lag::new(2));
-    let brake = Brake { lag: Some(lag.clone()), storage: None, partitions: 2 };
+    let brake = Brake::by(lag.clone(), Arc::new(ManualClock::at(0)));
     (Edge::start(&dynamic, options, Arc::new(RwLock::new(catalog())), metrics, &own, brake), lag)
 }
 
-/// It is durable at once; only its answer waits.
+type Taken = tokio::task::JoinHandle<Result<(), SinkError>>;
+
+/// Hands over one reading of each of these mines.
+fn hand_over(edge: &Arc<Edge>, sites: &'static [&str], time: Micros) -> Taken {
+    let (edge, source) = (edge.clone(), SourceInfo { name: "gateway".into(), flags: 0 });
+    tokio::spawn(async move { edge.accept(&source, delivery(sites, time)).await })
+}
+
+async fn a_moment() {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+/// It is durable at once; only its answer waits, and only while the partition it went into is behind.
 #[tokio::test(start_paused = true)]
 async fn a_source_is_answered_later_while_the_rules_are_behind() {
     let log = MemoryLog::new(2, 7, Arc::new(ManualClock::at(0)));
     let (edge, lag) = edge(&log);
-    let source = SourceInfo { name: "gateway".into(), flags: 0 };
-    let asked = Instant::now();
-    edge.accept(&source, delivery(&["MA"], 1)).await.unwrap();
-    assert!(asked.elapsed() < Duration::from_millis(50));
-    lag.set(0, 900_000, 1);
-    let (other, from) = (edge.clone(), source.clone());
-    let second = tokio::spawn(async move { other.accept(&from, delivery(&["MA"], 2)).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let took = async |sites, time| {
+        let asked = Instant::now();
+        hand_over(&edge, sites, time).await.unwrap().unwrap();
+        asked.elapsed()
+    };
+    let (soon, held) = (Duration::from_millis(50), Duration::from_millis(100));
+    assert!(took(&["MA"], 1).await < soon);
+    lag.set(1, 900_000, 1);
+    let second = hand_over(&edge, &["MA"], 2);
+    a_moment().await;
     assert_eq!((times(&log, 1).await, second.is_finished()), (vec![1, 2], false));
     second.await.unwrap().unwrap();
-    assert!(asked.elapsed() >= Duration::from_millis(100));
-    assert_eq!(edge.metrics.held.get(), 0.1);
+    assert!(took(&["MC"], 3).await < soon, "the rules of its partition are not behind");
+    assert!(took(&["MC", "MA"], 4).await >= held);
+    assert!((edge.metrics.held.get() - 0.2).abs() < 1e-9);
+    log.inject(Fault::Full);
+    let refused = hand_over(&edge, &["MA"], 5);
+    a_moment().await;
+    assert!(refused.is_finished() && refused.await.unwrap().is_err(), "what is sent again is not held too");
+    log.heal();
+    lag.set(1, 0, 2);
+    assert!(took(&["MA"], 5).await < soon, "it lets go");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_only_for_its_answer_does_not_keep_a_line_void() {
+    let log = MemoryLog::new(2, 7, Arc::new(ManualClock::at(0)));
+    let (edge, lag) = edge(&log);
+    lag.set(1, 3600 * model::time::SECOND, 1);
+    let held = hand_over(&edge, &["MA"], 1);
+    a_moment().await;
+    log.inject(Fault::Full);
+    assert!(hand_over(&edge, &["MC"], 2).await.unwrap().is_err());
+    log.heal();
+    assert!(hand_over(&edge, &["MC"], 2).await.unwrap().is_ok() && !held.is_finished());
+    held.await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_overtakes_a_delivery_that_one_partition_refused() {
-    let log = MemoryLog::new(2, 7, Arc::new(ManualClock::at(0)));
-    let (edge, _) = edge(&log);
-    let source = SourceInfo { name: "gateway".into(), flags: 0 };
-    let hand_over = |sites: &'static [&str], time| {
-        let (edge, source) = (edge.clone(), source.clone());
-        tokio::spawn(async move { edge.accept(&source, delivery(sites, time)).await })
-    };
-    let a_moment = || tokio::time::sleep(Duration::from_millis(50));
-
-    log.inject(Fault::Slow(Duration::from_secs(5)));
-    let first = hand_over(&["MA"], 1);
-    a_moment().await; // partition 1 is busy with it for five seconds
-    log.inject(Fault::Full);
-    let refused = hand_over(&["MA", "MC"], 2);
-    a_moment().await; // partition 0 has refused its share, partition 1 has not come to its own
-    assert!(!refused.is_finished() && !first.is_finished());
-    log.heal();
-    let between = hand_over(&["MC"], 3).await.unwrap();
-    assert!(matches!(between, Err(SinkError::Retry(_))), "it would stand before the one sent again");
-    assert!(first.await.unwrap().is_ok());
-    assert!(matches!(refused.await.unwrap(), Err(SinkError::Retry(_))));
-    for time in [2, 3] {
-        assert!(hand_over(&["MA", "MC"], time).await.unwrap().is_ok(), "nothing is under way any more");
+    for behind in [0, 3600 * model::time::SECOND] {
+        let log = MemoryLog::new(2, 7, Arc::new(ManualClock::at(0)));
+        let (edge, lag) = edge(&log);
+        (0..2).for_each(|p| lag.set(p, behind, 1));
+        log.inject(Fault::Slow(Duration::from_secs(5)));
+        let first = hand_over(&edge, &["MA"], 1);
+        a_moment().await; // partition 1 is busy with it for five seconds
+        log.inject(Fault::Full);
+        let refused = hand_over(&edge, &["MA", "MC"], 2);
+        a_moment().await; // partition 0 has refused its share, partition 1 has not come to its own
+        assert!(!refused.is_finished() && !first.is_finished());
+        log.heal();
+        let between = hand_over(&edge, &["MC"], 3).await.unwrap();
+        assert!(matches!(between, Err(SinkError::Retry(_))), "it would stand before the one sent again");
+        assert!(first.await.unwrap().is_ok());
+        assert!(matches!(refused.await.unwrap(), Err(SinkError::Retry(_))));
+        for time in [2, 3] {
+            assert!(
+                hand_over(&edge, &["MA", "MC"], time).await.unwrap().is_ok(),
+                "nothing is under way any more"
+            );
+        }
+        assert_eq!([times(&log, 0).await, times(&log, 1).await], [vec![2, 3], vec![1, 2, 3]]);
     }
-    assert_eq!([times(&log, 0).await, times(&log, 1).await], [vec![2, 3], vec![1, 2, 3]]);
 }

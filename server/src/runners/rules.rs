@@ -3,9 +3,9 @@
 //! - Owns the tick of its partition: one a second when nothing else came.
 //! - An activation is a record: when the wanted rules or catalog differ from those in force, it is appended, and comes into
 //!   force when it is read again, so a replay judges each reading by the version that was in force at its offset.
-//! - A snapshot is taken shard by shard between batches, and only of offsets whose transitions are durable. A pass over
-//!   all shards that an activation interrupts is thrown away. Partitions take theirs one after the other, each evenly in its share of the
-//!   time: all at once let alarms wait for six seconds at 80 % of what the machine can do.
+//! - A snapshot is taken shard by shard between batches, when `rules/schedule.rs` says so, and only of offsets whose transitions are
+//!   durable. A pass over all shards that an activation interrupts is thrown away. Shards that are overdue are taken one a turn, without
+//!   waiting for a batch: a partition that rests would come to one a tick.
 
 use super::{Reader, Shared};
 use crate::snapshots::{Generation, SnapshotStore};
@@ -13,14 +13,17 @@ use crate::versions::Version;
 use ::rules::{At, Evaluator};
 use model::record::Activation;
 use model::{Entry, Micros, Record, Stream, Transition};
+use schedule::Schedule;
 use std::sync::Arc;
 use std::time::Duration;
 use stream::{Append, LogError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 mod again;
+mod schedule;
 
 /// Silence of a partition after which its owner writes a tick.
 const TICK: Duration = Duration::from_secs(1);
@@ -34,23 +37,18 @@ pub struct RulesRunner {
     partition: u32,
     snapshots: Arc<dyn SnapshotStore>,
     wanted: watch::Receiver<Arc<Version>>,
-    every: Micros,
-    /// This partition's share of it, in which its pass is taken.
-    share: Micros,
+    schedule: Schedule,
     evaluator: Evaluator,
     active: Arc<Version>,
     /// Hashes of activations appended and not yet read again.
     appended: Option<(String, String)>,
     pass: Option<Pass>,
     saving: Option<JoinHandle<Result<u64, String>>>,
-    /// When the next pass begins.
-    due: Micros,
 }
 
 /// A snapshot under way.
 struct Pass {
     from: u64,
-    began: Micros,
     shards: Vec<Vec<u8>>,
 }
 
@@ -73,22 +71,20 @@ impl RulesRunner {
         wanted: watch::Receiver<Arc<Version>>,
         every: Micros,
     ) -> Result<Restored, String> {
-        let share = every / i64::from(shared.log.partitions().max(1));
-        let due = shared.clock.now().saturating_add(share.saturating_mul(i64::from(partition) + 1));
+        let (every, partitions) =
+            (Duration::from_micros(every.max(0).unsigned_abs()), shared.log.partitions());
         let begin = |evaluator, active, next| {
             let runner = Self {
                 shared: shared.clone(),
                 partition,
                 snapshots: snapshots.clone(),
                 wanted: wanted.clone(),
-                every,
-                share,
+                schedule: Schedule::new(every, partition, partitions, Instant::now()),
                 evaluator,
                 active,
                 appended: None,
                 pass: None,
                 saving: None,
-                due,
             };
             Restored { runner, next }
         };
@@ -157,12 +153,14 @@ impl Restored {
             Reader::new(runner.shared.clone(), "rules", Stream::Readings, runner.partition, next);
         loop {
             runner.want(&stop).await;
-            let Some(entries) = reader.entries(TICK, &stop).await else { break };
-            if entries.is_empty() {
+            let is_shard_due = runner.is_shard_due();
+            let patience = if is_shard_due { Duration::ZERO } else { TICK };
+            let Some(entries) = reader.entries(patience, &stop).await else { break };
+            if entries.is_empty() && !is_shard_due {
                 runner.tick().await;
                 continue;
             }
-            if !runner.judge(&reader, &entries, &stop).await {
+            if !entries.is_empty() && !runner.judge(&reader, &entries, &stop).await {
                 return;
             }
             runner.snapshot_step(&reader).await;
@@ -226,8 +224,7 @@ impl RulesRunner {
             Ok(version) => {
                 self.active = Arc::new(version);
                 self.pass = None;
-                let others = self.share.saturating_mul(i64::from(self.partition));
-                self.due = self.shared.clock.now().saturating_add(others);
+                self.schedule.begin_anew(Instant::now());
                 self.evaluator.activate(at, self.active.program.clone(), self.active.catalog.clone(), out);
                 tracing::info!(partition = self.partition, rules = self.active.rules_hash, "activated");
             }
@@ -272,27 +269,23 @@ impl RulesRunner {
         }
     }
 
-    /// One shard, when a pass is under way or due: the evaluator stands still for one shard only.
+    fn is_shard_due(&self) -> bool {
+        let is_saving = self.saving.as_ref().is_some_and(|saving| !saving.is_finished());
+        !is_saving && self.schedule.is_due(self.evaluator.shards(), Instant::now())
+    }
+
+    /// One shard, when one is due: the evaluator stands still for one shard only.
     async fn snapshot_step(&mut self, reader: &Reader) {
-        if !self.saved(reader).await {
+        if !self.saved(reader).await || !self.is_shard_due() {
             return;
         }
-        let now = self.shared.clock.now();
-        let (all, share) = (self.evaluator.shards(), self.share);
-        let is_early = |pass: &Pass| now - pass.began < share / all as i64 * pass.shards.len() as i64;
-        if self.pass.as_ref().map_or(now < self.due, is_early) {
-            return;
-        }
-        let begin = || Pass { from: reader.next(), began: now, shards: Vec::new() };
+        let begin = || Pass { from: reader.next(), shards: Vec::new() };
         let mut pass = self.pass.take().unwrap_or_else(begin);
         pass.shards.push(self.evaluator.snapshot(pass.shards.len()));
-        if pass.shards.len() < all {
+        if !self.schedule.taken(self.evaluator.shards(), Instant::now()) {
             self.pass = Some(pass);
             return;
         }
-        // In its own time again, however long this one took.
-        let every = self.every.max(1);
-        self.due += ((now - self.due) / every + 1) * every;
         // Packing and fsync go beside the evaluator, which stands still only while one shard is copied.
         let (store, partition) = (self.snapshots.clone(), self.partition);
         let generation = self.generation(pass.from, pass.shards);

@@ -1,5 +1,8 @@
 //! Finds the dense indexes of a run's points. Batches of one source come in the same order of points again and again: what
 //! was found for a column is used again when the same column comes, at one comparison of bytes instead of a look-up a row.
+//!
+//! Not `model::Follow`, which goes row by row through an order: here the open part of the tail keeps the indexes of each run, and runs
+//! with the same column share one array of them. Found by `Follow`, each run would have its own, four bytes a reading.
 
 use crate::names::Names;
 use ahash::AHashMap;
