@@ -176,8 +176,16 @@ fn is_marked(row: &Value, mark: &str) -> bool {
 enum By {
     /// By the times that the point's own device gave them.
     Time,
-    /// By their place in the log, as a rule across points hears them: the clocks of two devices cannot be compared.
+    /// By their place in the log, as a rule across points hears them: the clocks of two devices cannot be compared. It decides a time when
+    /// the clock leaves it, so before the record that moved the clock, and of a source marked replay before the row that did.
     Log,
+}
+
+/// Of the readings of a site those that a rule across points had heard when it decided, as SQL.
+fn heard(event: &Value) -> String {
+    let (time, offset) = (text(event, "time"), &event["decided_offset"]);
+    let replayed = format!(" OR (\"offset\" = {offset} AND time <= '{time}')");
+    format!("(\"offset\" < {offset}{})", if is_marked(event, "replay") { &replayed } else { "" })
 }
 
 /// The readings of a point up to the decision and just after, so many of each.
@@ -188,14 +196,14 @@ async fn readings(
     by: By,
     (before, after): (usize, usize),
 ) -> Result<Vec<Value>, Stop> {
-    let (time, offset) = (text(event, "time"), &event["decided_offset"]);
+    let time = text(event, "time");
     let (up_to, beyond, order) = match by {
         By::Time => (format!("time <= '{time}'"), format!("time > '{time}'"), ["time", "\"offset\""]),
         By::Log => {
             // Not to look through years; what is ahead of the clock is heard too.
             let decided = parse(text(event, "decided")).map_err(|e| anyhow!(e))?;
-            let around = format!("time >= '{}' AND \"offset\"", rfc3339(decided - AROUND));
-            (format!("{around} <= {offset}"), format!("{around} > {offset}"), ["\"offset\"", "row"])
+            let (around, heard) = (format!("time >= '{}'", rfc3339(decided - AROUND)), heard(event));
+            (format!("{around} AND {heard}"), format!("{around} AND NOT {heard}"), ["\"offset\"", "row"])
         }
     };
     let part = |which: &str, direction: &str, n: usize| {
@@ -216,7 +224,8 @@ async fn readings(
 
 /// What a rule across points heard.
 struct Group {
-    /// Points whose readings are in the record that decided; none where time did.
+    /// The record that was heard last, and the points whose readings it holds.
+    record: Option<u64>,
     in_record: Vec<String>,
     /// What the other points said, those of that record first.
     related: Vec<(String, Vec<Value>)>,
@@ -227,14 +236,20 @@ struct Group {
 /// What the members of a rule across points said, the first of which is the event's own point.
 async fn group(ask: &Ask, event: &Value, members: Vec<String>) -> Result<Group, Stop> {
     let list: Vec<String> = members.iter().map(|code| quoted(code)).collect();
-    let sql = format!(
-        "SELECT DISTINCT point FROM readings WHERE site = {} AND \"offset\" = {} AND point IN ({}) ORDER BY point",
+    let decided = parse(text(event, "decided")).map_err(|e| anyhow!(e))?;
+    let of_members = format!(
+        "FROM readings WHERE site = {} AND point IN ({}) AND time >= '{}' AND {}",
         quoted(text(event, "site")),
-        event["decided_offset"],
-        list.join(", ")
+        list.join(", "),
+        rfc3339(decided - AROUND),
+        heard(event)
     );
-    let in_record: Vec<String> =
-        ask.rows(sql).await?.iter().map(|row| text(row, "point").to_owned()).collect();
+    let sql = format!(
+        "SELECT DISTINCT point, \"offset\" {of_members} AND \"offset\" = (SELECT max(\"offset\") {of_members}) ORDER BY point"
+    );
+    let rows = ask.rows(sql).await?;
+    let record = rows.first().and_then(|row| row["offset"].as_u64());
+    let in_record: Vec<String> = rows.iter().map(|row| text(row, "point").to_owned()).collect();
     let others = members.into_iter().skip(1);
     let (mut others, rest): (Vec<_>, Vec<_>) = others.partition(|code| in_record.contains(code));
     others.extend(rest);
@@ -242,7 +257,7 @@ async fn group(ask: &Ask, event: &Value, members: Vec<String>) -> Result<Group, 
     for point in others.iter().take(RELATED_MAX) {
         related.push((point.clone(), readings(ask, event, point, By::Log, RELATED).await?));
     }
-    Ok(Group { in_record, related, more: others.len().saturating_sub(RELATED_MAX) })
+    Ok(Group { record, in_record, related, more: others.len().saturating_sub(RELATED_MAX) })
 }
 
 /// What is known of a decision.
@@ -275,11 +290,13 @@ impl Why<'_> {
     fn decided_by(&self) -> (&'static str, String) {
         let offset = &self.event["decided_offset"];
         match &self.group {
-            Some(group) if !group.in_record.is_empty() => {
-                let codes = group.in_record.join(", ");
-                return ("record", format!("at record {offset}, which holds readings of {codes}"));
+            Some(group) => {
+                if let Some(record) = group.record {
+                    let (time, codes) = (text(&self.event, "time"), group.in_record.join(", "));
+                    let heard = format!("heard last was record {record}, which holds readings of {codes}");
+                    return ("record", format!("at offset {offset}, when the clock left {time}; {heard}"));
+                }
             }
-            Some(_) => {}
             None => {
                 if let Some(r) = self.readings.iter().rfind(|r| self.decides(r)) {
                     let (point, time) = (text(&self.event, "point"), text(r, "time"));
@@ -295,10 +312,14 @@ impl Why<'_> {
         ("time", format!("at offset {offset}, {time}"))
     }
 
-    /// Whether it is a reading of the record that decided: of one point the reading of that time, of several what came together.
+    /// Whether it decided: of one point the reading of that time in the record that did, of several all of the record heard last.
     fn decides(&self, reading: &Value) -> bool {
-        reading["offset"] == self.event["decided_offset"]
-            && (self.group.is_some() || reading["time"] == self.event["time"])
+        match &self.group {
+            Some(group) => reading["offset"].as_u64() == group.record,
+            None => {
+                reading["offset"] == self.event["decided_offset"] && reading["time"] == self.event["time"]
+            }
+        }
     }
 
     fn json(&self) -> Value {
@@ -318,7 +339,7 @@ impl Why<'_> {
         let related: serde_json::Map<String, Value> =
             related.map(|(point, rows)| (point.clone(), json!(rows))).collect();
         json!({ "transition": self.event, "decided_by": self.decided_by().0, "rule": rule, "steps": self.steps,
-                "readings": self.readings, "in_record": group.map(|g| &g.in_record), "related": related,
+                "readings": self.readings, "record": group.map(|g| g.record), "in_record": group.map(|g| &g.in_record), "related": related,
                 "related_more": group.map(|g| g.more) })
     }
 
