@@ -121,7 +121,13 @@ async fn a_rule_across_points_is_explained_by_the_log_and_not_by_two_clocks() {
     assert_eq!((&why["decided_by"], &why["in_record"]), (&json!("record"), &json!(["P00", "P19"])));
     assert_eq!((why["related"].as_object().unwrap().len(), &why["related_more"]), (16, &json!(3)));
     let (_, out, _) = command(firedamp.folder(), &["explain", id]);
-    for part in ["when the clock left ", "which holds readings of P00, P19", "\nand 3 more\n", "-> ", "readings of P19:"] {
+    for part in [
+        "when the clock left ",
+        "which holds readings of P00, P19",
+        "\nand 3 more\n",
+        "-> ",
+        "readings of P19:",
+    ] {
         assert!(out.contains(part), "missing `{part}` in\n{out}");
     }
     firedamp.stop();
