@@ -12,7 +12,10 @@ pub mod outside;
 pub mod proc;
 pub mod setup;
 pub mod stats;
+pub mod timed;
+pub mod victoria;
 pub mod whole;
+pub mod workloads;
 pub mod yardstick;
 
 /// The numbers on the command line, each with its default; prints what they are and which were taken.

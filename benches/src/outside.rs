@@ -18,12 +18,14 @@ const UP_WITHIN: Duration = Duration::from_secs(120);
 /// How long the end of a run may take until everything is in the table.
 const SETTLE_WITHIN: Duration = Duration::from_secs(90);
 
-/// The binary `firedamp` that was built beside this one.
+/// The binary `firedamp`: the one that `FIREDAMP_BIN` names, else that built beside this one.
 ///
 /// # Errors
 /// When it is not there.
 pub fn binary() -> anyhow::Result<String> {
-    let beside = std::env::current_exe()?.with_file_name("firedamp");
+    let named = std::env::var_os("FIREDAMP_BIN").map(std::path::PathBuf::from);
+    let beside =
+        named.map_or_else(|| Ok(std::env::current_exe()?.with_file_name("firedamp")), std::io::Result::Ok)?;
     if !beside.is_file() {
         bail!("{} is not there: build both with `cargo build --workspace --bins`", beside.display());
     }

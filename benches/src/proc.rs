@@ -40,6 +40,14 @@ pub fn usage(pid: u32) -> Usage {
     }
 }
 
+/// CPU seconds, user and system, of all children of this process that have ended and been waited for.
+#[must_use]
+pub fn children_cpu_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(13).take(2).filter_map(|f| f.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
 /// Bytes of a line `NAME:  123 kB`; 0 where there is none.
 fn kilobytes(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'));

@@ -22,7 +22,7 @@ pub(crate) fn here() -> &'static Path {
 }
 
 /// Where `tests/install` puts things; the same rule stands there.
-fn root() -> Result<PathBuf> {
+pub(crate) fn root() -> Result<PathBuf> {
     if let Some(given) = set("FIREDAMP_TEST_CACHE") {
         return Ok(given);
     }

@@ -17,6 +17,7 @@ pub mod firedamp;
 pub mod kafka;
 pub mod minio;
 pub mod mosquitto;
+pub mod peers;
 mod ports;
 mod process;
 pub mod python;

@@ -1,5 +1,5 @@
 //! `window`: smallest, greatest, mean, 95th percentile, range or number of the good readings of a window against limits, or how far a
-//! reading stands from the mean of those before it.
+//! reading stands from the mean of those before it or from the smallest of the window.
 //!
 //! A sliding window moves on by a bucket at a time and ends with the newest; a tumbling one lies between two multiples of its length
 //! (UTC) and is judged once, by the first good reading after it. Enough must be known: readings, and time between neighbours.
@@ -29,9 +29,11 @@ enum Stat {
     Range,
     /// The reading less the mean of the window before it.
     Deviation,
+    /// The reading less the smallest of the window.
+    Rise,
 }
 
-const STATS: [(&str, Stat); 7] = [
+const STATS: [(&str, Stat); 8] = [
     ("min", Stat::Min),
     ("max", Stat::Max),
     ("mean", Stat::Mean),
@@ -39,6 +41,7 @@ const STATS: [(&str, Stat); 7] = [
     ("count", Stat::Count),
     ("range", Stat::Range),
     ("deviation", Stat::Deviation),
+    ("rise", Stat::Rise),
 ];
 
 /// Levels whose readings a bucket has room to count, with on and off each.
@@ -109,8 +112,8 @@ fn read_guards(s: &Section<'_>, stat: Stat, window: Micros, tumbling: bool) -> O
     } else if let Some(said) = s.int("buckets", 2, BUCKETS_MAX) {
         buckets = said.value;
     }
-    if tumbling && stat == Stat::Deviation {
-        s.error("`deviation` needs a window that moves with its readings", "leave `tumbling` out");
+    if tumbling && matches!(stat, Stat::Deviation | Stat::Rise) {
+        s.error("such a `stat` needs a window that moves with its readings", "leave `tumbling` out");
         return None;
     }
     if window < buckets * SECOND {
@@ -148,7 +151,7 @@ impl Spec for WindowSpec {
             let convert = match self.stat {
                 Stat::Count => Some((1.0, 0.0)),
                 // A distance has no zero of its own: of a conversion only the scale counts.
-                Stat::Deviation | Stat::Range => b.conversion(ix).map(|(scale, _)| (scale, 0.0)),
+                Stat::Deviation | Stat::Range | Stat::Rise => b.conversion(ix).map(|(scale, _)| (scale, 0.0)),
                 _ => b.conversion(ix),
             };
             rungs.extend(self.rungs.iter().map(|rung| Some(rung.converted(convert?))));
@@ -254,7 +257,7 @@ impl Bucket {
         }
         self.number = match stat {
             _ if self.n == 0 => other.number,
-            Stat::Min => self.number.min(other.number),
+            Stat::Min | Stat::Rise => self.number.min(other.number),
             Stat::Max | Stat::Range => self.number.max(other.number),
             Stat::Mean | Stat::Deviation => self.number + other.number,
             Stat::P95 | Stat::Count => 0.0,
@@ -367,6 +370,7 @@ impl Machine for WindowMachine {
             Stat::Range => decimal(all.number - all.least()),
             Stat::Mean => decimal(all.number / f64::from(all.n)),
             Stat::Deviation => decimal(value - all.number / f64::from(all.n)),
+            Stat::Rise => decimal(value - all.number),
             Stat::Count => f64::from(all.n),
             Stat::P95 => value,
         };

@@ -128,7 +128,10 @@ fn of_window() {
         (mean("tumbling = 1"), "rules.toml:7:12: error: `rule.tumbling` is an integer"),
         (mean("tumbling = true\nbuckets = 4"), "`buckets` has no meaning here"),
         (mean("unit = \"°C\""), "they cannot be converted"),
-        (mean("").replace("mean", "deviation") + "tumbling = true", "`deviation` needs a window that moves"),
+        (
+            mean("").replace("mean", "deviation") + "tumbling = true",
+            "such a `stat` needs a window that moves",
+        ),
         (mean("").replace("32s", "15s"), "`window` is shorter than 16s"),
         (
             mean("").replace("mean", "count") + "min_readings = 3\nunit = \"%\"",

@@ -52,6 +52,7 @@ impl Setting {
             "range" => (sorted[sorted.len() - 1] - sorted[0]).cmp(&limit),
             // The smallest value with at least 95 % of the readings at or below it.
             "p95" => sorted[(95 * sorted.len()).div_ceil(100) - 1].cmp(&limit),
+            "rise" => (now - sorted[0]).cmp(&limit),
             _ => (now * n - sum).cmp(&(limit * n)),
         }
     }
@@ -107,17 +108,18 @@ impl Setting {
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
-    let stat = prop::sample::select(&["min", "max", "mean", "p95", "count", "range", "deviation"][..]);
+    let stat =
+        prop::sample::select(&["min", "max", "mean", "p95", "count", "range", "deviation", "rise"][..]);
     let shape = prop::sample::select(&[(4i64, 2i64), (8, 4), (20, 4), (100, 5)][..]);
     (stat, shape, any::<bool>(), 1i64..5, 1i64..9, 1i64..5, 0i64..2).prop_map(
         |(stat, (window, buckets), tumbling, min_readings, min_covered, gap, strict)| {
             let (on, off) = match stat {
                 "count" => (window / 2 + 1, window / 2 + 1 - strict),
                 "deviation" => (10, 10 - 20 * strict),
-                "range" => (20, 20 - 10 * strict),
+                "range" | "rise" => (20, 20 - 10 * strict),
                 _ => (50, 50 - 10 * strict),
             };
-            let tumbling = tumbling && stat != "deviation";
+            let tumbling = tumbling && !matches!(stat, "deviation" | "rise");
             let most = if tumbling { window } else { window - window / buckets };
             Setting {
                 stat,
