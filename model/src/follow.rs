@@ -1,6 +1,6 @@
 //! Dense indexes of points that come in the same order again and again, as every device and gateway sends them: what came after a
 //! point last is tried first, and only where another one comes is it looked up. A look-up among a million points costs more than judging
-//! a reading; with one a stage the path of a reading spent a sixth of its time on them.
+//! a reading; with one a stage the path of a reading spent much of its time on them.
 
 use crate::catalog::Catalog;
 use crate::ids::PointId;
