@@ -261,6 +261,7 @@ impl Catalog {
     }
 
     /// Ids of [`Catalog::points`], in the same order.
+    #[inline]
     pub fn ids(&self) -> &[PointId] {
         &self.ids
     }

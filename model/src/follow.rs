@@ -20,6 +20,7 @@ impl Follow {
     }
 
     /// Dense index of a point of the catalog that this was made for.
+    #[inline]
     pub fn ix(&mut self, catalog: &Catalog, id: PointId) -> Option<u32> {
         let next = &mut self.next[self.before];
         if catalog.ids().get(*next as usize) != Some(&id) {

@@ -104,6 +104,7 @@ impl Readings {
     }
 
     /// One row.
+    #[inline]
     pub fn row(&self, i: usize) -> (PointId, Micros, f64, i32) {
         (PointId(self.point[i]), self.time[i], self.value[i], self.status[i])
     }
@@ -130,6 +131,7 @@ impl ReadingsBuilder {
     }
 
     /// Adds a row. A value that is no finite number is a missing one: NaN with [`status::MISSING`].
+    #[inline]
     pub fn push(&mut self, point: PointId, time: Micros, value: f64, status: i32) {
         let missing = !value.is_finite() || status & status::MISSING != 0;
         self.point.push(point.0);

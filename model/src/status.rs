@@ -39,6 +39,7 @@ pub const NO_DEVICE_TIME: i32 = 1 << 13;
 pub const BAD: i32 = STATION_FAULT | NOT_INSPECTED | PAUSED | SENSOR_FAULT;
 
 /// Whether the value can be judged as a good one: it is there and no bad, calibration or over-range bit is set.
+#[inline]
 pub fn is_good(status: i32) -> bool {
     status & (BAD | CALIBRATION | OVER_RANGE | MISSING) == 0
 }

@@ -52,7 +52,7 @@ impl Evaluator {
             let rules = self.program.bound_rules();
             let found = rules.iter().position(|r| r.name == *rule).zip(self.catalog.ix(*point));
             let place = found.and_then(|(rule, ix)| Some((rule, ix, rules[rule].judges(ix, level)?)));
-            let Some((rule, _, (slot, level))) = place else {
+            let Some((rule, ix, (slot, level))) = place else {
                 out.push(Transition {
                     id: model::TransitionId::of(rule, *point, level, told_by(told), 0, 0),
                     time: at.appended,
@@ -65,7 +65,9 @@ impl Evaluator {
                 });
                 continue;
             };
-            let latches = &mut self.lane(*simulated).latches[rule];
+            let lane = self.lane(*simulated);
+            lane.awake[ix as usize] = true;
+            let latches = &mut lane.latches[rule];
             if !latches.get(slot as u32, level).is_on() {
                 let late = latches.get(slot as u32, level).is_late();
                 let mut latch = Latch::adopted(told, *is_real, told_by(told));

@@ -40,6 +40,16 @@ impl Compare {
         matches!(self.op, Op::Ge | Op::Gt)
     }
 
+    /// The values, between these two, for which it does not hold.
+    pub fn calm(self) -> (f64, f64) {
+        match self.op {
+            Op::Ge => (f64::NEG_INFINITY, self.limit),
+            Op::Gt => (f64::NEG_INFINITY, self.limit.next_up()),
+            Op::Le => (self.limit, f64::INFINITY),
+            Op::Lt => (self.limit.next_down(), f64::INFINITY),
+        }
+    }
+
     /// Whether it holds wherever the other one does; both look the same way.
     pub fn covers(self, other: Self) -> bool {
         let (mine, theirs) = if self.is_up() { (self.limit, other.limit) } else { (other.limit, self.limit) };
@@ -122,6 +132,10 @@ mod tests {
             assert_eq!(compare.holds(2.1), text.starts_with('>'), "{text}");
             assert_eq!(compare.holds(1.9), text.starts_with('<'), "{text}");
             assert_eq!(compare.opposite().show(), format!("{opposite} 2"), "{text}");
+            let (above, below) = compare.calm();
+            for value in [1.9, 2f64.next_down(), 2.0, 2f64.next_up(), 2.1] {
+                assert_eq!(value > above && value < below, !compare.holds(value), "{text} at {value}");
+            }
         }
         let covers = |a, b| parse(a).unwrap().0.covers(parse(b).unwrap().0);
         for (wide, narrow) in

@@ -1,7 +1,7 @@
 //! Rule files against a catalog: every rule bound to the points it selects, with its limits in their units.
 
 use crate::def::{self, RuleDef};
-use crate::kinds::{Binding, Bound};
+use crate::kinds::{Binding, Bound, both_calm};
 use crate::level::LevelDef;
 use ahash::{AHashMap, AHashSet};
 use model::{Catalog, Micros, Problems};
@@ -37,6 +37,8 @@ pub struct Rule {
     pub seats: Vec<Seat>,
     /// Its limits for each slot.
     pub bound: Arc<dyn Bound>,
+    /// See [`Bound::minds_calibration`].
+    pub minds_calibration: bool,
 }
 
 /// A member of a group.
@@ -75,6 +77,10 @@ pub struct Program {
     by_point: Vec<u32>,
     /// (rule, slot), of rules across points (rule, seat).
     instances: Vec<(u32, u32)>,
+    /// The same of those that must be asked at each reading, and for each point between which values all others need not be.
+    asked_by_point: Vec<u32>,
+    asked: Vec<(u32, u32)>,
+    calm: Vec<(f64, f64)>,
     version: String,
     defs: Vec<RuleDef>,
 }
@@ -103,9 +109,20 @@ impl Program {
             }
         }
         let rules: Vec<Rule> = defs.iter().map(|d| bind(d, catalog, &mut problems)).collect();
-        let (by_point, instances) = index(&rules, catalog.points().len());
+        let points = catalog.points().len();
+        let (by_point, instances) = index(&rules, points, |_, _| true);
+        let mut calm = vec![(f64::NEG_INFINITY, f64::INFINITY); points];
+        for rule in rules.iter().filter(|r| !r.is_group()) {
+            for (slot, ix) in rule.points.iter().enumerate() {
+                let between = &mut calm[*ix as usize];
+                *between = rule.bound.calm(slot).map_or(*between, |b| both_calm(*between, b));
+            }
+        }
+        let is_asked = |rule: &Rule, seat: u32| rule.is_group() || rule.bound.calm(seat as usize).is_none();
+        let (asked_by_point, asked) = index(&rules, points, is_asked);
         let version = hasher.finalize().to_hex()[..12].to_owned();
-        (Arc::new(Self { rules, by_point, instances, version, defs }), problems)
+        let this = Self { rules, by_point, instances, asked_by_point, asked, calm, version, defs };
+        (Arc::new(this), problems)
     }
 
     /// Short hash of all texts.
@@ -152,6 +169,20 @@ impl Program {
             Some(&[from, to]) => &self.instances[from as usize..to as usize],
             _ => &[],
         }
+    }
+
+    /// The same without those that remember nothing of a reading.
+    pub(crate) fn asked(&self, ix: u32) -> &[(u32, u32)] {
+        match self.asked_by_point.get(ix as usize..ix as usize + 2) {
+            Some(&[from, to]) => &self.asked[from as usize..to as usize],
+            _ => &[],
+        }
+    }
+
+    /// Whether a value without any status bit is nothing to those of a point that remember nothing, their levels being idle.
+    pub(crate) fn is_calm(&self, ix: u32, value: f64) -> bool {
+        let (above, below) = self.calm[ix as usize];
+        value > above && value < below
     }
 
     /// The slots whose own point this is, as (rule, slot).
@@ -246,6 +277,7 @@ fn bind(d: &RuleDef, catalog: &Catalog, problems: &mut Problems) -> Rule {
         levels: d.levels.clone(),
         points,
         seats,
+        minds_calibration: bound.minds_calibration(),
         bound,
     }
 }
@@ -264,22 +296,28 @@ fn seats(groups: &[Vec<u32>]) -> Vec<Seat> {
     seats
 }
 
-fn index(rules: &[Rule], points: usize) -> (Vec<u32>, Vec<(u32, u32)>) {
+/// What hears each point, by slot or seat, of what counts.
+fn index(
+    rules: &[Rule],
+    points: usize,
+    counts_in: impl Fn(&Rule, u32) -> bool,
+) -> (Vec<u32>, Vec<(u32, u32)>) {
+    let hears =
+        |rule: &Rule| (0..).zip(rule.hears()).filter(|(seat, _)| counts_in(rule, *seat)).collect::<Vec<_>>();
+    let heard: Vec<Vec<(u32, u32)>> = rules.iter().map(hears).collect();
     let mut counts = vec![0u32; points + 1];
-    for rule in rules {
-        for ix in rule.hears() {
-            counts[ix as usize + 1] += 1;
-        }
+    for (_, ix) in heard.iter().flatten() {
+        counts[*ix as usize + 1] += 1;
     }
     for i in 1..counts.len() {
         counts[i] += counts[i - 1];
     }
     let by_point = counts.clone();
     let mut instances = vec![(0, 0); *by_point.last().unwrap_or(&0) as usize];
-    for (r, rule) in rules.iter().enumerate() {
-        for (seat, ix) in (0..).zip(rule.hears()) {
-            let at = &mut counts[ix as usize];
-            instances[*at as usize] = (r as u32, seat);
+    for (r, heard) in (0..).zip(&heard) {
+        for (seat, ix) in heard {
+            let at = &mut counts[*ix as usize];
+            instances[*at as usize] = (r, *seat);
             *at += 1;
         }
     }

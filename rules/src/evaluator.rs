@@ -291,10 +291,13 @@ impl Evaluator {
         let Some(lane) = lane else { return };
         let replay = clock > 0;
         let context = Context { at, clock: self.clock, catalog: &self.catalog, simulated, replay };
-        for &(rule_ix, seat) in self.program.of_point(ix) {
+        let is_calm = r.status == 0 && !lane.awake[ix as usize] && self.program.is_calm(ix, r.value);
+        let asked = if is_calm { self.program.asked(ix) } else { self.program.of_point(ix) };
+        let mut is_busy = r.status != 0;
+        for &(rule_ix, seat) in asked {
             let rule = &self.program.bound_rules()[rule_ix as usize];
             let (slot, member) = rule.seat(seat);
-            r.calibrating = has_bit && rule.bound.minds_calibration();
+            r.calibrating = has_bit && rule.minds_calibration;
             if rule.is_group() {
                 let own = rule.points[slot as usize];
                 if !r.late && at.offset.number >= self.shard_next[own as usize / SHARD_POINTS] {
@@ -302,15 +305,18 @@ impl Evaluator {
                 }
                 continue;
             }
-            if seen {
-                continue;
+            if !seen {
+                let mut verdicts = [Verdict::Hold; LEVELS_MAX];
+                let verdicts = &mut verdicts[..rule.levels.len()];
+                let number = lane.machines[rule_ix as usize].reading(slot as usize, &r, verdicts);
+                if !lane.latches[rule_ix as usize].is_idle(slot) || verdicts.contains(&Verdict::Over) {
+                    lane.take(&context, (rule_ix, rule), slot, verdicts, &r, number, out);
+                }
             }
-            let mut verdicts = [Verdict::Hold; LEVELS_MAX];
-            let verdicts = &mut verdicts[..rule.levels.len()];
-            let number = lane.machines[rule_ix as usize].reading(slot as usize, &r, verdicts);
-            if !lane.latches[rule_ix as usize].is_idle(slot) || verdicts.contains(&Verdict::Over) {
-                lane.take(&context, (rule_ix, rule), slot, verdicts, &r, number, out);
-            }
+            is_busy |= !lane.latches[rule_ix as usize].is_idle(slot);
+        }
+        if !is_calm {
+            lane.awake[ix as usize] = is_busy;
         }
     }
 
@@ -408,6 +414,7 @@ impl Evaluator {
                     let mut latch = lane.latches[rule_ix].get(slot as u32, level);
                     let change = latch.tick_verdict(&rule.levels[level], *verdict, now);
                     lane.latches[rule_ix].set(slot as u32, level, latch);
+                    lane.awake[ix as usize] = true;
                     if latch.is_pending() {
                         lane.pending.insert(key);
                     }

@@ -24,7 +24,7 @@ pub mod out_of_range;
 pub mod rate;
 mod ring;
 mod shared;
-pub(crate) use shared::decimal;
+pub(crate) use shared::{both_calm, decimal};
 pub mod relation;
 pub mod sequence;
 pub mod silent;
@@ -201,6 +201,12 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
 
     /// On and off of a level that is a plain limit on the value, in the point's unit: what is compared with the law.
     fn limit(&self, _slot: usize, _level: usize) -> Option<(Compare, Compare)> {
+        None
+    }
+
+    /// Of a kind that remembers nothing of a reading: values between which, both excluded, one without any status bit changes nothing at
+    /// a slot whose levels are idle, so that it need not be asked. `None`: it must be.
+    fn calm(&self, _slot: usize) -> Option<(f64, f64)> {
         None
     }
 

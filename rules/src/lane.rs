@@ -81,6 +81,9 @@ pub(crate) struct Lane {
     pub machines: Vec<Box<dyn Machine>>,
     /// For each rule.
     pub latches: Vec<Latches>,
+    /// For each point whether its rules that remember nothing must be asked whatever comes: a level of one may be busy, or its newest
+    /// reading had a status bit.
+    pub awake: Vec<bool>,
     /// Latches with an on-delay running, as (rule, slot): what ticks must look at.
     pub pending: BTreeSet<(u32, u32)>,
     /// Groups that are decided when the time at which they heard something is over, as (rule, slot).
@@ -95,6 +98,7 @@ impl Lane {
         let rules = program.bound_rules();
         Self {
             points: vec![state; points],
+            awake: vec![true; points],
             machines: rules.iter().map(|r| r.bound.clone().machine(r.points.len())).collect(),
             latches: rules.iter().map(|r| Latches::new(r.points.len(), r.levels.len())).collect(),
             pending: Default::default(),

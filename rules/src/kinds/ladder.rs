@@ -1,7 +1,7 @@
 //! A ladder of limits at work: what `limit` and `grade` bind themselves to. At each point every level has a rung, or none and says
 //! nothing there. Behind them stands the level `reported`: on when the mine's own alarm or cut bit comes with a bad value.
 
-use super::shared::{Rung, may_clear};
+use super::shared::{ANY, Rung, both_calm, may_clear};
 use super::{Bound, Machine, Shapes};
 use crate::compare::Compare;
 use crate::level::LevelDef;
@@ -66,6 +66,11 @@ impl Bound for Ladder {
 
     fn judges(&self, slot: usize, level: usize) -> bool {
         level == self.width() || self.rung(slot, level).is_some()
+    }
+
+    fn calm(&self, slot: usize) -> Option<(f64, f64)> {
+        let rungs = self.slots[slot].rungs.iter().filter_map(|(rung, _)| *rung);
+        Some(rungs.map(|r| r.on.calm()).fold(ANY, both_calm))
     }
 
     fn limit(&self, slot: usize, level: usize) -> Option<(Compare, Compare)> {

@@ -4,7 +4,7 @@
 //! The limits are those of the rule or, where they are stricter, the point's own, as for `limit`; or the point's own alone. Between a limit and its release
 //! either answer is right: a level stays as it is.
 
-use super::shared::{Rung, catalog_rung, may_clear, read_rung, rung_of_bit};
+use super::shared::{ANY, Rung, both_calm, catalog_rung, may_clear, read_rung, rung_of_bit};
 use super::{Binding, Bound, Machine, Read, Spec};
 use crate::level::{Name, read_level};
 use crate::reading::{Reading, Verdict};
@@ -98,6 +98,10 @@ impl MismatchBound {
 impl Bound for MismatchBound {
     fn machine(self: Arc<Self>, _: usize) -> Box<dyn Machine> {
         Box::new(MismatchMachine(self))
+    }
+
+    fn calm(&self, slot: usize) -> Option<(f64, f64)> {
+        Some(self.slots[slot].0.iter().flatten().map(|r| r.on.calm()).fold(ANY, both_calm))
     }
 
     fn judges(&self, slot: usize, _: usize) -> bool {

@@ -4,7 +4,7 @@
 //! At an end a value is inside. Between an end and its margin a level stays as it is. A bit that says over range counts for the low
 //! level where the value is at or below the low end, else for the high one, also without a value.
 
-use super::shared::{decimal, may_clear, read_positive};
+use super::shared::{ANY, decimal, may_clear, read_positive};
 use super::{Binding, Bound, Machine, Read, Spec};
 use crate::level::{Name, read_level};
 use crate::reading::{Grade, Reading, Verdict, range};
@@ -67,6 +67,11 @@ impl Bound for RangeBound {
 
     fn is_up(&self, _: usize, level: usize) -> bool {
         level == HIGH
+    }
+
+    fn calm(&self, slot: usize) -> Option<(f64, f64)> {
+        let s = &self.0[slot];
+        Some(if s.margin.is_some() { (s.low.next_down(), s.high.next_up()) } else { ANY })
     }
 
     fn judges(&self, slot: usize, _: usize) -> bool {

@@ -51,11 +51,12 @@ impl<C: Cell<WORDS>, const WORDS: usize> Ring<C, WORDS> {
     pub fn inside(&self, slot: usize, time: Micros) -> impl Iterator<Item = (i64, &C)> {
         let (newest, len) = (time.div_euclid(self.width), self.len as i64);
         let cells = &self.cells[slot * self.len..(slot + 1) * self.len];
-        (0..len).rev().filter_map(move |age| {
-            let number = newest - age;
-            let cell = &cells[number.rem_euclid(len) as usize];
-            (cell.0 == number).then_some((age, &cell.1))
-        })
+        let oldest = newest - (len - 1);
+        // Two runs of cells in their order: a division for each of them would cost more than all else.
+        let (before, from) = cells.split_at(oldest.rem_euclid(len) as usize);
+        (oldest..)
+            .zip(from.iter().chain(before))
+            .filter_map(move |(number, cell)| (cell.0 == number).then_some((newest - number, &cell.1)))
     }
 
     /// Forgets all of a slot.

@@ -32,6 +32,14 @@ pub(crate) fn decimal(computed: f64) -> f64 {
     if scaled.is_finite() { scaled.round() / SCALE } else { computed }
 }
 
+/// Any value: what a kind is calm at that does not look at it.
+pub(super) const ANY: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
+
+/// The values at which both are calm.
+pub(crate) fn both_calm(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
+    (a.0.max(b.0), a.1.min(b.1))
+}
+
 /// A limit and its release.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Rung {

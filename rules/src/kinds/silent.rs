@@ -7,7 +7,7 @@
 //! last of its point, but late ones. It is armed by the first tick that finds it, and again by the last one before its site is no more idle.
 
 use super::group::{By, alike};
-use super::shared::{may_clear, read_span, save, words};
+use super::shared::{ANY, may_clear, read_span, save, words};
 use super::{Binding, Bound, Heard, Machine, Read, Spec};
 use crate::level::{Name, read_level};
 use crate::reading::{PERIOD, Reading, Verdict};
@@ -107,6 +107,10 @@ impl Bound for SilentBound {
 
     fn groups(&self) -> Option<Vec<Vec<u32>>> {
         self.groups.clone()
+    }
+
+    fn calm(&self, _: usize) -> Option<(f64, f64)> {
+        Some(ANY)
     }
 
     fn judges(&self, slot: usize, level: usize) -> bool {

@@ -1,6 +1,6 @@
 //! `status`: bits of the status word. `any = [..]`: one of them is set; `all = [..]`: all are. It ends at a good reading only.
 
-use super::shared::may_clear;
+use super::shared::{ANY, may_clear};
 use super::{Binding, Bound, Machine, Read, Spec};
 use crate::level::{Name, read_level};
 use crate::reading::{Reading, Verdict};
@@ -68,6 +68,10 @@ struct StatusBound(StatusSpec);
 impl Bound for StatusBound {
     fn machine(self: Arc<Self>, slots: usize) -> Box<dyn Machine> {
         Box::new(StatusMachine { spec: self.0.clone(), last: vec![0; slots] })
+    }
+
+    fn calm(&self, _: usize) -> Option<(f64, f64)> {
+        Some(ANY)
     }
 
     fn minds_calibration(&self) -> bool {
