@@ -22,9 +22,25 @@ impl Follow {
     /// Dense index of a point of the catalog that this was made for.
     #[inline]
     pub fn ix(&mut self, catalog: &Catalog, id: PointId) -> Option<u32> {
+        let ids = catalog.ids();
+        self.one(|ix| ids.get(ix as usize) == Some(&id), || catalog.ix(id))
+    }
+
+    /// The same by the names that files have.
+    pub fn named(&mut self, catalog: &Catalog, site: &[u8], point: &[u8]) -> Option<u32> {
+        let is = |ix: u32| {
+            let known = catalog.points().get(ix as usize);
+            known.is_some_and(|p| p.code.as_bytes() == point && p.site.as_bytes() == site)
+        };
+        let find = || catalog.find(std::str::from_utf8(site).ok()?, std::str::from_utf8(point).ok()?);
+        self.one(is, find)
+    }
+
+    #[inline]
+    fn one(&mut self, is: impl FnOnce(u32) -> bool, find: impl FnOnce() -> Option<u32>) -> Option<u32> {
         let next = &mut self.next[self.before];
-        if catalog.ids().get(*next as usize) != Some(&id) {
-            *next = catalog.ix(id)?;
+        if !is(*next) {
+            *next = find()?;
         }
         self.before = *next as usize;
         Some(*next)
@@ -54,6 +70,9 @@ mod tests {
                 let ix = i * step % 50;
                 assert_eq!(follow.ix(&catalog, catalog.ids()[ix as usize]), Some(ix));
                 assert_eq!(follow.ix(&catalog, PointId::of("M", "stranger")), None);
+                assert_eq!(follow.named(&catalog, b"M", format!("P{ix}").as_bytes()), Some(ix));
+                assert_eq!(follow.named(&catalog, b"N", format!("P{ix}").as_bytes()), None);
+                assert_eq!(follow.named(&catalog, b"M", b"\xff"), None);
             }
         }
         assert_eq!(Follow::new(0).ix(&Catalog::default(), PointId(0)), None);

@@ -14,7 +14,9 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int32Type, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use model::time::{Micros, TIME_MAX, TIME_MIN, rfc3339};
-use model::{Catalog, PointId, Readings, ReadingsBuilder, Transition};
+use model::{Catalog, Follow, PointId, Readings, ReadingsBuilder, Transition};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use rules::Paced;
 use std::fs::File;
 use std::io::BufReader;
@@ -61,14 +63,7 @@ impl Files {
 
     /// Judges them.
     pub fn judge(&self, task: &Task, decided: Decided<'_>, progress: &mut Progress) -> Result<Seen, Stop> {
-        let (mut last, mut ordered, mut looked) = (Micros::MIN, true, 0);
-        self.each(task, &mut |rows, path| {
-            looked += rows.len() as u64;
-            progress.step("looking at the order of", looked, || path.display().to_string());
-            ordered &= rows.time.first().is_none_or(|t| *t >= last) && rows.time.is_sorted();
-            last = rows.time.last().copied().unwrap_or(last);
-            Ok(())
-        })?;
+        let ordered = self.are_ordered(task, progress)?;
         let catalog = Arc::new(task.catalog.clone());
         let programs = task.programs(&catalog);
         let mut judge = Judge {
@@ -100,6 +95,43 @@ impl Files {
         }
         judge.end(seen.last, decided)?;
         Ok(seen)
+    }
+
+    /// Whether readings stand in the order of time. Of Parquet nothing else is read: its columns have types.
+    fn are_ordered(&self, task: &Task, progress: &mut Progress) -> Result<bool, Stop> {
+        let (mut last, mut ordered, mut looked) = (Micros::MIN, true, 0);
+        let mut look = |times: &[Micros], path: &Path| {
+            looked += times.len() as u64;
+            progress.step("looking at the order of", looked, || path.display().to_string());
+            ordered &= times.first().is_none_or(|t| *t >= last) && times.is_sorted();
+            last = times.last().copied().unwrap_or(last);
+        };
+        for file in &self.0 {
+            let (path, Kind::Parquet) = file else {
+                self.each_of(file, task, &mut LeftOut::default(), &mut |rows, path| {
+                    look(&rows.time, path);
+                    Ok(())
+                })?;
+                continue;
+            };
+            let mut before = 0;
+            for batch in parquet(path, Some("time"))? {
+                let batch = batch.map_err(|e| not_readable(path, &e))?;
+                let place = Place { path, before };
+                before += batch.num_rows();
+                let said = place.column(&batch, "time")?;
+                let times = times(&place, said)?;
+                let wanted = |t: &Micros| task.times.contains(t) && (TIME_MIN..=TIME_MAX).contains(t);
+                let times: Vec<Micros> = times
+                    .as_primitive::<TimestampMicrosecondType>()
+                    .iter()
+                    .flatten()
+                    .filter(wanted)
+                    .collect();
+                look(&times, path);
+            }
+        }
+        Ok(ordered)
     }
 
     /// The readings around some episodes.
@@ -138,38 +170,55 @@ impl Files {
     /// Hands all readings of known points in the wanted times on; gives how many were left out.
     fn each(&self, task: &Task, take: &mut Take<'_>) -> Result<LeftOut, Stop> {
         let mut left_out = LeftOut::default();
-        for (path, kind) in &self.0 {
-            let mut ids = Ids { catalog: &task.catalog, known: AHashMap::new(), left_out: &mut left_out };
-            let mut take = |rows: ReadingsBuilder| {
-                let rows = rows.finish();
-                let times = &task.times;
-                if rows.time.iter().all(|t| times.contains(t)) {
-                    return take(rows, path);
-                }
-                let mut within = ReadingsBuilder::default();
-                (0..rows.len()).filter(|i| times.contains(&rows.time[*i])).for_each(|i| {
-                    let (point, time, value, status) = rows.row(i);
-                    within.push(point, time, value, status);
-                });
-                take(within.finish(), path)
-            };
-            let file = File::open(path).with_context(|| path.display().to_string())?;
-            match kind {
-                Kind::Csv => read_csv(path, file, &mut ids, &mut take)?,
-                Kind::Parquet => {
-                    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file)
-                        .and_then(|b| b.with_batch_size(BATCH_ROWS).build());
-                    let reader = reader.map_err(|e| not_readable(path, &e))?;
-                    read_batches(path, reader, &mut ids, &mut take)?;
-                }
-                Kind::Arrow => {
-                    let reader = arrow::ipc::reader::StreamReader::try_new(BufReader::new(file), None);
-                    read_batches(path, reader.map_err(|e| not_readable(path, &e))?, &mut ids, &mut take)?;
-                }
-            }
-        }
+        self.0.iter().try_for_each(|file| self.each_of(file, task, &mut left_out, take))?;
         Ok(left_out)
     }
+
+    fn each_of(
+        &self,
+        (path, kind): &(PathBuf, Kind),
+        task: &Task,
+        left_out: &mut LeftOut,
+        take: &mut Take<'_>,
+    ) -> Result<(), Stop> {
+        let follow = Follow::new(task.catalog.points().len());
+        let mut ids = Ids { catalog: &task.catalog, follow, left_out };
+        let mut take = |rows: ReadingsBuilder| {
+            let rows = rows.finish();
+            let times = &task.times;
+            if rows.time.iter().all(|t| times.contains(t)) {
+                return take(rows, path);
+            }
+            let mut within = ReadingsBuilder::default();
+            (0..rows.len()).filter(|i| times.contains(&rows.time[*i])).for_each(|i| {
+                let (point, time, value, status) = rows.row(i);
+                within.push(point, time, value, status);
+            });
+            take(within.finish(), path)
+        };
+        match kind {
+            Kind::Csv => read_csv(path, open(path)?, &mut ids, &mut take),
+            Kind::Parquet => read_batches(path, parquet(path, None)?, &mut ids, &mut take),
+            Kind::Arrow => {
+                let reader = arrow::ipc::reader::StreamReader::try_new(BufReader::new(open(path)?), None);
+                read_batches(path, reader.map_err(|e| not_readable(path, &e))?, &mut ids, &mut take)
+            }
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File, Stop> {
+    Ok(File::open(path).with_context(|| path.display().to_string())?)
+}
+
+/// Batches of a Parquet file, of all columns or of one.
+fn parquet(path: &Path, column: Option<&str>) -> Result<ParquetRecordBatchReader, Stop> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(open(path)?).and_then(|builder| {
+        let only = column.map(|name| ProjectionMask::columns(builder.parquet_schema(), [name]));
+        let mask = only.unwrap_or_else(ProjectionMask::all);
+        builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()
+    });
+    builder.map_err(|e| not_readable(path, &e))
 }
 
 type Take<'a> = dyn FnMut(Readings, &Path) -> Result<(), Stop> + 'a;
@@ -235,7 +284,7 @@ impl Judge {
 /// Ids of points by their names.
 struct Ids<'a> {
     catalog: &'a Catalog,
-    known: AHashMap<Vec<u8>, Option<PointId>>,
+    follow: Follow,
     left_out: &'a mut LeftOut,
 }
 
@@ -250,12 +299,7 @@ struct LeftOut {
 
 impl Ids<'_> {
     fn of(&mut self, site: &[u8], point: &[u8]) -> Option<PointId> {
-        let key = [site, &[0], point].concat();
-        let catalog = self.catalog;
-        let found = *self.known.entry(key).or_insert_with(|| {
-            let (site, point) = (std::str::from_utf8(site).ok()?, std::str::from_utf8(point).ok()?);
-            catalog.find(site, point).map(|ix| catalog.ids()[ix as usize])
-        });
+        let found = self.follow.named(self.catalog, site, point).map(|ix| self.catalog.ids()[ix as usize]);
         self.left_out.unknown += u64::from(found.is_none());
         found
     }
@@ -336,6 +380,11 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    fn column<'b>(&self, batch: &'b RecordBatch, name: &str) -> Result<&'b ArrayRef, Stop> {
+        let missing = || Stop::Input(format!("{}: column `{name}` is missing", self.path.display()));
+        batch.column_by_name(name).ok_or_else(missing)
+    }
+
     fn wrong(&self, row: usize, what: &str) -> Stop {
         Stop::Input(format!("{}: row {}: {what}", self.path.display(), self.before + row + 1))
     }
@@ -343,10 +392,7 @@ impl Place<'_> {
 
 /// Rows of a batch with columns of these names, whatever their types, where they can be converted.
 fn of_batch(place: &Place<'_>, batch: &RecordBatch, ids: &mut Ids<'_>) -> Result<ReadingsBuilder, Stop> {
-    let needed = |name: &str| {
-        let missing = || Stop::Input(format!("{}: column `{name}` is missing", place.path.display()));
-        batch.column_by_name(name).ok_or_else(missing)
-    };
+    let needed = |name: &str| place.column(batch, name);
     let (site, point) = (
         of_type(place, needed("site")?, &DataType::Utf8)?,
         of_type(place, needed("point")?, &DataType::Utf8)?,
@@ -384,15 +430,16 @@ fn of_type(place: &Place<'_>, column: &ArrayRef, to: &DataType) -> Result<ArrayR
 
 /// Times in microseconds; null where they do not fit. Text that is no time is refused.
 fn times(place: &Place<'_>, column: &ArrayRef) -> Result<ArrayRef, Stop> {
-    let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let micros = |zone: Option<&str>| DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into));
     match column.data_type() {
         // A number as a time is in milliseconds, as everywhere.
         DataType::Int64 => {
             let ms = of_type(place, column, &DataType::Timestamp(TimeUnit::Millisecond, None))?;
-            of_type(place, &ms, &micros)
+            of_type(place, &ms, &micros(None))
         }
-        DataType::Timestamp(..) => of_type(place, column, &micros),
-        _ => fitting(place, "time", column, &micros),
+        // The numbers are of UTC with any zone and without one: only their unit may differ.
+        DataType::Timestamp(_, zone) => of_type(place, column, &micros(zone.as_deref())),
+        _ => fitting(place, "time", column, &micros(Some("UTC"))),
     }
 }
 
