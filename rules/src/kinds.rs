@@ -21,6 +21,7 @@ pub mod masked;
 pub mod mismatch;
 pub mod noise;
 pub mod out_of_range;
+pub mod people;
 pub mod rate;
 mod ring;
 mod shared;
@@ -62,6 +63,7 @@ pub fn all() -> &'static [Kind] {
         Kind { name: "mismatch", read: mismatch::read, is_condition: true },
         Kind { name: "noise", read: noise::read, is_condition: true },
         Kind { name: "out_of_range", read: out_of_range::read, is_condition: true },
+        Kind { name: "people", read: people::read, is_condition: false },
         Kind { name: "rate", read: rate::read, is_condition: true },
         Kind { name: "relation", read: relation::read, is_condition: false },
         Kind { name: "sequence", read: sequence::read, is_condition: false },
@@ -201,6 +203,11 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
 
     /// On and off of a level that is a plain limit on the value, in the point's unit: what is compared with the law.
     fn limit(&self, _slot: usize, _level: usize) -> Option<(Compare, Compare)> {
+        None
+    }
+
+    /// What it asks of people, where it is about them: then records of positions are judged by it, and no readings.
+    fn people(&self) -> Option<&people::Watch> {
         None
     }
 

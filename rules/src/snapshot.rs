@@ -15,9 +15,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Format of the bytes.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// Oldest format that is read: what its kinds remembered in another way begins anew, as where a window is changed.
 const OLDEST: u32 = 3;
+/// Format from which on a shard has a part about people.
+const PEOPLE_SINCE: u32 = 5;
 
 impl Evaluator {
     /// The bytes of one shard, as of the entries applied so far.
@@ -51,6 +53,9 @@ impl Evaluator {
         if let Some(drill) = &self.drill {
             self.save_lane(drill, range, &mut out);
         }
+        // What is known of people stands whole in the last shard: no other of a pass is newer.
+        let is_last = shard + 1 == self.shards();
+        out.bytes(&if is_last { self.people.save(&self.program, &self.catalog) } else { Vec::new() });
         out.0
     }
 
@@ -118,6 +123,9 @@ impl Evaluator {
             this.shard_next[i] = next;
         }
         this.next = lowest;
+        if shards.last().and_then(|bytes| In(bytes).u32()).is_some_and(|version| version < PEOPLE_SINCE) {
+            this.know_alarms();
+        }
         Ok((this, lowest))
     }
 
@@ -165,6 +173,12 @@ impl Evaluator {
                 version,
                 &mut all,
             )?;
+        }
+        if version >= PEOPLE_SINCE {
+            let people = all.bytes()?;
+            if shard + 1 == self.shards() {
+                self.people.load(people, &self.program, &self.catalog)?;
+            }
         }
         all.0.is_empty().then_some(Ok(next))
     }

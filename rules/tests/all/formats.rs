@@ -160,6 +160,15 @@ fn a_snapshot_of_format_4_is_read_as_if_nothing_had_happened() {
     assert_eq!(shown(&of(&said(old, &is_hidden())[0], "hidden")), HIDDEN);
 }
 
+#[test]
+fn a_snapshot_of_format_5_is_read_as_if_nothing_had_happened() {
+    let old = include_bytes!("formats/5.snapshot");
+    for after in [falls(), stays_up(), is_hidden()] {
+        let [out, whole] = said(old, &after);
+        assert_eq!(out, whole);
+    }
+}
+
 /// Another layout needs another number, and then a file of its own; this writes it.
 #[test]
 fn the_present_format_is_the_one_kept_under_its_number() {

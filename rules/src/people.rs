@@ -1,0 +1,240 @@
+//! Rules about people: records of positions and the time in, transitions out. What is known of the cards is in `mine`, what a rule
+//! asks of them in `look`; here is when it is asked and what its latch makes of it.
+//!
+//! - A record is judged once all its rows are taken. Only what counts now (see `mine`) is judged, raises and clears.
+//! - Time raises what lasts long enough, and clears nothing. It is asked only when something can be due.
+//! - What a level says is in `level`, what alarms of an area mean for the people in it in `alarms`.
+//! - The mine was heard of: rules that wait for its anchors to speak are told so.
+//! - Cards of a drill are apart from the real ones.
+//!
+//! All of it is one part of a snapshot, in its last shard: that is the newest of a pass, so whatever the other shards decide again is
+//! known here already.
+
+use crate::compile::Program;
+use crate::emit::Context;
+use crate::evaluator::{Evaluator, ReplayClock};
+use crate::kinds::people::{Anchor, What};
+use crate::lane::PointState;
+use crate::reading::{At, Reading};
+use ahash::AHashMap;
+use alarms::Alarms;
+use level::{Asked, Level};
+use mine::{Came, Mine};
+use model::people::Positions;
+use model::record::run_flags;
+use model::time::Micros;
+use model::{Catalog, Run, Transition, status};
+use std::collections::{BTreeMap, BTreeSet};
+
+mod alarms;
+mod level;
+mod look;
+mod mine;
+mod saved;
+mod standing;
+
+/// What is known of people, and the levels of the rules about them.
+#[derive(Default)]
+pub(crate) struct People {
+    sites: AHashMap<String, Site>,
+    live: Lane,
+    drill: Lane,
+}
+
+/// What is bound to a site.
+#[derive(Default)]
+struct Site {
+    /// Its anchors, by index in the catalog.
+    anchors: Vec<u32>,
+    /// Rule and slot, ascending.
+    instances: Vec<Key>,
+}
+
+/// Cards and levels of one kind: real, or of a drill.
+#[derive(Default)]
+struct Lane {
+    mines: BTreeMap<String, Mine>,
+    /// By rule and slot; only what is not idle.
+    levels: BTreeMap<Key, Level>,
+    /// When time can decide something of a level, by the clock of its mine; where it is not known it is asked. It follows from the rest.
+    due: AHashMap<Key, Micros>,
+    /// Alarms at the points of sites that have anchors.
+    alarms: Alarms,
+}
+
+/// Rule and slot.
+type Key = (u32, u32);
+
+impl People {
+    /// Nothing known yet.
+    pub fn new(program: &Program, catalog: &Catalog) -> Self {
+        let mut sites: AHashMap<String, Site> = AHashMap::new();
+        for ix in 0..catalog.points().len() as u32 {
+            if let Some(anchor) = Anchor::of(catalog.point(ix)) {
+                sites.entry(anchor.site).or_default().anchors.push(ix);
+            }
+        }
+        for (rule_ix, rule) in program.bound_rules().iter().enumerate() {
+            let Some(watch) = rule.bound.people() else { continue };
+            for (slot, anchor) in watch.slots.iter().enumerate() {
+                if let Some(site) = anchor.as_ref().and_then(|a| sites.get_mut(&a.site)) {
+                    site.instances.push((rule_ix as u32, slot as u32));
+                }
+            }
+        }
+        Self { sites, live: Lane::default(), drill: Lane::default() }
+    }
+
+    /// Takes a record for one mine.
+    fn record(
+        &mut self,
+        c: &Context<'_>,
+        program: &Program,
+        (site, positions): (&str, &Positions),
+        came: Came,
+        out: &mut Vec<Transition>,
+    ) {
+        let Some(bound) = self.sites.get(site) else { return };
+        let lane = if c.simulated { &mut self.drill } else { &mut self.live };
+        let mine = lane.mines.entry(site.to_owned()).or_default();
+        let took = mine.take(site, positions, came);
+        if !took.counted {
+            // A work state that came late is looked at as time passes.
+            return bound.instances.iter().for_each(|key| {
+                lane.due.remove(key);
+            });
+        }
+        let reading = reading(c.at, mine.as_of, came);
+        for &key in &bound.instances {
+            let Some(asked) = Asked::of((program, c.catalog), key, mine, &lane.alarms, came.now) else {
+                continue;
+            };
+            // What was heard of the mine makes a card of any area one that was not.
+            let is_due = lane.due.get(&key).is_none_or(|due| *due <= came.now)
+                || matches!(asked.watch.what, What::Vanished(_));
+            if is_due || lane.levels.contains_key(&key) || took.touches(asked.anchor.area.as_deref()) {
+                level::at_record(c, &asked, &reading, (&mut lane.levels, &mut lane.due), out);
+            }
+        }
+    }
+
+    /// What time decides, the partition clock at `now`.
+    fn pass(
+        &mut self,
+        c: &Context<'_>,
+        program: &Program,
+        (now, replay): (Micros, &[ReplayClock]),
+        out: &mut Vec<Transition>,
+    ) {
+        for (lane, simulated) in [(&mut self.live, false), (&mut self.drill, true)] {
+            for (site, mine) in &lane.mines {
+                let Some(bound) = self.sites.get(site) else { continue };
+                let now = mine.now(now, replay);
+                let c = Context { simulated, replay: mine.clock > 0, ..*c };
+                for key in &bound.instances {
+                    if lane.due.get(key).is_some_and(|due| *due > now) {
+                        continue;
+                    }
+                    if let Some(asked) = Asked::of((program, c.catalog), *key, mine, &lane.alarms, now) {
+                        level::as_time_passes(&c, &asked, (&mut lane.levels, &mut lane.due), out);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A record of positions as latches and waiting rules see it: good, and no number.
+fn reading(at: At, time: Micros, came: Came) -> Reading {
+    Reading {
+        time,
+        heard: came.now,
+        value: f64::NAN,
+        status: 0,
+        newer: true,
+        late: false,
+        calibrating: false,
+        replay: came.clock > 0,
+        origin: at.origin,
+        row: 0,
+        member: 0,
+    }
+}
+
+impl Evaluator {
+    /// Judges a record of positions.
+    pub fn positions(&mut self, at: At, run: &Run, positions: &Positions, out: &mut Vec<Transition>) {
+        let from = out.len();
+        if self.begin(at, false, out) {
+            self.take_positions(at, run, positions, out);
+        }
+        self.notice(at, from, out);
+        self.end(at);
+    }
+
+    fn take_positions(&mut self, at: At, run: &Run, positions: &Positions, out: &mut Vec<Transition>) {
+        let clock = self.replay_clock(run);
+        if clock > 0 {
+            let times =
+                positions.rows.iter().map(|r| r.time).chain(positions.snapshot.iter().map(|s| s.time));
+            self.replay_to(at, clock, times.max().unwrap_or(Micros::MIN), out);
+        }
+        let now = match clock {
+            0 => self.clock.max(at.appended),
+            n => self.replay[n as usize - 1].now,
+        };
+        let appended = if clock == 0 { at.appended } else { now };
+        let came = Came { appended, now, received: run.received, clock };
+        let simulated = run.flags & run_flags::DRILL != 0;
+        let sites: BTreeSet<&str> = match &positions.snapshot {
+            Some(snapshot) => BTreeSet::from([snapshot.site.as_str()]),
+            None => positions.rows.iter().map(|r| r.site.as_str()).collect(),
+        };
+        for site in sites {
+            if at.offset.number >= self.people_next() {
+                let c =
+                    Context { at, clock: self.clock, catalog: &self.catalog, simulated, replay: clock > 0 };
+                self.people.record(&c, &self.program, (site, positions), came, out);
+            }
+            self.hear(at, (site, positions), simulated, came, out);
+        }
+    }
+
+    /// Rules that wait for the anchors of a mine to speak are told that it did, where the record counts now.
+    fn hear(
+        &mut self,
+        at: At,
+        (site, positions): (&str, &Positions),
+        simulated: bool,
+        came: Came,
+        out: &mut Vec<Transition>,
+    ) {
+        let Some(time) = came.newest(site, positions) else { return };
+        let anchors = self.people.sites.get(site).map(|s| s.anchors.clone()).unwrap_or_default();
+        for ix in anchors {
+            let seen = self.is_seen(at, ix);
+            let state = &mut self.lane(simulated).points[ix as usize];
+            let newer = !seen && time > state.last;
+            if newer {
+                *state = PointState { last: time, heard: came.now, clock: came.clock };
+            }
+            let status = if simulated { status::SIMULATED } else { 0 };
+            let reading = Reading { newer, status, ..reading(at, time, came) };
+            self.one(at, came.clock, ix, reading, out);
+        }
+    }
+
+    /// What time decides of people, the partition clock at `now`.
+    pub(crate) fn people_pass(&mut self, at: At, now: Micros, out: &mut Vec<Transition>) {
+        if at.offset.number >= self.people_next() {
+            let c =
+                Context { at, clock: self.clock, catalog: &self.catalog, simulated: false, replay: false };
+            self.people.pass(&c, &self.program, (now, &self.replay), out);
+        }
+    }
+
+    /// The offset that what is known of people goes on at: that of the last shard.
+    fn people_next(&self) -> u64 {
+        self.shard_next.last().copied().unwrap_or_default()
+    }
+}
