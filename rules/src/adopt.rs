@@ -53,7 +53,7 @@ impl Evaluator {
         self.next = self.next.max(at.offset.number);
         self.shard_next.fill(self.next);
         self.end_what_is_not(open);
-        self.know_alarms();
+        let mut of_people = Vec::new();
         for ((simulated, point, rule, level), (told, is_real)) in &open.0 {
             let rules = self.program.bound_rules();
             let found = rules.iter().position(|r| r.name == *rule).zip(self.catalog.ix(*point));
@@ -73,9 +73,7 @@ impl Evaluator {
             };
             if rules[rule].bound.people().is_some() {
                 let latch = Latch::adopted(told, *is_real, told_by(told));
-                let key = (rule as u32, slot as u32);
-                let version = (&*self.program, &*self.catalog);
-                self.people.adopt(version, key, *simulated, latch, self.clock);
+                of_people.push(((rule as u32, slot as u32), *simulated, latch, told.value));
                 continue;
             }
             let latches = &mut self.lane(*simulated).latches[rule];
@@ -85,6 +83,12 @@ impl Evaluator {
                 latch.set_late(late);
                 latches.set(slot as u32, level, latch);
             }
+        }
+        // Who is still in an area in alarm is known once its alarms are.
+        self.know_alarms();
+        for (key, simulated, latch, number) in of_people {
+            let version = (&*self.program, &*self.catalog);
+            self.people.adopt(version, key, simulated, (latch, number.unwrap_or_default()), self.clock);
         }
     }
 

@@ -171,6 +171,7 @@ impl Evaluator {
         let people = std::mem::take(&mut self.people);
         next.people.take_over((&next.program, &next.catalog), people, (&self.program, &self.catalog));
         *self = next;
+        self.know_alarms();
         self.notice(at, from, out);
         self.end(at);
     }

@@ -23,7 +23,7 @@ use mine::{Came, Mine};
 use model::people::Positions;
 use model::record::run_flags;
 use model::time::Micros;
-use model::{Catalog, Run, Transition, status};
+use model::{Catalog, Origin, Run, Transition, status};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod alarms;
@@ -104,7 +104,7 @@ impl People {
                 lane.due.remove(key);
             });
         }
-        let reading = reading(c.at, mine.as_of, came);
+        let reading = moment(c.at.origin, mine.as_of, came.now, c.replay);
         for &key in &bound.instances {
             let Some(asked) = Asked::of((program, c.catalog), key, mine, &lane.alarms, came.now) else {
                 continue;
@@ -144,18 +144,18 @@ impl People {
     }
 }
 
-/// A record of positions as latches and waiting rules see it: good, and no number.
-fn reading(at: At, time: Micros, came: Came) -> Reading {
+/// What counts at `time` and came at `heard`, as latches and waiting rules see it: good, and no number.
+fn moment(origin: Origin, time: Micros, heard: Micros, replay: bool) -> Reading {
     Reading {
         time,
-        heard: came.now,
+        heard,
         value: f64::NAN,
         status: 0,
         newer: true,
         late: false,
         calibrating: false,
-        replay: came.clock > 0,
-        origin: at.origin,
+        replay,
+        origin,
         row: 0,
         member: 0,
     }
@@ -219,7 +219,7 @@ impl Evaluator {
                 *state = PointState { last: time, heard: came.now, clock: came.clock };
             }
             let status = if simulated { status::SIMULATED } else { 0 };
-            let reading = Reading { newer, status, ..reading(at, time, came) };
+            let reading = Reading { newer, status, ..moment(at.origin, time, came.now, came.clock > 0) };
             self.one(at, came.clock, ix, reading, out);
         }
     }

@@ -1,5 +1,5 @@
-//! The readings and the positions of people of the table as the log held them: by partition, offset and row, some millions at a time, so that rules can judge
-//! them again.
+//! The readings and the positions of people of the table as the log held them: by partition, offset and row, some millions at a time, so
+//! that rules can judge them again.
 //!
 //! The files are sorted by point; a window of records is put in the order of the log by placing each row where `arrivals` says that
 //! its record begins. What the table does not hold (duplicates, rows of points it does not know) leaves a place whose point is

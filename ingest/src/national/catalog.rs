@@ -56,7 +56,7 @@ pub fn catalog_from_file(file: &str, text: &str, problems: &mut Problems) -> Row
 }
 
 /// The same of a CDDY file.
-pub fn catalog_from_cddy(file: &str, text: &str, problems: &mut Problems) -> Rows {
+pub(super) fn catalog_from_cddy(file: &str, text: &str, problems: &mut Problems) -> Rows {
     from_file(file, text, problems, points)
 }
 

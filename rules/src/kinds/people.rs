@@ -13,7 +13,7 @@
 //! | `evacuation` | somebody is there while a level of another rule is on at a point with the same label `area` (of a mine: anywhere) | `rules`, `levels`: which |
 //!
 //! The last five are about single cards, so each card has `after` of its own and the level no on-delay; with `each` (not of `overtime`)
-//! every further card is told.
+//! every further card is told. Alarms of an area are those at points that stand for no people.
 
 use super::shared::{read_span, read_time};
 use super::{Binding, Bound, Machine, Read, Spec};
@@ -21,6 +21,7 @@ use crate::level::{Name, read_level};
 use crate::reading::{Reading, Verdict};
 use model::time::{MINUTE, Micros, show_duration};
 use model::toml_file::Section;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Quantities of the points that stand for a mine, and for an area.
@@ -92,15 +93,22 @@ pub struct Anchor {
     pub period: Micros,
 }
 
+/// Whether a point stands for people.
+pub(crate) fn is_anchor(point: &model::Point) -> bool {
+    QUANTITIES.contains(&point.quantity.as_str())
+}
+
+/// The area that a point is labelled with.
+pub(crate) fn area_of(point: &model::Point) -> Option<&String> {
+    point.labels.iter().find(|(key, _)| key == "area").map(|(_, area)| area)
+}
+
 impl Anchor {
     /// The anchor that a point is; `None` where it is none.
     pub fn of(point: &model::Point) -> Option<Self> {
         let area = match QUANTITIES.iter().position(|q| *q == point.quantity)? {
             0 => None,
-            _ => {
-                let label = point.labels.iter().find(|(key, _)| key == "area");
-                Some(label.map_or(&point.code, |(_, code)| code).clone())
-            }
+            _ => Some(area_of(point).unwrap_or(&point.code).clone()),
         };
         let max = point.limits.alarm_on.filter(|n| *n >= 0.0).map(|n| n as u32);
         let period = point.period.unwrap_or(PERIOD);
@@ -111,7 +119,8 @@ impl Anchor {
 /// A rule about people bound to its points.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    /// What is asked.
+    /// What is asked, in one word; and with its keys.
+    word: &'static str,
     pub what: What,
     /// Whether every further card is told.
     pub each: bool,
@@ -121,6 +130,7 @@ pub struct Watch {
 
 #[derive(Clone, Debug, PartialEq)]
 struct PeopleSpec {
+    word: &'static str,
     what: What,
     each: bool,
 }
@@ -143,9 +153,8 @@ pub fn read(s: &Section<'_>) -> Option<Read> {
         );
         return None;
     }
-    let name = WORDS.into_iter().find(|w| *w == word).unwrap_or(WORDS[0]);
-    let level = read_level(s, Name::Is(name), 0)?;
-    Some((vec![level], Arc::new(PeopleSpec { what: what?, each })))
+    let level = read_level(s, Name::Is(word), 0)?;
+    Some((vec![level], Arc::new(PeopleSpec { word, what: what?, each })))
 }
 
 fn read_what(s: &Section<'_>, word: &str) -> Option<What> {
@@ -197,15 +206,26 @@ impl Spec for PeopleSpec {
             if let (What::Capacity(max), Some(found)) = (&self.what, &mut anchor) {
                 found.max = [found.max, *max].into_iter().flatten().min();
             }
-            let is_judged = anchor.as_ref().is_some_and(|a| a.max.is_some() || !is_capacity(&self.what));
-            slots.push(anchor.filter(|_| is_judged));
+            slots.push(anchor.filter(|a| a.max.is_some() || !matches!(self.what, What::Capacity(_))));
         }
-        Box::new(PeopleBound(Watch { what: self.what.clone(), each: self.each, slots }))
+        if matches!(self.what, What::Evacuation(_)) {
+            warn_of_areas_without_points(b, &slots);
+        }
+        Box::new(PeopleBound(Watch { word: self.word, what: self.what.clone(), each: self.each, slots }))
     }
 }
 
-fn is_capacity(what: &What) -> bool {
-    matches!(what, What::Capacity(_))
+/// Where no point at all is known to be in any of these areas, none of them can be in alarm.
+fn warn_of_areas_without_points(b: &mut Binding<'_>, slots: &[Option<Anchor>]) {
+    let areas: BTreeSet<(&str, &str)> =
+        slots.iter().flatten().filter_map(|a| Some((&*a.site, a.area.as_deref()?))).collect();
+    let is_in_one =
+        |point: &model::Point| area_of(point).is_some_and(|area| areas.contains(&(&*point.site, &**area)));
+    if !areas.is_empty() && !b.catalog.points().iter().any(|p| !is_anchor(p) && is_in_one(p)) {
+        let message =
+            format!("rule `{}`: no point has one of its {} areas as label `area`", b.rule, areas.len());
+        b.warning(message, "label points with the code of their area, else no area is ever in alarm");
+    }
 }
 
 #[derive(Debug)]
@@ -255,21 +275,7 @@ impl Bound for PeopleBound {
             }
             What::Vanished(after) => (format!("a person not seen for {}", show_duration(*after)), "rule"),
         };
-        vec![(self.word().to_owned(), said, from)]
-    }
-}
-
-impl PeopleBound {
-    fn word(&self) -> &'static str {
-        WORDS[match self.0.what {
-            What::Capacity(_) => 0,
-            What::Alone => 1,
-            What::Overtime(_) => 2,
-            What::Forbidden(..) => 3,
-            What::Help(_) => 4,
-            What::Vanished(_) => 5,
-            What::Evacuation(_) => 6,
-        }]
+        vec![(self.0.word.to_owned(), said, from)]
     }
 }
 

@@ -1,16 +1,16 @@
 //! Alarms at the points of areas where people are: the evaluator's own transitions, taken as they are decided. Rules that ask who is still
 //! in an area in alarm are asked at once.
 //!
-//! A level counts while it is on and real: not what was found late, not one decided while calibrating. Rules about people are no alarms
-//! of an area.
+//! A level counts while it is on and real: not what was found late, not one decided while calibrating, and none at a point that stands
+//! for people: neither what rules about people say, nor that nothing is heard of them, is an alarm of the area.
 
-use super::People;
 use super::level::{self, Asked};
+use super::{People, moment};
 use crate::compile::Program;
 use crate::emit::Context;
 use crate::evaluator::{Evaluator, ReplayClock};
-use crate::kinds::people::{Anchor, What, Which, fits};
-use crate::reading::{At, Reading};
+use crate::kinds::people::{Anchor, What, Which, area_of, fits, is_anchor};
+use crate::reading::At;
 use model::time::Micros;
 use model::{Catalog, Origin, PointId, To, Transition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,8 +38,7 @@ impl Alarms {
         let all = self.0.get(&anchor.site).into_iter().flatten().filter(|(_, is_real)| **is_real);
         let shown = all.filter_map(|((id, rule, level), _)| {
             let point = catalog.point(catalog.ix(*id)?);
-            let area = point.labels.iter().find(|(key, _)| key == "area").map(|(_, area)| area);
-            let is_here = anchor.area.is_none() || anchor.area.as_ref() == area;
+            let is_here = anchor.area.is_none() || anchor.area.as_ref() == area_of(point);
             let is_asked = fits(rule, &which.rules) && fits(level, &which.levels);
             (is_here && is_asked).then(|| format!("{rule} {level} at {}", point.code))
         });
@@ -58,7 +57,7 @@ impl People {
         out: &mut Vec<Transition>,
     ) {
         let mut touched = BTreeSet::new();
-        for t in decided.iter().filter(|t| !t.marks.late && !is_about_people(program, &t.rule)) {
+        for t in decided.iter().filter(|t| !t.marks.late && !stands_for_people(c.catalog, t.point_id)) {
             let lane = if t.marks.simulated { &mut self.drill } else { &mut self.live };
             lane.alarms.note(t);
             touched.insert((t.site.as_str(), t.marks.simulated));
@@ -68,10 +67,16 @@ impl People {
             let (Some(bound), Some(mine)) = (self.sites.get(site), lane.mines.get(site)) else { continue };
             let now = mine.now(now, replay);
             let c = Context { simulated, replay: mine.clock > 0, ..*c };
+            // A tick has no origin of its own.
+            let origin = match c.at.origin.collector {
+                0 => Origin { collector: 0, sequence: now as u64 },
+                _ => c.at.origin,
+            };
+            let moment = moment(origin, now, now, c.replay);
             for key in &bound.instances {
                 let asked = Asked::of((program, c.catalog), *key, mine, &lane.alarms, now);
                 if let Some(asked) = asked.filter(|a| matches!(a.watch.what, What::Evacuation(_))) {
-                    level::at_record(&c, &asked, &moment(c.at, now), (&mut lane.levels, &mut lane.due), out);
+                    level::at_record(&c, &asked, &moment, (&mut lane.levels, &mut lane.due), out);
                 }
             }
         }
@@ -88,30 +93,9 @@ impl People {
     }
 }
 
-fn is_about_people(program: &Program, rule: &str) -> bool {
-    program.bound_rules().iter().any(|r| r.name == rule && r.bound.people().is_some())
-}
-
-/// The moment of an alarm as a latch sees it.
-fn moment(at: At, now: Micros) -> Reading {
-    // A tick has no origin of its own.
-    let origin = match at.origin.collector {
-        0 => Origin { collector: 0, sequence: now as u64 },
-        _ => at.origin,
-    };
-    Reading {
-        time: now,
-        heard: now,
-        value: f64::NAN,
-        status: 0,
-        newer: true,
-        late: false,
-        calibrating: false,
-        replay: false,
-        origin,
-        row: 0,
-        member: 0,
-    }
+/// Whether a point stands for people, so that no alarm there is one of an area.
+fn stands_for_people(catalog: &Catalog, id: PointId) -> bool {
+    catalog.ix(id).is_some_and(|ix| is_anchor(catalog.point(ix)))
 }
 
 impl Evaluator {
@@ -126,7 +110,8 @@ impl Evaluator {
         self.people.notice(&c, &self.program, (self.clock, &self.replay), &decided, out);
     }
 
-    /// Where no snapshot says which alarms there are, the latches do.
+    /// Where nobody took note of the alarms as they were decided, the latches say which there are: without a snapshot, and of mines that
+    /// had no anchors until now.
     pub(crate) fn know_alarms(&mut self) {
         let (program, catalog) = (self.program.clone(), self.catalog.clone());
         self.people.live.alarms.0.clear();
@@ -136,10 +121,10 @@ impl Evaluator {
             for (rule, latches) in program.bound_rules().iter().zip(&lane.latches) {
                 for (slot, ix) in rule.points.iter().enumerate() {
                     for level in latches.busy(slot as u32) {
-                        if latches.get(slot as u32, level).is_real() {
-                            let (site, id) = (&catalog.point(*ix).site, catalog.ids()[*ix as usize]);
+                        let (point, id) = (catalog.point(*ix), catalog.ids()[*ix as usize]);
+                        if latches.get(slot as u32, level).is_real() && !is_anchor(point) {
                             let level = &rule.levels[level].name;
-                            self.people.know(simulated, (site, id, &rule.name, level));
+                            self.people.know(simulated, (&point.site, id, &rule.name, level));
                         }
                     }
                 }

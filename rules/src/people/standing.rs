@@ -59,8 +59,15 @@ impl People {
         }
     }
 
-    /// Goes on with a level that was told as on. Who meets its condition now was told.
-    pub fn adopt(&mut self, version: Version<'_>, key: Key, simulated: bool, latch: Latch, now: Micros) {
+    /// Goes on with a level that was told as on, with this number. Who meets its condition now was told.
+    pub fn adopt(
+        &mut self,
+        version: Version<'_>,
+        key: Key,
+        simulated: bool,
+        (latch, number): (Latch, f64),
+        now: Micros,
+    ) {
         let lane = if simulated { &mut self.drill } else { &mut self.live };
         let rule = &version.0.bound_rules()[key.0 as usize];
         let anchor = rule.bound.people().and_then(|watch| watch.slots[key.1 as usize].as_ref());
@@ -68,10 +75,9 @@ impl People {
         let asked = mine.and_then(|mine| Asked::of(version, key, mine, &lane.alarms, now));
         let look = asked.map(|asked| Look::at(&asked, true));
         let met = look.iter().flat_map(|look| &look.met).map(|(code, _)| (*code).to_owned()).collect();
-        let told = (look.map_or(0.0, |look| look.count()), now);
         let level = lane.levels.entry(key).or_default();
         if !level.latch.is_on() {
-            *level = Level { latch, met, told, ..Level::default() };
+            *level = Level { latch, met, began: number, told: (number, now), ..Level::default() };
         }
     }
 

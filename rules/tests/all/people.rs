@@ -310,12 +310,20 @@ fn a_card_vanishes_while_others_of_the_mine_are_seen() {
     check(&rules, &[all(0, &["C1 A", "C2 A"]), said(5, &["C1 out"]), said(30, &["C2 A"])], &[]);
 }
 
+/// Who is still in an area whose methane is over.
+pub fn still() -> String {
+    rule("still", "people_area", "what = \"evacuation\"\nrules = [\"g*\"]")
+        + "[[rule]]\nname = \"gas\"\nkind = \"limit\"\nselect = { quantity = \"ch4\" }\n\
+           level = [{ name = \"alarm\", on = \">= 1\" }, { name = \"cut\", on = \">= 1.5\" }]\n"
+}
+
+pub fn gas(s: i64, value: f64) -> Event {
+    Event::Rows(t(s), 0, vec![("T1", t(s), value, 0)])
+}
+
 #[test]
 fn who_is_still_in_an_area_in_alarm() {
-    let rules = rule("still", "people_area", "what = \"evacuation\"\nrules = [\"g*\"]")
-        + "[[rule]]\nname = \"gas\"\nkind = \"limit\"\nselect = { quantity = \"ch4\" }\n\
-           level = [{ name = \"alarm\", on = \">= 1\" }, { name = \"cut\", on = \">= 1.5\" }]\n";
-    let gas = |s, value| Event::Rows(t(s), 0, vec![("T1", t(s), value, 0)]);
+    let rules = still();
     let events = [
         said(0, &["C1 A", "C2 A", "C3 B"]),
         gas(5, 1.2),
@@ -367,6 +375,13 @@ fn who_is_still_in_an_area_in_alarm() {
         "{}",
         out[9].reason
     );
+}
+
+/// What is an alarm of an area, and what is none.
+#[test]
+fn an_area_is_in_alarm_by_what_is_on_and_real_in_it() {
+    let rules = still();
+    let events = [said(0, &["C1 A", "C2 A", "C3 B"])];
     // Other rules, other levels, another area, what is calibrated or late, a drill: no alarm of it.
     let none = |rules: &str, row: (f64, i32, i64)| {
         let reading = Event::Rows(t(5), 0, vec![("T1", t(row.2), row.0, row.1)]);
@@ -390,6 +405,15 @@ fn who_is_still_in_an_area_in_alarm() {
     let expected =
         ["T1 alarm on 5 =1.2", "A evacuation on 5 =2", "T1 alarm withdrawn 20", "A evacuation off 20 =0"];
     assert_eq!(shown(&out), expected);
+    // That nothing is heard of the people there is no alarm of their area.
+    let all_rules = rule("still", "people_area", "what = \"evacuation\"");
+    let quiet = all_rules
+        + "[[rule]]\nname = \"quiet\"\nkind = \"silent\"\nselect = { point = \"P2\" }\nafter = \"20s\"\n";
+    check(
+        &quiet,
+        &[events[0].clone(), tick(21), said(22, &["C1 A"])],
+        &["P2 silent on 21", "P2 silent off 22"],
+    );
 }
 
 #[test]

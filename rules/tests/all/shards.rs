@@ -137,7 +137,7 @@ fn people(e: &mut Evaluator, at: At, n: u64, out: &mut Vec<Transition>) {
         state: String::new(),
     };
     let rows: Vec<Position> = (0..8).filter(|i| !(i + n).is_multiple_of(3)).map(row).collect();
-    let complete = n % 2 == 0;
+    let complete = n.is_multiple_of(2);
     let snapshot = Snapshot { site: "M1".into(), time: at.appended, complete, stale: false };
     let run = Run { source: "rydw".into(), received: at.appended, rows: rows.len() as u32, flags: 0 };
     e.positions(at, &run, &Positions { rows, snapshot: (n % 15 == 2).then_some(snapshot) }, out);

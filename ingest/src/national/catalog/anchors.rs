@@ -1,5 +1,6 @@
 //! The points that stand for the areas of a mine (RYQY) and for the mine as a whole (RYXX), so that rules about people have where to
-//! stand. The authorised number becomes the point's `alarm_on`; the type of an area its label `type`.
+//! stand. The authorised number becomes the point's `alarm_on`; the type of an area its label `type`. They are heard of as often as RYSS
+//! files come, so that three missed are the 15 min after which positions are stale.
 
 use super::super::people::{count, parse_ryqy};
 use super::super::text::Text;
@@ -7,6 +8,10 @@ use super::each;
 use model::Point;
 use model::catalog::{Limits, Place};
 use model::problem::{Problem, Problems};
+use model::time::{MINUTE, Micros};
+
+/// How often a RYSS file comes.
+const PERIOD: Micros = 5 * MINUTE;
 
 /// A point of quantity `people_area` for each area, under its code.
 pub(super) fn areas(
@@ -24,6 +29,7 @@ pub(super) fn areas(
             name: area.name,
             quantity: "people_area".to_owned(),
             limits: Limits { alarm_on: area.authorised.map(f64::from), ..Limits::default() },
+            period: Some(PERIOD),
             labels: kind.into_iter().collect(),
             ..Point::default()
         })
@@ -44,6 +50,7 @@ pub(super) fn mine(file: &str, _: &str, opened: &Text<'_>, problems: &mut Proble
         name: opened.header.name.to_owned(),
         quantity: "people".to_owned(),
         limits: Limits { alarm_on: authorised.map(f64::from), ..Limits::default() },
+        period: Some(PERIOD),
         ..Point::default()
     };
     vec![(point, Place { file: file.into(), line: 1 })]

@@ -88,6 +88,7 @@ fn areas_and_the_mine_become_points_for_rules_about_people() {
         assert_eq!(sites.len(), 1, "{problems}");
         let shown = points.iter().map(|(p, place)| {
             let labels: Vec<_> = p.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            assert_eq!(p.period, Some(300_000_000), "as often as RYSS files come");
             format!("{} {} {} {:?} {labels:?} {}", p.code, p.name, p.quantity, p.limits.alarm_on, place.line)
         });
         (shown.collect::<Vec<_>>(), problems.to_string())

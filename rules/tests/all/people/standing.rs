@@ -1,6 +1,6 @@
 //! Levels about people under another version of rules or catalog, and without a snapshot; and mistakes in their rules.
 
-use super::{all, capacity, check, evaluator, judged, mine, rule, shown, t, tick};
+use super::{all, capacity, check, evaluator, gas, judged, mine, rule, said, shown, still, t, tick};
 use crate::stand::{self, Event, catalog_of, program_for};
 use rules::OpenLevels;
 
@@ -61,6 +61,44 @@ fn open_levels_are_adopted() {
     assert_eq!(shown(&out), ["people capacity off 30 =1", "A capacity off 30 =1", "people help off 30 =0"]);
 }
 
+/// An alarm that began before what is read again keeps the people of its area in it.
+#[test]
+fn who_is_still_in_an_area_is_adopted_with_its_alarm() {
+    let events = [all(0, &["C1 A", "C2 A"]), gas(5, 1.2), all(10, &["C1 A", "C2 A"])];
+    let mut open = OpenLevels::default();
+    judged(&still(), &events).iter().for_each(|t| open.note(t));
+    assert_eq!(open.len(), 2);
+    let (mut e, mut out) = (evaluator(&still()), Vec::new());
+    stand::apply(&mut e, 2, &events[2], &mut out);
+    let at = rules::At {
+        offset: ::model::Offset { partition: 0, number: 3 },
+        appended: t(10),
+        origin: ::model::Origin { collector: 0, sequence: 0 },
+    };
+    e.adopt(at, &open, &mut out);
+    let after = [all(20, &["C1 A", "C2 A"]), all(80, &["C1 A"]), all(90, &[])];
+    (3..).zip(&after).for_each(|(i, event)| stand::apply(&mut e, i, event, &mut out));
+    assert_eq!(shown(&out), ["A evacuation on 80 =1 update", "A evacuation off 90 =0"]);
+    assert!(
+        out[0]
+            .reason
+            .starts_with("1 person still in area A, 2 at first, in alarm: gas alarm at T1; 1 left since")
+    );
+}
+
+/// A mine that gets its anchors while an alarm is on.
+#[test]
+fn an_alarm_from_before_there_was_an_anchor_counts() {
+    let before = catalog_of("operating", "M1,T1,face,ch4,%,0,4,T1,1s,,,,,area=A\n");
+    let (program, _) = program_for(&still(), &before);
+    let (mut e, mut out) = (rules::Evaluator::new(program, before), Vec::new());
+    let then = Event::Activate(t(10), still(), mine());
+    (0..)
+        .zip(&[gas(5, 1.2), then, said(15, &["C1 A"])])
+        .for_each(|(i, event)| stand::apply(&mut e, i, event, &mut out));
+    assert_eq!(shown(&out), ["T1 alarm on 5 =1.2", "A evacuation on 15 =1"]);
+}
+
 #[test]
 fn mistakes_are_named_at_their_place() {
     let text = |keys: &str| {
@@ -85,6 +123,15 @@ fn mistakes_are_named_at_their_place() {
         let shown = program_for(&text(keys), &mine()).1.to_string();
         assert!(shown.contains(expected), "{keys}: missing `{expected}` in `{shown}`");
     }
+    let bare =
+        catalog_of("operating", "M1,A,face,people_area,,,,,10s,1\nM1,T1,face,ch4,%,0,4,T1,1s,,,,,area=B\n");
+    let shown = program_for(&still(), &bare).1.to_string();
+    assert!(
+        shown.contains(
+            "rules.toml:1:1: warning: rule `still`: no point has one of its 1 areas as label `area`"
+        ),
+        "{shown}"
+    );
     let other = rule("r", "ch4", "what = \"alone\"");
     let shown = program_for(&other, &mine()).1.to_string();
     assert!(
