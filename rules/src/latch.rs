@@ -301,15 +301,16 @@ impl Latch {
         (now - self.first >= level.on_delay).then(|| self.turn_on())
     }
 
-    /// A step of what is on: one more meets the condition.
-    pub fn further(&mut self, value: f64) -> Change {
-        self.peak = farther(self.peak, value, true);
-        Change { cause: Cause::Further, ..self.change(To::On) }
+    /// A step of what is on and stays on, at this number.
+    pub fn step(&mut self, cause: Cause, value: f64) -> Change {
+        self.reach(value);
+        Change { cause, ..self.change(To::On) }
     }
 
-    /// A step of what is on that changes nothing but its words.
-    pub fn update(&mut self) -> Change {
-        Change { cause: Cause::Update, ..self.change(To::On) }
+    /// Takes a number that no reading brought; gives the farthest so far.
+    pub fn reach(&mut self, value: f64) -> f64 {
+        self.peak = farther(self.peak, value, true);
+        self.peak
     }
 
     /// Ends it because its rule or point is gone.

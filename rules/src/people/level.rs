@@ -130,6 +130,8 @@ pub(super) fn as_time_passes(
         let new = level.meets(&look, asked.now, (was_on, true));
         let change =
             if new.is_empty() { None } else { level.latch.tick_verdict(def, Verdict::Over, asked.now) };
+        let number = level.count(&look);
+        let change = change.map(|change| Change { peak: level.latch.reach(number), ..change });
         level.tell(c, asked, &look, (change, was_on, new), asked.now, out);
         next = next.min(level.due(&look));
     }
@@ -186,9 +188,9 @@ impl Level {
         let goes_on = change.is_none() && was_on && self.latch.is_on();
         let is_old = asked.now.saturating_sub(self.told.1) >= UPDATE_EVERY;
         let change = if goes_on && asked.watch.each && !new.is_empty() {
-            Some(self.latch.further(value))
+            Some(self.latch.step(Cause::Further, value))
         } else if goes_on && value != self.told.0 && is_old {
-            Some(self.latch.update())
+            Some(self.latch.step(Cause::Update, value))
         } else {
             change
         };

@@ -114,7 +114,7 @@ impl<'a> Look<'a> {
             }
             _ => match self.met.iter().find(|(code, _)| new == Some(*code)).or(self.met.first()) {
                 None => format!("nobody any more {place}; {people} there ({known})"),
-                Some((code, card)) => self.of_card(asked, code, card, &place),
+                Some((code, card)) => format!("{} ({known})", self.of_card(asked, code, card, &place)),
             },
         }
     }

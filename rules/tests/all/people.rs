@@ -216,6 +216,32 @@ fn overtime_counts_from_when_a_person_went_below() {
     let ends = ["people overtime on 50 =2", "people overtime off 60 =0"];
     check(&rules, &[entered(0, 0), tick(20)], &["people overtime on 20 =2"]);
     check(&rules.replace("20s", "40s"), &[entered(0, 0), tick(31), entered(50, 0), all(60, &[])], &ends);
+    // The peak is that of all steps, also where time brought them.
+    let second = |s: i64, cards: &[&str]| {
+        let Event::People(came, flags, mut positions) = all(s, cards) else { unreachable!() };
+        positions.rows[0].entered = Some(t(0));
+        Event::People(came, flags, positions)
+    };
+    let two = ["C1 A", "C2 A"];
+    let out = check(
+        &rules,
+        &[
+            second(0, &two[..1]),
+            tick(20),
+            second(65, &two),
+            tick(85),
+            second(150, &two[..1]),
+            second(151, &two[1..]),
+            all(152, &[]),
+        ],
+        &[
+            "people overtime on 20 =1",
+            "people overtime on 85 =2 update",
+            "people overtime on 150 =1 update",
+            "people overtime off 152 =0",
+        ],
+    );
+    assert_eq!(out.iter().map(|t| t.peak).collect::<Vec<_>>(), [Some(1.0), Some(2.0), Some(2.0), Some(2.0)]);
     // Out and in again is another stay.
     let again = [all(0, &["C1 A"]), all(10, &[]), all(15, &["C1 A"]), tick(34), tick(35)];
     check(&rules, &again, &["people overtime on 35 =1"]);
@@ -235,7 +261,7 @@ fn a_forbidden_area_is_for_nobody_but_who_may() {
     let out = check(&rules, &events, &expected);
     assert!(
         out[1].reason.starts_with("card C3 (area A) is in area A, forbidden, since ")
-            && out[1].reason.ends_with("; and 1 more")
+            && out[1].reason.ends_with("; and 1 more (0 uncertain, counted 0 s ago)")
     );
     assert_eq!(out[1].severity, out[0].severity);
     let after = rules.replace("allow =", "after = \"7s\"\neach = false\nallow =");
@@ -272,7 +298,7 @@ fn no_call_for_help_is_hidden() {
         "{}",
         out[1].reason
     );
-    assert!(out[1].reason.ends_with("; and 1 more"));
+    assert!(out[1].reason.contains("; and 1 more ("));
     let ids: std::collections::BTreeSet<_> = out.iter().map(|t| t.id).collect();
     assert_eq!(ids.len(), 4);
     // A call that comes late counts, unless something newer is known of the card; no late word ends one.
@@ -302,7 +328,11 @@ fn a_card_vanishes_while_others_of_the_mine_are_seen() {
     // Absent from incomplete snapshots.
     let events = [all(0, &["C1 A", "C2 A"]), snapshot(10, false, &["C2 A"]), snapshot(20, false, &["C2 A"])];
     let out = check(&rules, &events, &["people vanished on 20 =1"]);
-    assert!(out[0].reason.ends_with("uncertain whether it is still there"), "{}", out[0].reason);
+    assert!(
+        out[0].reason.ends_with("uncertain whether it is still there (1 uncertain, counted 0 s ago)"),
+        "{}",
+        out[0].reason
+    );
     // Nothing comes of the mine at all: that is no sign of the cards; but of the only one it is.
     check(&rules, &[all(0, &["C1 A", "C2 A"]), tick(50), tick(500)], &[]);
     check(&rules, &[all(0, &["C1 A"]), tick(19), tick(20)], &["people vanished on 20 =1"]);
