@@ -241,7 +241,7 @@ impl Evaluator {
 
     /// Whether what is known of a point was saved after this record.
     pub(crate) fn is_seen(&self, at: At, ix: u32) -> bool {
-        at.offset.number < self.shard_next[ix as usize / SHARD_POINTS]
+        at.offset.number < self.shard_next[shard_of(ix)]
     }
 
     /// A row as rules see it; what is known of its point moves with it.
@@ -453,6 +453,11 @@ impl Evaluator {
             }
         }
     }
+}
+
+/// The shard of a point.
+pub(crate) fn shard_of(ix: u32) -> usize {
+    ix as usize / SHARD_POINTS
 }
 
 pub(crate) fn shards_of(points: usize) -> usize {

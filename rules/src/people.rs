@@ -7,13 +7,13 @@
 //! - The mine was heard of: rules that wait for its anchors to speak are told so.
 //! - Cards of a drill are apart from the real ones.
 //!
-//! All of it is one part of a snapshot, in its last shard: that is the newest of a pass, so whatever the other shards decide again is
-//! known here already.
+//! A mine stands whole in one shard of a snapshot: the last one that points of it are in which can be in alarm. No other shard of them is
+//! newer in a pass, so whatever these decide again is told to it.
 
 use crate::compile::Program;
 use crate::emit::Context;
-use crate::evaluator::{Evaluator, ReplayClock};
-use crate::kinds::people::{Anchor, What};
+use crate::evaluator::{Evaluator, ReplayClock, shard_of};
+use crate::kinds::people::{Anchor, What, is_anchor};
 use crate::lane::PointState;
 use crate::reading::{At, Reading};
 use ahash::AHashMap;
@@ -48,6 +48,8 @@ struct Site {
     anchors: Vec<u32>,
     /// Rule and slot, ascending.
     instances: Vec<Key>,
+    /// The shard of a snapshot that it stands in.
+    shard: usize,
 }
 
 /// Cards and levels of one kind: real, or of a drill.
@@ -72,6 +74,12 @@ impl People {
         for ix in 0..catalog.points().len() as u32 {
             if let Some(anchor) = Anchor::of(catalog.point(ix)) {
                 sites.entry(anchor.site).or_default().anchors.push(ix);
+            }
+        }
+        for ix in 0..catalog.points().len() as u32 {
+            let point = catalog.point(ix);
+            if let Some(site) = sites.get_mut(&point.site).filter(|_| !is_anchor(point)) {
+                site.shard = site.shard.max(shard_of(ix));
             }
         }
         for (rule_ix, rule) in program.bound_rules().iter().enumerate() {
@@ -118,17 +126,19 @@ impl People {
         }
     }
 
-    /// What time decides, the partition clock at `now`.
+    /// What time decides, the partition clock at `now`; `shard_next`: where each shard goes on.
     fn pass(
         &mut self,
         c: &Context<'_>,
         program: &Program,
         (now, replay): (Micros, &[ReplayClock]),
+        shard_next: &[u64],
         out: &mut Vec<Transition>,
     ) {
         for (lane, simulated) in [(&mut self.live, false), (&mut self.drill, true)] {
             for (site, mine) in &lane.mines {
-                let Some(bound) = self.sites.get(site) else { continue };
+                let ahead = |site: &&Site| c.at.offset.number >= shard_next[site.shard];
+                let Some(bound) = self.sites.get(site).filter(ahead) else { continue };
                 let now = mine.now(now, replay);
                 let c = Context { simulated, replay: mine.clock > 0, ..*c };
                 for key in &bound.instances {
@@ -191,7 +201,7 @@ impl Evaluator {
             None => positions.rows.iter().map(|r| r.site.as_str()).collect(),
         };
         for site in sites {
-            if at.offset.number >= self.people_next() {
+            if self.is_ahead_of(at, site) {
                 let c =
                     Context { at, clock: self.clock, catalog: &self.catalog, simulated, replay: clock > 0 };
                 self.people.record(&c, &self.program, (site, positions), came, out);
@@ -226,15 +236,12 @@ impl Evaluator {
 
     /// What time decides of people, the partition clock at `now`.
     pub(crate) fn people_pass(&mut self, at: At, now: Micros, out: &mut Vec<Transition>) {
-        if at.offset.number >= self.people_next() {
-            let c =
-                Context { at, clock: self.clock, catalog: &self.catalog, simulated: false, replay: false };
-            self.people.pass(&c, &self.program, (now, &self.replay), out);
-        }
+        let c = Context { at, clock: self.clock, catalog: &self.catalog, simulated: false, replay: false };
+        self.people.pass(&c, &self.program, (now, &self.replay), &self.shard_next, out);
     }
 
-    /// The offset that what is known of people goes on at: that of the last shard.
-    fn people_next(&self) -> u64 {
-        self.shard_next.last().copied().unwrap_or_default()
+    /// Whether the people of a mine are known, and not from after this record.
+    fn is_ahead_of(&self, at: At, site: &str) -> bool {
+        self.people.sites.get(site).is_some_and(|site| at.offset.number >= self.shard_next[site.shard])
     }
 }

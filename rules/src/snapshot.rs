@@ -53,9 +53,7 @@ impl Evaluator {
         if let Some(drill) = &self.drill {
             self.save_lane(drill, range, &mut out);
         }
-        // What is known of people stands whole in the last shard: no other of a pass is newer.
-        let is_last = shard + 1 == self.shards();
-        out.bytes(&if is_last { self.people.save(&self.program, &self.catalog) } else { Vec::new() });
+        out.bytes(&self.people.save(&self.program, &self.catalog, shard));
         out.0
     }
 
@@ -123,7 +121,7 @@ impl Evaluator {
             this.shard_next[i] = next;
         }
         this.next = lowest;
-        if shards.last().and_then(|bytes| In(bytes).u32()).is_some_and(|version| version < PEOPLE_SINCE) {
+        if shards.iter().any(|bytes| In(bytes).u32().is_some_and(|version| version < PEOPLE_SINCE)) {
             this.know_alarms();
         }
         Ok((this, lowest))
@@ -175,10 +173,7 @@ impl Evaluator {
             )?;
         }
         if version >= PEOPLE_SINCE {
-            let people = all.bytes()?;
-            if shard + 1 == self.shards() {
-                self.people.load(people, &self.program, &self.catalog)?;
-            }
+            self.people.load(all.bytes()?, &self.program, &self.catalog)?;
         }
         all.0.is_empty().then_some(Ok(next))
     }

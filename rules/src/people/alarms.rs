@@ -15,9 +15,12 @@ use model::time::Micros;
 use model::{Catalog, Origin, PointId, To, Transition};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is on, by site: point, rule, level; and whether it is real.
+/// What is on, by site.
 #[derive(Default)]
-pub(super) struct Alarms(pub BTreeMap<String, BTreeMap<(PointId, String, String), bool>>);
+pub(super) struct Alarms(pub BTreeMap<String, OfSite>);
+
+/// What is on at a site: point, rule, level; and whether it is real.
+pub(super) type OfSite = BTreeMap<(PointId, String, String), bool>;
 
 impl Alarms {
     fn note(&mut self, t: &Transition) {
@@ -101,10 +104,10 @@ fn stands_for_people(catalog: &Catalog, id: PointId) -> bool {
 impl Evaluator {
     /// Tells the rules about people what was decided since `from`.
     pub(crate) fn notice(&mut self, at: At, from: usize, out: &mut Vec<Transition>) {
-        if out.len() == from || at.offset.number < self.people_next() {
+        if out.len() == from {
             return;
         }
-        let about = |t: &&Transition| self.people.sites.contains_key(&t.site);
+        let about = |t: &&Transition| self.is_ahead_of(at, &t.site);
         let decided: Vec<Transition> = out[from..].iter().filter(about).cloned().collect();
         let c = Context { at, clock: self.clock, catalog: &self.catalog, simulated: false, replay: false };
         self.people.notice(&c, &self.program, (self.clock, &self.replay), &decided, out);

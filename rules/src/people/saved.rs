@@ -1,10 +1,10 @@
 //! What is known of people as bytes of a snapshot: for the real cards and for those of a drill the mines with their cards, and the levels
 //! by rule and point, so that another order of the same rules reads them.
 
-use super::alarms::Alarms;
+use super::alarms::{Alarms, OfSite};
 use super::level::Level;
 use super::mine::{Card, Mine};
-use super::{Lane, People};
+use super::{Key, Lane, People};
 use crate::bytes::{In, Out};
 use crate::compile::Program;
 use crate::latch::Latch;
@@ -15,20 +15,24 @@ use std::collections::BTreeSet;
 const PRESENCES: [Presence; 3] = [Presence::Below, Presence::Out, Presence::Uncertain];
 
 impl People {
-    /// The bytes.
-    pub fn save(&self, program: &Program, catalog: &Catalog) -> Vec<u8> {
+    /// The bytes of a shard.
+    pub fn save(&self, program: &Program, catalog: &Catalog, shard: usize) -> Vec<u8> {
         let mut out = Out(Vec::new());
+        let is_here = |site: &str| self.sites.get(site).is_some_and(|s| s.shard == shard);
+        let point_of = |(rule, slot): &Key| program.bound_rules()[*rule as usize].points[*slot as usize];
         for lane in [&self.live, &self.drill] {
-            out.u32(lane.mines.len() as u32);
-            for (site, mine) in &lane.mines {
+            let mines: Vec<_> = lane.mines.iter().filter(|(site, _)| is_here(site)).collect();
+            out.u32(mines.len() as u32);
+            for (site, mine) in mines {
                 out.bytes(site.as_bytes());
                 save_mine(mine, &mut out);
             }
-            out.u32(lane.levels.len() as u32);
-            for ((rule, slot), level) in &lane.levels {
-                let rule = &program.bound_rules()[*rule as usize];
-                out.bytes(rule.name.as_bytes());
-                out.u64(catalog.ids()[rule.points[*slot as usize] as usize].0 as u64);
+            let is_level_here = |(key, _): &(&Key, &Level)| is_here(&catalog.point(point_of(key)).site);
+            let levels: Vec<_> = lane.levels.iter().filter(is_level_here).collect();
+            out.u32(levels.len() as u32);
+            for (key, level) in levels {
+                out.bytes(program.bound_rules()[key.0 as usize].name.as_bytes());
+                out.u64(catalog.ids()[point_of(key) as usize].0 as u64);
                 level.latch.save(&mut out.0);
                 for cards in [&level.met, &level.left] {
                     out.u32(cards.len() as u32);
@@ -39,12 +43,13 @@ impl People {
                 out.u64(level.told.0.to_bits());
                 out.u64(level.told.1 as u64);
             }
-            save_alarms(&lane.alarms, &mut out);
+            let alarms: Vec<_> = lane.alarms.0.iter().filter(|(site, _)| is_here(site)).collect();
+            save_alarms(&alarms, &mut out);
         }
         out.0
     }
 
-    /// Takes back what [`People::save`] wrote; `None` where it is not that.
+    /// Takes back what [`People::save`] wrote of a shard; `None` where it is not that.
     pub fn load(&mut self, bytes: &[u8], program: &Program, catalog: &Catalog) -> Option<()> {
         let mut all = In(bytes);
         for lane in [&mut self.live, &mut self.drill] {
@@ -85,12 +90,12 @@ fn cards(all: &mut In<'_>) -> Option<BTreeSet<String>> {
     (0..all.u32()?).map(|_| text(all)).collect()
 }
 
-fn save_alarms(alarms: &Alarms, out: &mut Out) {
-    out.u32(alarms.0.len() as u32);
-    for (site, alarms) in &alarms.0 {
+fn save_alarms(alarms: &[(&String, &OfSite)], out: &mut Out) {
+    out.u32(alarms.len() as u32);
+    for (site, alarms) in alarms {
         out.bytes(site.as_bytes());
         out.u32(alarms.len() as u32);
-        for ((point, rule, level), is_real) in alarms {
+        for ((point, rule, level), is_real) in *alarms {
             out.u64(point.0 as u64);
             out.bytes(rule.as_bytes());
             out.bytes(level.as_bytes());
