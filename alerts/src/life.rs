@@ -5,11 +5,11 @@
 //! |---|---|---|---|
 //! | no active alarm | opens: raised | nothing (`not on`) | nothing (`not on`) |
 //! | active, level off | level on: changed | nothing (`not on`) | nothing (`not on`) |
-//! | active, level on | turns real or changes severity: changed, else nothing (`is on`) | level off: changed, or cleared when it was the last | the same, and marked withdrawn when it was the last |
+//! | active, level on | turns real, changes severity, one more meets its condition, or its words are newer: changed, else nothing (`is on`) | level off: changed, or cleared when it was the last | the same, and marked withdrawn when it was the last |
 //!
 //! What is shown is the highest level that is real; one decided while calibrating is shown only where no other is on, and stands
-//! beside a real one without being told. An alarm that rises (a higher level, a worse severity, or real at last) is
-//! unacknowledged again: nobody has seen that yet.
+//! beside a real one without being told. An alarm that rises (a higher level, a worse severity, real at last, or one more that meets
+//! its condition) is unacknowledged again: nobody has seen that yet.
 
 use crate::EventKind;
 use model::transition::Marks;
@@ -126,6 +126,10 @@ pub enum Why {
     Severity,
     /// An episode born in calibration turned out real.
     TurnedReal,
+    /// One more meets the condition of a level that is on.
+    Further,
+    /// The words of a level that is on are newer.
+    Updated,
     /// A level went off, others are on.
     LevelOff,
     /// The last level went off.
@@ -142,12 +146,14 @@ pub enum Why {
 
 impl Why {
     /// All of them.
-    pub const ALL: [Why; 11] = [
+    pub const ALL: [Why; 13] = [
         Why::Opened,
         Why::FoundLate,
         Why::LevelOn,
         Why::Severity,
         Why::TurnedReal,
+        Why::Further,
+        Why::Updated,
         Why::LevelOff,
         Why::LastOff,
         Why::LastWithdrawn,
@@ -164,6 +170,8 @@ impl Why {
             Why::LevelOn => "level_on",
             Why::Severity => "severity",
             Why::TurnedReal => "turned_real",
+            Why::Further => "further",
+            Why::Updated => "updated",
             Why::LevelOff => "level_off",
             Why::LastOff => "last_off",
             Why::LastWithdrawn => "last_withdrawn",
@@ -207,6 +215,8 @@ pub fn step(active: Option<Row>, t: &Transition) -> Step {
     let on = row.levels.get(&t.level).cloned();
     match (t.to, on) {
         (To::On, None) => on_with(row, t, Why::LevelOn),
+        (To::On, Some(_)) if t.marks.further => on_with(row, t, Why::Further),
+        (To::On, Some(_)) if t.marks.update => on_with(row, t, Why::Updated),
         // What turned real does not become a calibration's again.
         (To::On, Some(old)) if old == LevelOn::of(t) || (!old.calibrating && t.marks.calibrating) => {
             Step::Nothing(Why::IsOn)
@@ -270,7 +280,8 @@ fn on_with(mut row: Row, t: &Transition, why: Why) -> Step {
     touch(&mut row, t);
     let after = shown(&row).1;
     // `Severity` orders the worst first.
-    let rose = after.weight() > before.weight()
+    let rose = why == Why::Further
+        || after.weight() > before.weight()
         || (after.weight() == before.weight() && after.severity < before.severity);
     if rose && row.alarm.acked {
         (row.alarm.acked, row.alarm.acked_by, row.alarm.acked_at) = (false, None, None);
@@ -308,7 +319,10 @@ fn touch(row: &mut Row, t: &Transition) {
     let (name, level) = shown(row);
     row.alarm.level = name;
     row.alarm.severity = level.severity;
-    row.alarm.marks = Marks { calibrating: level.calibrating, unconfirmed: level.unconfirmed, ..t.marks };
+    // What is held is told once for all that happened meanwhile.
+    let further = t.marks.further || (row.held && row.alarm.marks.further);
+    row.alarm.marks =
+        Marks { calibrating: level.calibrating, unconfirmed: level.unconfirmed, further, ..t.marks };
 }
 
 /// The highest real level that is on, else the highest; after closing the highest it reached.

@@ -30,7 +30,8 @@ pub fn event(receivers: &[Receiver], row: &mut Row, now: Micros) -> Vec<OutboxRo
     let (mut raised, mut further) = (None, None);
     for receiver in receivers {
         let (kind, json) = match (told.receivers.contains(&receiver.name), active) {
-            (true, true) if told.shown == shown => continue,
+            // One more that meets its condition is told though the level is the same.
+            (true, true) if told.shown == shown && !row.alarm.marks.further => continue,
             (true, true) => (EventKind::Changed, &mut further),
             (true, false) => (EventKind::Cleared, &mut further),
             // Decided while calibrating: recorded, not told.

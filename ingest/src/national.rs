@@ -15,7 +15,7 @@ pub mod readings;
 pub mod text;
 pub mod units;
 
-pub use catalog::catalog_from_cddy;
+pub use catalog::catalog_from_file;
 pub use people::{read_areas, read_people};
 
 use crate::backoff::Backoff;

@@ -38,6 +38,9 @@ pub struct Position {
     /// When the person went below; `None` where it is not sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entered: Option<Micros>,
+    /// Work state as it is sent (`正常`, a call for help); empty where it is not. Rules say which words mean what.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub state: String,
 }
 
 /// Positions that came together.

@@ -85,6 +85,12 @@ pub struct Marks {
     /// From a source marked replay.
     #[serde(skip_serializing_if = "is_false")]
     pub replay: bool,
+    /// The level was on, and one more meets its condition (a second card calls for help): told as a level that rises is.
+    #[serde(skip_serializing_if = "is_false")]
+    pub further: bool,
+    /// The level was on and stays on as it is: only its words are newer (how many people are still there), told to nobody.
+    #[serde(skip_serializing_if = "is_false")]
+    pub update: bool,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // the form serde asks for

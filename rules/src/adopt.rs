@@ -30,6 +30,11 @@ impl OpenLevels {
         self.0.insert(key, (t.clone(), is_real));
     }
 
+    /// Whether a level is on.
+    pub(crate) fn has(&self, simulated: bool, point: PointId, rule: &str, level: &str) -> bool {
+        self.0.contains_key(&(simulated, point, rule.to_owned(), level.to_owned()))
+    }
+
     /// How many levels are on.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -48,6 +53,7 @@ impl Evaluator {
         self.next = self.next.max(at.offset.number);
         self.shard_next.fill(self.next);
         self.end_what_is_not(open);
+        let mut of_people = Vec::new();
         for ((simulated, point, rule, level), (told, is_real)) in &open.0 {
             let rules = self.program.bound_rules();
             let found = rules.iter().position(|r| r.name == *rule).zip(self.catalog.ix(*point));
@@ -65,6 +71,11 @@ impl Evaluator {
                 });
                 continue;
             };
+            if rules[rule].bound.people().is_some() {
+                let latch = Latch::adopted(told, *is_real, told_by(told));
+                of_people.push(((rule as u32, slot as u32), *simulated, latch, told.value));
+                continue;
+            }
             let lane = self.lane(*simulated);
             lane.awake[ix as usize] = true;
             let latches = &mut lane.latches[rule];
@@ -75,11 +86,18 @@ impl Evaluator {
                 latches.set(slot as u32, level, latch);
             }
         }
+        // Who is still in an area in alarm is known once its alarms are.
+        self.know_alarms();
+        for (key, simulated, latch, number) in of_people {
+            let version = (&*self.program, &*self.catalog);
+            self.people.adopt(version, key, simulated, (latch, number.unwrap_or_default()), self.clock);
+        }
     }
 
     /// What was found on the way and the log knows nothing of: decided by another version, or told and ended since.
     fn end_what_is_not(&mut self, open: &OpenLevels) {
         let (program, catalog) = (self.program.clone(), self.catalog.clone());
+        self.people.end_what_is_not(open, &program, &catalog);
         for (lane, simulated) in [(Some(&mut self.live), false), (self.drill.as_deref_mut(), true)] {
             let Some(lane) = lane else { continue };
             for (rule, latches) in program.bound_rules().iter().zip(&mut lane.latches) {
@@ -87,8 +105,8 @@ impl Evaluator {
                     for level in latches.busy(slot as u32) {
                         let mut latch = latches.get(slot as u32, level);
                         let point = catalog.ids()[*ix as usize];
-                        let key = (simulated, point, rule.name.clone(), rule.levels[level].name.clone());
-                        if latch.is_on() && !open.0.contains_key(&key) {
+                        if latch.is_on() && !open.has(simulated, point, &rule.name, &rule.levels[level].name)
+                        {
                             latch.withdraw();
                             latches.set(slot as u32, level, latch);
                         }

@@ -32,8 +32,19 @@ pub(crate) struct Context<'a> {
     pub replay: bool,
 }
 
-/// The transition of a change.
+/// The transition of a change, for the reason that its kind gives.
 pub(crate) fn transition(c: &Context<'_>, w: &Who<'_>, machine: &dyn Machine, change: Change) -> Transition {
+    let reason = |on| machine.reason(w.slot as usize, w.level, w.value, on);
+    said(c, w, change, reason)
+}
+
+/// The transition of a change; `reason` says why the level is on, or off.
+pub(crate) fn said(
+    c: &Context<'_>,
+    w: &Who<'_>,
+    change: Change,
+    reason: impl FnOnce(bool) -> String,
+) -> Transition {
     let (point, level) = (c.catalog.point(w.ix), &w.rule.levels[w.level]);
     let point_id = c.catalog.ids()[w.ix as usize];
     let (origin, row) = change.first_over;
@@ -42,7 +53,7 @@ pub(crate) fn transition(c: &Context<'_>, w: &Who<'_>, machine: &dyn Machine, ch
         (model::To::Withdrawn, _) => GONE.to_owned(),
         (_, Cause::CalibrationBegan) => "calibration: it stays active, shown as calibrating".to_owned(),
         (_, Cause::CalibrationEnded) => "calibration is over, it is still active".to_owned(),
-        (to, Cause::Decided) => machine.reason(w.slot as usize, w.level, w.value, to == model::To::On),
+        (to, Cause::Decided | Cause::Further | Cause::Update) => reason(to == model::To::On),
     };
     // A late-found episode and a live one that begin with the same reading are two.
     let name = if change.late { format!("{}#late", level.name) } else { level.name.clone() };
@@ -69,6 +80,8 @@ pub(crate) fn transition(c: &Context<'_>, w: &Who<'_>, machine: &dyn Machine, ch
             late: change.late,
             unconfirmed: level.name == REPORTED,
             replay: c.replay,
+            further: change.cause == Cause::Further,
+            update: change.cause == Cause::Update,
         },
     }
 }

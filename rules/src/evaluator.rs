@@ -11,8 +11,8 @@
 //! Rules across points decide once a time, when the clock leaves it and all that came at it has been heard: neither the order of points
 //! nor the cut into records matters to them.
 //!
-//! Order of transitions: what time decides, rules across points first, by rule, then point, then level; then by row of the record, rule,
-//! level.
+//! Order of transitions: what time decides, rules across points first, by rule, then point, then level, then of people by mine, rule,
+//! point; then by row of the record, rule, level.
 //!
 //! Simulated readings run in a lane of their own with its own state: a drill can neither raise nor clear anything real.
 
@@ -20,6 +20,7 @@ use crate::compile::Program;
 use crate::emit::{Context, Who, transition};
 use crate::lane::{Due, Lane, PointState};
 use crate::level::LEVELS_MAX;
+use crate::people::People;
 use crate::reading::{At, PERIOD, Reading, Verdict};
 use model::record::run_flags;
 use model::time::{Micros, SECOND};
@@ -53,6 +54,7 @@ pub struct Evaluator {
     pub(crate) shard_next: Vec<u64>,
     pub(crate) live: Lane,
     pub(crate) drill: Option<Box<Lane>>,
+    pub(crate) people: People,
     follow: Follow,
 }
 
@@ -62,6 +64,7 @@ impl Evaluator {
         let points = catalog.points().len();
         let live = Lane::new(&program, points, Micros::MIN);
         let shards = shards_of(points);
+        let people = People::new(&program, &catalog);
         Self {
             program,
             catalog,
@@ -72,6 +75,7 @@ impl Evaluator {
             shard_next: vec![0; shards],
             live,
             drill: None,
+            people,
             follow: Follow::new(points),
         }
     }
@@ -93,6 +97,7 @@ impl Evaluator {
 
     /// Judges a record of readings.
     pub fn readings(&mut self, at: At, runs: &[Run], readings: &Readings, out: &mut Vec<Transition>) {
+        let decided = out.len();
         if !self.begin(at, false, out) {
             return self.end(at);
         }
@@ -106,35 +111,33 @@ impl Evaluator {
                 };
                 if clock > 0 {
                     // Every reading moves its source's clock, whichever shard its point is in.
-                    let (now, time) = (self.replay[clock as usize - 1].now, readings.time[from + i]);
-                    if time > now {
-                        if now != Micros::MIN {
-                            self.settle(at, clock, out);
-                            self.run_out(at, now, clock, out);
-                        }
-                        self.replay[clock as usize - 1].now = time;
-                    }
+                    self.replay_to(at, clock, readings.time[from + i], out);
                 }
                 let reading = self.place(at, run, clock, ix, from + i, readings);
                 self.one(at, clock, ix, reading, out);
             }
             from += rows;
         }
+        self.notice(at, decided, out);
         self.end(at);
     }
 
     /// Judges the passing of time. For tick records only: they confirm a jump of the clock.
     pub fn tick(&mut self, at: At, out: &mut Vec<Transition>) {
+        let from = out.len();
         if self.begin(at, true, out) {
             self.settle(at, 0, out);
             self.pass(at, self.clock, out);
         }
+        self.notice(at, from, out);
         self.end(at);
     }
 
     /// Takes notice of a record that is neither readings nor a tick nor an activation: time passes up to it.
     pub fn other(&mut self, at: At, out: &mut Vec<Transition>) {
+        let from = out.len();
         self.begin(at, false, out);
+        self.notice(at, from, out);
         self.end(at);
     }
 
@@ -152,6 +155,7 @@ impl Evaluator {
         catalog: Arc<Catalog>,
         out: &mut Vec<Transition>,
     ) {
+        let from = out.len();
         self.begin(at, false, out);
         // What came before is decided by the version before.
         (0..=self.replay.len() as u32).for_each(|clock| self.settle(at, clock, out));
@@ -170,12 +174,16 @@ impl Evaluator {
             lane.take_over(&next.program, &next.catalog, old, &self.program, &self.catalog);
             next.drill = Some(Box::new(lane));
         }
+        let people = std::mem::take(&mut self.people);
+        next.people.take_over((&next.program, &next.catalog), people, (&self.program, &self.catalog));
         *self = next;
+        self.know_alarms();
+        self.notice(at, from, out);
         self.end(at);
     }
 
     /// Moves the clock and decides what the time before it decides; false when the whole record was seen before.
-    fn begin(&mut self, at: At, is_tick: bool, out: &mut Vec<Transition>) -> bool {
+    pub(crate) fn begin(&mut self, at: At, is_tick: bool, out: &mut Vec<Transition>) -> bool {
         if at.offset.number < self.next {
             return false;
         }
@@ -207,9 +215,10 @@ impl Evaluator {
     fn pass(&mut self, at: At, now: Micros, out: &mut Vec<Transition>) {
         self.run_out(at, now, 0, out);
         self.wait_out(at, now, out);
+        self.people_pass(at, now, out);
     }
 
-    fn end(&mut self, at: At) {
+    pub(crate) fn end(&mut self, at: At) {
         self.next = self.next.max(at.offset.number + 1);
         if self.shard_next.iter().any(|n| *n < self.next) {
             let next = self.next;
@@ -217,7 +226,19 @@ impl Evaluator {
         }
     }
 
-    fn replay_clock(&mut self, run: &Run) -> u32 {
+    /// Moves the clock of a replay on, once what the time before it decides is decided.
+    pub(crate) fn replay_to(&mut self, at: At, clock: u32, time: Micros, out: &mut Vec<Transition>) {
+        let now = self.replay[clock as usize - 1].now;
+        if time > now {
+            if now != Micros::MIN {
+                self.settle(at, clock, out);
+                self.run_out(at, now, clock, out);
+            }
+            self.replay[clock as usize - 1].now = time;
+        }
+    }
+
+    pub(crate) fn replay_clock(&mut self, run: &Run) -> u32 {
         if run.flags & run_flags::REPLAY == 0 {
             return 0;
         }
@@ -229,8 +250,8 @@ impl Evaluator {
     }
 
     /// Whether what is known of a point was saved after this record.
-    fn is_seen(&self, at: At, ix: u32) -> bool {
-        at.offset.number < self.shard_next[ix as usize / SHARD_POINTS]
+    pub(crate) fn is_seen(&self, at: At, ix: u32) -> bool {
+        at.offset.number < self.shard_next[shard_of(ix)]
     }
 
     /// A row as rules see it; what is known of its point moves with it.
@@ -269,7 +290,7 @@ impl Evaluator {
     }
 
     /// What a clock shows, by its number.
-    fn now(&self, clock: u32) -> Micros {
+    pub(crate) fn now(&self, clock: u32) -> Micros {
         match clock {
             0 => self.clock,
             n => self.replay[n as usize - 1].now,
@@ -284,7 +305,7 @@ impl Evaluator {
         self.drill.get_or_insert_with(|| Box::new(Lane::new(program, points, clock)))
     }
 
-    fn one(&mut self, at: At, clock: u32, ix: u32, mut r: Reading, out: &mut Vec<Transition>) {
+    pub(crate) fn one(&mut self, at: At, clock: u32, ix: u32, mut r: Reading, out: &mut Vec<Transition>) {
         let (simulated, has_bit, seen) =
             (r.status & status::SIMULATED != 0, r.calibrating, self.is_seen(at, ix));
         let lane = if simulated { self.drill.as_deref_mut() } else { Some(&mut self.live) };
@@ -436,6 +457,8 @@ impl Evaluator {
 
     /// Levels that are on and whose rule, level or point is not in the next version.
     fn withdraw_gone(&mut self, at: At, next: &Self, out: &mut Vec<Transition>) {
+        let c = Context { at, clock: self.clock, catalog: &self.catalog, simulated: false, replay: false };
+        self.people.withdraw_gone(&c, &self.program, (&next.program, &next.catalog), out);
         let kept = next.program.by_name();
         let lanes = [(Some(&mut self.live), false), (self.drill.as_deref_mut(), true)];
         for (lane, simulated) in lanes {
@@ -472,6 +495,11 @@ impl Evaluator {
             }
         }
     }
+}
+
+/// The shard of a point.
+pub(crate) fn shard_of(ix: u32) -> usize {
+    ix as usize / SHARD_POINTS
 }
 
 pub(crate) fn shards_of(points: usize) -> usize {

@@ -21,6 +21,7 @@ pub mod masked;
 pub mod mismatch;
 pub mod noise;
 pub mod out_of_range;
+pub mod people;
 pub mod rate;
 mod ring;
 mod shared;
@@ -62,6 +63,7 @@ pub fn all() -> &'static [Kind] {
         Kind { name: "mismatch", read: mismatch::read, is_condition: false },
         Kind { name: "noise", read: noise::read, is_condition: true },
         Kind { name: "out_of_range", read: out_of_range::read, is_condition: false },
+        Kind { name: "people", read: people::read, is_condition: false },
         Kind { name: "rate", read: rate::read, is_condition: true },
         Kind { name: "relation", read: relation::read, is_condition: false },
         Kind { name: "sequence", read: sequence::read, is_condition: false },
@@ -207,6 +209,11 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
     /// Of a kind that remembers nothing of a reading: values between which, both excluded, one without any status bit changes nothing at
     /// a slot whose levels are idle, so that it need not be asked. `None`: it must be.
     fn calm(&self, _slot: usize) -> Option<(f64, f64)> {
+        None
+    }
+
+    /// What it asks of people, where it is about them: then records of positions are judged by it, and no readings.
+    fn people(&self) -> Option<&people::Watch> {
         None
     }
 

@@ -42,20 +42,7 @@ impl Due {
 
     /// What latches see: no two devices' clocks can be compared, so all times are those of the clock.
     pub fn reading(&self) -> Reading {
-        Reading {
-            time: self.time,
-            heard: self.time,
-            clock: self.time,
-            source: self.clock,
-            value: f64::NAN,
-            status: 0,
-            newer: true,
-            late: false,
-            calibrating: false,
-            origin: self.origin,
-            row: self.row,
-            member: 0,
-        }
+        Reading::moment((self.origin, self.row), self.time, self.time, self.clock)
     }
 
     /// Bytes of a snapshot.

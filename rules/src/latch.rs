@@ -57,6 +57,10 @@ pub enum Cause {
     CalibrationBegan,
     /// The bit is gone.
     CalibrationEnded,
+    /// It is on, and one more meets the condition.
+    Further,
+    /// It is on, and how many meet the condition is another number.
+    Update,
 }
 
 /// A step of a latch.
@@ -112,6 +116,11 @@ impl Latch {
     /// Whether the level is on.
     pub fn is_on(&self) -> bool {
         self.flags & ON != 0
+    }
+
+    /// Whether the level is on, and more than an episode of a calibration.
+    pub fn is_real(&self) -> bool {
+        self.is_on() && self.flags & CALIBRATING == 0
     }
 
     /// Whether late readings are over.
@@ -298,6 +307,18 @@ impl Latch {
             (self.below, self.seen, self.peak) = (now, now, f64::NAN);
         }
         (now - self.first >= level.on_delay).then(|| self.turn_on())
+    }
+
+    /// A step of what is on and stays on, at this number.
+    pub fn step(&mut self, cause: Cause, value: f64) -> Change {
+        self.reach(value);
+        Change { cause, ..self.change(To::On) }
+    }
+
+    /// Takes a number that no reading brought; gives the farthest so far.
+    pub fn reach(&mut self, value: f64) -> f64 {
+        self.peak = farther(self.peak, value, true);
+        self.peak
     }
 
     /// Ends it because its rule or point is gone.

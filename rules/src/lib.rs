@@ -5,6 +5,7 @@
 //!   nothing of delays, latches, calibration, late readings or ids.
 //! - [`latch`]: what a verdict does to a level: the same for every kind. Exact semantics in `docs/rules.md`.
 //! - [`evaluator`]: feeds readings and ticks of one partition through both, keeps its clocks, snapshots by shard.
+//! - `people`: who is below, from records of positions, and the rules about that ([`kinds::people`]); readings do not touch it.
 //! - [`testing`], [`series`]: tests of rules that a user writes. [`Paced`]: readings that come without a log. [`episodes`]: what
 //!   transitions amount to, and how two versions of rules differ.
 //!
@@ -26,6 +27,7 @@ mod legal;
 mod level;
 mod paced;
 mod past;
+mod people;
 mod reading;
 mod select;
 pub mod series;
@@ -49,5 +51,7 @@ pub fn packs() -> &'static [(&'static str, &'static str)] {
         ("chemical-unverified", include_str!("../packs/chemical-unverified.toml")),
         ("regulator", include_str!("../packs/regulator.toml")),
         ("health", include_str!("../packs/health.toml")),
+        ("people", include_str!("../packs/people.toml")),
+        ("people-unverified", include_str!("../packs/people-unverified.toml")),
     ]
 }

@@ -9,6 +9,7 @@
 use crate::compile::Program;
 use crate::evaluator::Evaluator;
 use crate::reading::At;
+use model::people::Positions;
 use model::time::{DAY, MINUTE, Micros, SECOND, TIME_MAX, TIME_MIN};
 use model::{Catalog, Offset, Origin, Readings, Run, Transition};
 use std::sync::Arc;
@@ -39,14 +40,25 @@ impl Paced {
 
     /// Judges readings that all come at `came`, no earlier than those before.
     pub fn readings(&mut self, came: Micros, readings: &Readings, out: &mut Vec<Transition>) {
+        let (at, run) = self.next(came, readings.len(), out);
+        self.evaluator.readings(at, &[run], readings, out);
+    }
+
+    /// Judges positions of people that come at `came`, no earlier than what came before.
+    pub fn positions(&mut self, came: Micros, positions: &Positions, out: &mut Vec<Transition>) {
+        let (at, run) = self.next(came, positions.rows.len(), out);
+        self.evaluator.positions(at, &run, positions, out);
+    }
+
+    /// Where a record stands that comes at `came`, once the ticks before it were given.
+    fn next(&mut self, came: Micros, rows: usize, out: &mut Vec<Transition>) -> (At, Run) {
         let came = came.clamp(TIME_MIN, TIME_MAX);
         self.ticks(came - 1, out);
         // Ids are made of the origin: by its time they do not depend on what was read before.
         self.sequence = (came.max(0) as u64).max(self.sequence + 1);
         let at = self.at(came, Origin { collector: 1, sequence: self.sequence });
-        let run = Run { source: self.source.clone(), received: came, rows: readings.len() as u32, flags: 0 };
-        self.evaluator.readings(at, &[run], readings, out);
         self.came = Some(came);
+        (at, Run { source: self.source.clone(), received: came, rows: rows as u32, flags: 0 })
     }
 
     /// Lets time pass up to `time` and including it.

@@ -72,6 +72,26 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// What latches see where no reading of a device decides: something good without a number, which counts at `time` and came at
+    /// `heard` by the clock of this number, with a record and a row.
+    pub(crate) fn moment((origin, row): (Origin, u32), time: Micros, heard: Micros, source: u32) -> Self {
+        let (value, status, newer, late, calibrating) = (f64::NAN, 0, true, false, false);
+        Self {
+            time,
+            heard,
+            clock: heard,
+            source,
+            value,
+            status,
+            newer,
+            late,
+            calibrating,
+            origin,
+            row,
+            member: 0,
+        }
+    }
+
     /// The value by its quality. Over range: at or below the low end it counts as at most the low end, any other as at least
     /// the high end; without a value, or where the catalog knows no high end, as infinitely high: a limit lies within the range, so
     /// every upper level rises.

@@ -52,6 +52,8 @@ pub fn marks(t: &Transition) -> Vec<&'static str> {
         (m.late, "late"),
         (m.unconfirmed, "unconfirmed"),
         (m.replay, "replay"),
+        (m.further, "further"),
+        (m.update, "update"),
     ];
     all.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect()
 }

@@ -16,10 +16,12 @@ use std::sync::Arc;
 
 /// Format of the bytes.
 const VERSION: u32 = 5;
-/// First format with what is due of rules across points.
+/// Format from which on it holds what is due of rules across points.
 const WITH_DUE: u32 = 5;
 /// Oldest format that is read: what its kinds remembered in another way begins anew, as where a window is changed.
 const OLDEST: u32 = 3;
+/// Format from which on a shard has a part about people.
+const PEOPLE_SINCE: u32 = 5;
 
 impl Evaluator {
     /// The bytes of one shard, as of the entries applied so far.
@@ -53,6 +55,7 @@ impl Evaluator {
         if let Some(drill) = &self.drill {
             self.save_lane(drill, range, &mut out);
         }
+        out.bytes(&self.people.save(&self.program, &self.catalog, shard));
         out.0
     }
 
@@ -123,6 +126,9 @@ impl Evaluator {
             this.shard_next[i] = next;
         }
         this.next = lowest;
+        if shards.iter().any(|bytes| In(bytes).u32().is_some_and(|version| version < PEOPLE_SINCE)) {
+            this.know_alarms();
+        }
         Ok((this, lowest))
     }
 
@@ -170,6 +176,9 @@ impl Evaluator {
                 version,
                 &mut all,
             )?;
+        }
+        if version >= PEOPLE_SINCE {
+            self.people.load(all.bytes()?, &self.program, &self.catalog)?;
         }
         all.0.is_empty().then_some(Ok(next))
     }

@@ -1,8 +1,9 @@
-//! Tests of rules that a user writes: series of readings, and what must come of them. The format stands in `docs/rule-tests.md`.
+//! Tests of rules that a user writes: series of readings and of positions of people, and what must come of them. The format stands in `docs/rule-tests.md`.
 //!
 //! A test has its own catalog and begins at [`START`]; its readings are judged by the same program and evaluator as live
 //! ones, with the ticks of [`crate::Paced`]. The transitions of every rule that is looked at must be exactly those expected.
 
+mod people;
 mod read;
 mod run;
 
@@ -25,6 +26,7 @@ pub struct RuleTest {
     pub place: (String, usize, usize),
     catalog: Arc<Catalog>,
     series: Vec<Series>,
+    people: Vec<people::Series>,
     expect: Vec<Expect>,
     /// Rules looked at beside those of which transitions are expected, and where they are named.
     also: Vec<(String, (usize, usize))>,

@@ -186,8 +186,13 @@ pub const KEYS: &[(&str, &[KeyDoc])] = &[
     (
         "[catalog]",
         &[
-            key("sites", "path", "", "CSV of sites; a CDDY file among the points brings its own site"),
-            key("points", "list of paths", "", "CSV files, or national CDDY files (`.txt`)"),
+            key("sites", "path", "", "CSV of sites; a national file among the points brings its own site"),
+            key(
+                "points",
+                "list of paths",
+                "",
+                "CSV files, or national files (`.txt`): CDDY, and for rules about people RYQY (areas) and RYXX (the mine)",
+            ),
             key(
                 "unknown",
                 "`refuse`, `quarantine` or `register`",

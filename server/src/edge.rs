@@ -9,6 +9,7 @@ use ahash::AHashMap;
 use async_trait::async_trait;
 use ingest::{Delivery, Sink, SinkError, SourceInfo};
 use model::ids::partition_of;
+use model::people::{Position, Positions};
 use model::record::{Quarantined, Refused, UNKNOWN_POINT, run_flags};
 use model::{Catalog, Follow, Micros, Readings, ReadingsBuilder, Run};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,7 +93,7 @@ impl Ticket {
 enum Body {
     Readings(Readings),
     Quarantine(Vec<Quarantined>),
-    Positions(model::people::Positions),
+    Positions(Positions),
     Refused(Refused),
 }
 
@@ -234,16 +235,31 @@ impl Edge {
             out.push((partition, Body::Quarantine(rows), len));
         }
         if let Some(positions) = positions {
-            let site = positions.snapshot.as_ref().map(|s| s.site.clone());
-            let site = site.or_else(|| positions.rows.first().map(|r| r.site.clone())).unwrap_or_default();
-            let len = positions.rows.len() as u32;
-            out.push((partition_of(&site, self.partitions), Body::Positions(positions), len));
+            self.split_positions(positions, &mut out);
         }
         for (reason, count) in refused {
             let total = Refused { source: source.name.to_string(), reason, count, received };
             out.push((partition_of(&source.name, self.partitions), Body::Refused(total), 0));
         }
         out
+    }
+
+    /// A snapshot is of one site; rows that came together may be of several.
+    fn split_positions(&self, positions: Positions, out: &mut Vec<(u32, Body, u32)>) {
+        let mut push = |partition, positions: Positions| {
+            let len = positions.rows.len() as u32;
+            out.push((partition, Body::Positions(positions), len));
+        };
+        if let Some(snapshot) = &positions.snapshot {
+            return push(partition_of(&snapshot.site, self.partitions), positions);
+        }
+        let mut by_partition: std::collections::BTreeMap<u32, Vec<Position>> = Default::default();
+        for row in positions.rows {
+            by_partition.entry(partition_of(&row.site, self.partitions)).or_default().push(row);
+        }
+        for (partition, rows) in by_partition {
+            push(partition, Positions { rows, snapshot: None });
+        }
     }
 
     /// Readings older than the table keeps cannot be history any more: they go to quarantine with that reason.

@@ -117,6 +117,7 @@ mod tests {
             time,
             presence: Presence::Below,
             entered: None,
+            state: String::new(),
         };
         let snapshot = Snapshot { site: "M1".into(), time, complete, stale: false };
         Positions { rows: cards.iter().map(row).collect(), snapshot: Some(snapshot) }

@@ -171,9 +171,8 @@ impl Pipeline {
                 alarming.tasks.spawn(runners::alerts::run(s, a, p, judged_here, alarming.stop.clone()));
             }
         }
-        let own_run =
-            runners::own::run(parts.alarms.clone(), parts.clock.clone(), own_queue, telling.stop.clone());
-        telling.tasks.spawn(own_run);
+        let (alarms, clock) = (parts.alarms.clone(), parts.clock.clone());
+        telling.tasks.spawn(runners::own::run(alarms, clock, own_queue, telling.stop.clone()));
         if let Some(snapshots) = &parts.snapshots {
             let restored = restore(&shared, snapshots, &parts.version, parts.snapshot_every).await?;
             for rules in restored {

@@ -80,5 +80,6 @@ fn person(live: &Live, row: Row<'_>) {
         time,
         presence,
         entered: row.time(7),
+        state: String::new(),
     });
 }

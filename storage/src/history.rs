@@ -1,5 +1,5 @@
-//! The readings of the table as the log held them: by partition, offset and row, some millions at a time, so that rules can judge
-//! them again.
+//! The readings and the positions of people of the table as the log held them: by partition, offset and row, some millions at a time, so
+//! that rules can judge them again.
 //!
 //! The files are sorted by point; a window of records is put in the order of the log by placing each row where `arrivals` says that
 //! its record begins. What the table does not hold (duplicates, rows of points it does not know) leaves a place whose point is
@@ -16,14 +16,18 @@ use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondTy
 use datafusion::common::ScalarValue;
 use datafusion::prelude::{Expr, col, lit};
 use futures::StreamExt;
+use model::people::{Position, Positions, Presence, Snapshot};
 use model::record::run_flags;
 use model::status::MISSING;
 use model::{Catalog, Micros, Offset, Origin, PointId, Readings, Run};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Readings of a window at most, but for a record that is larger by itself: 120 MB.
 const WINDOW_ROWS: usize = 4 << 20;
+/// How many readings a position counts as.
+const POSITION: usize = 8;
 /// Offsets of the first window, and the most of any.
 const SPAN: (u64, u64) = (1 << 12, 1 << 22);
 
@@ -36,10 +40,12 @@ pub struct HistoryRecord {
     pub appended: Micros,
     /// Who made it durable first.
     pub origin: Origin,
-    /// Who sent which rows; that a source is marked replay or drill is not known here.
+    /// Who sent which rows; of records stored before the table held it, that a source is marked replay or drill is not known.
     pub runs: Vec<Run>,
     /// Its readings; `None` of a record that held something else.
     pub readings: Option<Readings>,
+    /// Its positions, with the one run of the record; `None` of a record that held something else.
+    pub positions: Option<Positions>,
 }
 
 /// The history of one partition, read window by window.
@@ -58,6 +64,8 @@ pub struct History {
     pub unknown: u64,
     /// Readings without the number of their row, stored before there was one: placed in the order of the table.
     pub unnumbered: u64,
+    /// Positions without one: what was a snapshot is not known of them, and they are left out.
+    pub unplaced: u64,
 }
 
 impl Storage {
@@ -96,29 +104,32 @@ impl Storage {
                 nobody: PointId(id),
                 unknown: 0,
                 unnumbered: 0,
+                unplaced: 0,
             });
         }
         Ok(all)
     }
 }
 
-/// The offsets between the first and the last reading in `times`.
+/// The offsets between the first and the last reading or position in `times`.
 async fn offsets_of(
     engine: &Engine,
     view: &Arc<View>,
     partition: u32,
     times: &Range<Micros>,
 ) -> Result<Option<Range<u64>>, StorageError> {
-    let wanted = col("partition").eq(lit(partition as i32)).and(in_times(times));
-    let mut rows = engine.scan(view, Table::Readings, &["offset"], wanted).await?;
     let mut found: Option<Range<u64>> = None;
-    while let Some(batch) = rows.next().await {
-        let batch = batch?;
-        let offsets = batch.column(0).as_primitive::<Int64Type>().values();
-        for &offset in offsets {
-            let offset = offset as u64;
-            let range = found.get_or_insert(offset..offset + 1);
-            *range = range.start.min(offset)..range.end.max(offset + 1);
+    for table in [Table::Readings, Table::Positions] {
+        let wanted = col("partition").eq(lit(partition as i32)).and(in_times(times));
+        let mut rows = engine.scan(view, table, &["offset"], wanted).await?;
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            let offsets = batch.column(0).as_primitive::<Int64Type>().values();
+            for &offset in offsets {
+                let offset = offset as u64;
+                let range = found.get_or_insert(offset..offset + 1);
+                *range = range.start.min(offset)..range.end.max(offset + 1);
+            }
         }
     }
     Ok(found)
@@ -182,8 +193,9 @@ impl History {
     /// The records of the next offsets, cut where they hold enough rows.
     async fn window(&mut self) -> Result<Window, StorageError> {
         let offsets = self.next..self.end.min(self.next + self.span);
-        const COLUMNS: [&str; 9] =
-            ["offset", "run", "kind", "source", "received", "appended", "collector", "sequence", "rows"];
+        #[rustfmt::skip]
+        const COLUMNS: [&str; 11] =
+            ["offset", "run", "kind", "source", "received", "appended", "collector", "sequence", "rows", "snapshot", "flags"];
         let mut rows =
             self.inner.engine.scan(&self.view, Table::Arrivals, &COLUMNS, self.of(&offsets)).await?;
         let mut arrivals = Vec::new();
@@ -198,9 +210,11 @@ impl History {
             offsets: offsets.clone(),
             at: vec![u32::MAX; (offsets.end - offsets.start) as usize],
         };
+        let mut people = 0;
         for group in arrivals.chunk_by(|a, b| a.offset == b.offset) {
             let rows: usize = group.iter().filter(|a| a.is_readings).map(|a| a.rows).sum();
-            if window.rows + rows > WINDOW_ROWS && !window.records.is_empty() {
+            people += group.iter().filter(|a| a.is_positions).map(|a| a.rows).sum::<usize>();
+            if window.rows + rows + people * POSITION > WINDOW_ROWS && !window.records.is_empty() {
                 window.offsets.end = group[0].offset;
                 break;
             }
@@ -211,7 +225,7 @@ impl History {
         }
         // The next window should hold about as many rows as may be.
         let spanned = window.offsets.end - window.offsets.start;
-        let fits = spanned as usize * WINDOW_ROWS / window.rows.max(1);
+        let fits = spanned as usize * WINDOW_ROWS / (window.rows + people * POSITION).max(1);
         self.span = (fits as u64 / 2).clamp(1, SPAN.1).min(self.span.saturating_mul(4)).max(16);
         Ok(window)
     }
@@ -242,14 +256,40 @@ impl History {
             value: columns.value.into(),
             status: columns.status.into(),
         };
-        let Window { mut records, first, .. } = window;
+        let Window { mut records, first, offsets, .. } = window;
         for (record, first) in records.iter_mut().zip(first) {
             if record.readings.is_some() {
                 let rows = record.runs.iter().map(|r| r.rows as usize).sum();
                 record.readings = Some(all.slice(first, rows));
             }
         }
+        self.fill_people(&mut records, &offsets).await?;
         Ok(records)
+    }
+
+    /// Puts the positions of the window where they stood.
+    async fn fill_people(
+        &mut self,
+        records: &mut [HistoryRecord],
+        offsets: &Range<u64>,
+    ) -> Result<(), StorageError> {
+        if records.iter().all(|r| r.positions.is_none()) {
+            return Ok(());
+        }
+        #[rustfmt::skip]
+        const COLUMNS: [&str; 11] =
+            ["site", "card", "name", "area", "station", "time", "presence", "entered", "state", "offset", "row"];
+        let wanted = self.of(offsets);
+        let mut rows = self.inner.engine.scan(&self.view, Table::Positions, &COLUMNS, wanted).await?;
+        let mut found: BTreeMap<u64, BTreeMap<i32, Position>> = BTreeMap::new();
+        while let Some(batch) = rows.next().await {
+            self.unplaced += positions_of(&batch?, &mut found);
+        }
+        for record in records {
+            let Some(positions) = &mut record.positions else { continue };
+            positions.rows = found.remove(&record.offset.number).unwrap_or_default().into_values().collect();
+        }
+        Ok(())
     }
 
     fn place(
@@ -327,12 +367,15 @@ struct Arrived {
     offset: u64,
     run: i32,
     is_readings: bool,
+    is_positions: bool,
     released: bool,
     source: Arc<str>,
     received: Micros,
     appended: Micros,
     origin: Origin,
     rows: usize,
+    snapshot: Option<Snapshot>,
+    flags: u8,
 }
 
 fn arrivals_of(batch: &RecordBatch, out: &mut Vec<Arrived>) {
@@ -340,6 +383,8 @@ fn arrivals_of(batch: &RecordBatch, out: &mut Vec<Arrived>) {
     let time = |i: usize| batch.column(i).as_primitive::<TimestampMicrosecondType>().values();
     let run = batch.column(1).as_primitive::<Int32Type>().values();
     let (kind, source) = (batch.column(2).as_string_view(), batch.column(3).as_string_view());
+    let snapshot = batch.column(9).as_string_view();
+    let flags = batch.column(10).as_primitive::<Int32Type>();
     for i in 0..batch.num_rows() {
         let kind = ArrivalKind::parse(kind.value(i));
         let before = out.last().filter(|a| *a.source == *source.value(i)).map(|a| a.source.clone());
@@ -347,12 +392,15 @@ fn arrivals_of(batch: &RecordBatch, out: &mut Vec<Arrived>) {
             offset: long(0)[i] as u64,
             run: run[i],
             is_readings: matches!(kind, Some(ArrivalKind::Readings | ArrivalKind::Released)),
+            is_positions: kind == Some(ArrivalKind::Positions),
             released: kind == Some(ArrivalKind::Released),
             source: before.unwrap_or_else(|| source.value(i).into()),
             received: time(4)[i],
             appended: time(5)[i],
             origin: Origin { collector: long(6)[i] as u64, sequence: long(7)[i] as u64 },
             rows: long(8)[i] as usize,
+            snapshot: snapshot.is_valid(i).then(|| serde_json::from_str(snapshot.value(i)).ok()).flatten(),
+            flags: if flags.is_valid(i) { flags.value(i) as u8 } else { 0 },
         });
     }
 }
@@ -364,14 +412,45 @@ fn record(partition: u32, runs: &[Arrived]) -> HistoryRecord {
         source: a.source.clone(),
         received: a.received,
         rows: a.rows as u32,
-        flags: if a.released { run_flags::RELEASED } else { 0 },
+        flags: a.flags | if a.released { run_flags::RELEASED } else { 0 },
     };
     let readings = runs.iter().any(|a| a.is_readings);
+    let of_people = |a: &&Arrived| a.is_positions;
+    let positions = runs.iter().find(of_people);
     HistoryRecord {
         offset: Offset { partition, number: first.offset },
         appended: first.appended,
         origin: first.origin,
-        runs: runs.iter().filter(|a| a.is_readings).map(run).collect(),
+        runs: runs.iter().filter(|a| a.is_readings || a.is_positions).map(run).collect(),
         readings: readings.then(Readings::default),
+        positions: positions.map(|a| Positions { rows: Vec::new(), snapshot: a.snapshot.clone() }),
     }
+}
+
+/// Positions by offset and row; how many have no row.
+fn positions_of(batch: &RecordBatch, found: &mut BTreeMap<u64, BTreeMap<i32, Position>>) -> u64 {
+    let text = |column: usize, i: usize| batch.column(column).as_string_view().value(i).to_owned();
+    let times = |column: usize| batch.column(column).as_primitive::<TimestampMicrosecondType>();
+    let (time, entered, state) = (times(5), times(7), batch.column(8));
+    let offset = batch.column(9).as_primitive::<Int64Type>().values();
+    let row = batch.column(10).as_primitive::<Int32Type>();
+    for i in (0..batch.num_rows()).filter(|i| row.is_valid(*i)) {
+        let position = Position {
+            site: text(0, i),
+            card: text(1, i),
+            name: text(2, i),
+            area: text(3, i),
+            station: text(4, i),
+            time: time.value(i),
+            presence: match text(6, i).as_str() {
+                "out" => Presence::Out,
+                "uncertain" => Presence::Uncertain,
+                _ => Presence::Below,
+            },
+            entered: entered.is_valid(i).then(|| entered.value(i)),
+            state: if state.is_valid(i) { text(8, i) } else { String::new() },
+        };
+        found.entry(offset[i] as u64).or_default().insert(row.value(i), position);
+    }
+    row.null_count() as u64
 }

@@ -154,9 +154,13 @@ fn columns(table: Table) -> SchemaRef {
     if !matches!(table, Table::Events | Table::Stats) {
         fields.extend(place());
     }
-    if table == Table::Readings {
-        // Of rows that were stored before the column was there, it is not known.
-        fields.push(may("row", Int32));
+    // Of rows that were stored before the column was there, these are not known.
+    match table {
+        Table::Readings => fields.push(may("row", Int32)),
+        Table::Positions => fields.extend([may("state", Utf8View), may("row", Int32)]),
+        // What a snapshot of people says beside its rows, as JSON; the flags of the run.
+        Table::Arrivals => fields.extend([may("snapshot", Utf8View), may("flags", Int32)]),
+        Table::Quarantine | Table::Events | Table::Stats => {}
     }
     Arc::new(Schema::new(fields))
 }

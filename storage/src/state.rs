@@ -204,14 +204,18 @@ impl State {
                 let mut arrival = arrival(entry, 0, &run, ArrivalKind::Positions);
                 arrival.stored = positions.rows.len() as u64;
                 arrival.rows = arrival.stored;
+                let snapshot = positions.snapshot.as_ref();
+                arrival.snapshot = snapshot
+                    .map(|s| serde_json::to_string(s).expect("a snapshot is plain data").into_boxed_str());
                 if !self.is_ahead(Table::Positions, entry) {
-                    let row = |position| PositionRow {
+                    let row = |(row, position)| PositionRow {
                         position,
                         source: arrival.source.clone(),
                         partition: arrival.partition,
                         offset: arrival.offset,
+                        row,
                     };
-                    self.current.positions.extend(positions.rows.into_iter().map(row));
+                    self.current.positions.extend((0..).zip(positions.rows).map(row));
                 }
                 self.current.arrivals.push(arrival);
             }
@@ -442,6 +446,8 @@ fn arrival(entry: &Entry, number: u32, run: &Run, kind: ArrivalKind) -> Arrival 
         duplicate: 0,
         quarantined: 0,
         reason: "".into(),
+        snapshot: None,
+        flags: run.flags,
     }
 }
 

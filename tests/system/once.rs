@@ -25,6 +25,7 @@ pub fn judged(entries: &[Entry], mut active: Arc<Version>) -> Result<Vec<Transit
         let at = At { offset: entry.offset, appended: entry.appended, origin: entry.origin };
         match entry.decode().map_err(|e| e.to_string())? {
             Record::Readings { runs, readings } => evaluator.readings(at, &runs, &readings, &mut out),
+            Record::Positions { run, positions } => evaluator.positions(at, &run, &positions, &mut out),
             Record::Activation(a) => {
                 active = Arc::new(active.after(&a)?);
                 evaluator.activate(at, active.program.clone(), active.catalog.clone(), &mut out);

@@ -32,17 +32,19 @@ fn check(before: &str, then: &str, expected: &str) {
     assert_eq!(got, expected, "[{before}] then {then}");
 }
 
-/// `+alarm`, `-cut`, `~alarm` (withdrawn); `*` calibrating, `!` red, `l` late.
+/// `+alarm`, `-cut`, `~alarm` (withdrawn); `*` calibrating, `!` red, `?` late, `&` further, `=` update.
 fn parse(n: u64, word: &str) -> Transition {
     let to = match word.as_bytes()[0] {
         b'+' => To::On,
         b'-' => To::Off,
         _ => To::Withdrawn,
     };
-    let level = word[1..].trim_end_matches(['*', '!', '?']);
+    let level = word[1..].trim_end_matches(['*', '!', '?', '&', '=']);
     let mut t = transition(n, level, to, 1.0);
     t.marks.calibrating = word.contains('*');
     t.marks.late = word.contains('?');
+    t.marks.further = word.contains('&');
+    t.marks.update = word.contains('=');
     if word.contains('!') {
         t.severity = Severity::Red;
     }
@@ -71,6 +73,11 @@ fn every_pair_of_state_and_transition() {
     check("+alarm", "+alarm*", "nothing is_on");
     check("+alarm", "+alarm!", "changed severity rose: alarm red on[alarm]");
     check("+alarm!", "+alarm", "changed severity: alarm yellow on[alarm]");
+    check("+alarm", "+alarm&", "changed further rose: alarm yellow on[alarm]");
+    check("+alarm +cut", "+alarm&", "changed further rose: cut orange on[alarm,cut]");
+    check("+alarm", "+alarm=", "changed updated: alarm yellow on[alarm]");
+    check("", "+alarm=", "raised opened rose: alarm yellow on[alarm]");
+    check("", "+alarm&", "raised opened rose: alarm yellow on[alarm]");
     check("+alarm*", "+alarm*", "nothing is_on");
     check("+alarm*", "+alarm", "changed turned_real rose: alarm yellow on[alarm]");
     check("+alarm +cut", "-cut", "changed level_off: alarm yellow on[alarm]");

@@ -146,6 +146,7 @@ fn positions_of_unknown_sites_and_impossible_times_are_refused() {
         time: NOW,
         presence: Presence::Below,
         entered: None,
+        state: String::new(),
     };
     builder.position(good.clone());
     builder.position(Position { site: "M9".into(), ..good.clone() });

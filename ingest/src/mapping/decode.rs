@@ -160,7 +160,7 @@ impl Message<'_> {
         let text = |slot: Slot| {
             let mut room = String::new();
             let found = code(self.mapping, slot, slots, texts, key, &mut room).map(str::to_owned);
-            // Name, area and station may be unknown; a card or a site may not.
+            // Name, area, station and state may be unknown; a card or a site may not.
             let may_lack = !matches!(slot, Slot::Site | Slot::Card);
             match (&slots[slot as usize], found) {
                 (Scalar::Absent | Scalar::Null, Err(_)) if may_lack => Ok(String::new()),
@@ -176,6 +176,7 @@ impl Message<'_> {
             time,
             presence: if out { Presence::Out } else { Presence::Below },
             entered,
+            state: text(Slot::State)?,
         });
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::Makes;
 
 /// Number of [`Slot`]s.
-pub(super) const SLOTS: usize = 11;
+pub(super) const SLOTS: usize = 12;
 
 /// What a mapping fills.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +20,7 @@ pub(super) enum Slot {
     Station,
     Out,
     Entered,
+    State,
 }
 
 impl Slot {
@@ -35,6 +36,7 @@ impl Slot {
         Slot::Station,
         Slot::Out,
         Slot::Entered,
+        Slot::State,
     ];
 
     pub(super) fn key(self) -> &'static str {
@@ -50,6 +52,7 @@ impl Slot {
             Slot::Station => "station",
             Slot::Out => "out",
             Slot::Entered => "entered",
+            Slot::State => "state",
         }
     }
 

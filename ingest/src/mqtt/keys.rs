@@ -49,6 +49,12 @@ pub const KEYS: &[KeyDoc] = &[
     key("map.out", "text", "false", "JSON pointer to a flag: the card was seen leaving; for positions only."),
     key("map.entered", "text", "-", "JSON pointer to the time of going below; for positions only."),
     key(
+        "map.state",
+        "text",
+        "-",
+        "Work state of the card, by which rules know a call for help; for positions only.",
+    ),
+    key(
         "each",
         "text",
         "the message is one",

@@ -1,4 +1,5 @@
-//! CDDY files (point definitions) as a catalog, pure. Field numbers are those of MT/T 1201.1: 24 fields, 6 to 16 needed
+//! CDDY files (point definitions) as a catalog, pure; RYQY and RYXX files (areas, people) as the points that stand for areas and for
+//! the mine, see `anchors`. Field numbers are those of MT/T 1201.1: 24 fields, 6 to 16 needed
 //! for analog points and empty else.
 //!
 //! | field | becomes |
@@ -14,12 +15,14 @@
 //! the rest is only counted.
 
 use super::readings::value;
-use super::text::{Record, RecordError, Text, fields, open, place};
+use super::text::{Record, RecordError, Text, fields, name, open, place};
 use model::catalog::{Limits, Place};
 use model::problem::{Problem, Problems, line_column};
 use model::{Point, Site};
 use std::collections::HashMap;
 use std::sync::LazyLock;
+
+mod anchors;
 
 /// Most problems of one file that are told one by one.
 pub const PROBLEMS_MAX: usize = 100;
@@ -41,15 +44,32 @@ pub fn quantity(type_code: &str) -> Option<&'static str> {
 /// Sites and points with the places where they stand, as [`model::Catalog::build`] takes them.
 pub type Rows = (Vec<(Site, Place)>, Vec<(Point, Place)>);
 
-/// Site and points of a CDDY file; `file` is its path as the user gave it. Mistakes go to `problems`, records with one are
-/// left out; after a mistake in the header nothing is there.
-pub fn catalog_from_cddy(file: &str, text: &str, problems: &mut Problems) -> Rows {
+/// Site and points of a file: RYQY or RYXX by its name, else CDDY. `file` is its path as the user gave it. Mistakes go to `problems`,
+/// records with one are left out; after a mistake in the header nothing is there.
+pub fn catalog_from_file(file: &str, text: &str, problems: &mut Problems) -> Rows {
+    let base = file.rsplit(['/', '\\']).next().unwrap_or(file);
+    match name(base).map(|n| n.kind) {
+        Some("RYQY") => from_file(file, text, problems, anchors::areas),
+        Some("RYXX") => from_file(file, text, problems, anchors::mine),
+        _ => catalog_from_cddy(file, text, problems),
+    }
+}
+
+/// The same of a CDDY file.
+pub(super) fn catalog_from_cddy(file: &str, text: &str, problems: &mut Problems) -> Rows {
+    from_file(file, text, problems, points)
+}
+
+/// The points of an opened file.
+type Points = fn(&str, &str, &Text<'_>, &mut Problems) -> Vec<(Point, Place)>;
+
+fn from_file(file: &str, text: &str, problems: &mut Problems, points: Points) -> Rows {
     let opened = match open(text.as_bytes()) {
         Ok(opened) => opened,
         Err(e) => {
             problems.push(
                 Problem::error(file, 1, 1, e.message)
-                    .help("the file must be a whole CDDY file of MT/T 1201.1"),
+                    .help("the file must be a whole CDDY, RYQY or RYXX file of MT/T 1201"),
             );
             return (Vec::new(), Vec::new());
         }
@@ -76,33 +96,43 @@ pub fn catalog_from_cddy(file: &str, text: &str, problems: &mut Problems) -> Row
 }
 
 fn points(file: &str, text: &str, opened: &Text<'_>, problems: &mut Problems) -> Vec<(Point, Place)> {
+    each(file, text, opened, problems, |record, told| read(record, opened.header.mine, told))
+}
+
+/// A point a record, by its code; a later one replaces an earlier one.
+fn each<'a>(
+    file: &'a str,
+    text: &'a str,
+    opened: &Text<'a>,
+    problems: &'a mut Problems,
+    mut read: impl FnMut(&Record<'a>, &mut Told<'a>) -> Result<Point, RecordError>,
+) -> Vec<(Point, Place)> {
     let mut out: Vec<(Point, Place)> = Vec::new();
-    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut seen: HashMap<String, usize> = HashMap::new();
     let mut told = Told { file, text, problems, errors: 0, warnings: 0 };
     let (mut line, mut counted) = (1, 0);
     for record in opened.records() {
         line += text[counted..record.at].bytes().filter(|b| *b == b'\n').count();
         counted = record.at;
-        let read = match read(&record, opened.header.mine, &mut told) {
-            Ok(read) => read,
+        let point = match read(&record, &mut told) {
+            Ok(point) => point,
             Err(e) => {
                 told.error(record.at + e.at, e.message);
                 continue;
             }
         };
         let place = Place { file: file.into(), line };
-        let code = record.text.split(';').next().unwrap_or_default().trim();
-        match seen.get(code) {
+        match seen.get(&point.code) {
             Some(first) => {
                 told.warning(
                     record.at,
-                    format!("point `{code}` stands twice in the file; the later one counts"),
+                    format!("point `{}` stands twice in the file; the later one counts", point.code),
                 );
-                out[*first] = (read, place);
+                out[*first] = (point, place);
             }
             None => {
-                seen.insert(code, out.len());
-                out.push((read, place));
+                seen.insert(point.code.clone(), out.len());
+                out.push((point, place));
             }
         }
     }

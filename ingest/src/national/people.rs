@@ -138,7 +138,7 @@ fn time(record: &str, text: &str) -> Result<Option<Micros>, RecordError> {
 /// # Errors
 /// Why it is skipped.
 pub fn parse_ryss(record: &str, site: &str, at: Micros) -> Result<Position, RecordError> {
-    let [card, name, flag, entered, left, area, area_since, station, station_since, ..] =
+    let [card, name, flag, entered, left, area, area_since, station, station_since, _, _, state, ..] =
         fields::<15>(record)?;
     let (entered, left) = (time(record, entered)?, time(record, left)?);
     for text in [area_since, station_since] {
@@ -161,6 +161,7 @@ pub fn parse_ryss(record: &str, site: &str, at: Micros) -> Result<Position, Reco
         time,
         presence,
         entered,
+        state: set(state),
     })
 }
 

@@ -10,7 +10,7 @@ use model::{Catalog, Point, Problems, Site, To};
 use std::sync::Arc;
 
 /// Longest test.
-const END_MAX: Micros = 30 * DAY;
+pub(super) const END_MAX: Micros = 30 * DAY;
 /// Most readings of a test, all its series together: 80 MB while it runs.
 const READINGS_MAX: usize = 2_000_000;
 
@@ -62,6 +62,15 @@ fn read_test(s: &Section<'_>) -> Option<RuleTest> {
         }
         section.finish();
     }
+    let mut people = Vec::new();
+    for section in s.tables("people") {
+        if let Some((series, steps)) = super::people::read(&section, &catalog) {
+            end = end.max(series.last(steps));
+            readings += steps * series.cards();
+            people.push(series);
+        }
+        section.finish();
+    }
     if readings > READINGS_MAX {
         s.error(
             format!("the test has {readings} readings, more than {READINGS_MAX}"),
@@ -89,7 +98,7 @@ fn read_test(s: &Section<'_>) -> Option<RuleTest> {
         s.error("the test is longer than 30 days", "use longer steps, or say `until`");
     }
     let (name, place) = (name?.value.to_owned(), s.file().place(s.at()));
-    Some(RuleTest { name, place, catalog, series: all, expect, also, end })
+    Some(RuleTest { name, place, catalog, series: all, people, expect, also, end })
 }
 
 /// The points of a test, at mines unless `sites` says otherwise.

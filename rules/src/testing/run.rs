@@ -63,7 +63,11 @@ pub fn run(test: &RuleTest, rules: &[RuleFile], coverage: &mut Coverage) -> Outc
     let mut out = Vec::new();
     let mut paced = Paced::new(program.clone(), test.catalog.clone(), "test");
     paced.pass(START, &mut out);
+    let mut people = super::people::records(&test.people).into_iter().peekable();
     for group in arrivals(test).chunk_by(|a, b| a.came == b.came) {
+        while let Some((came, positions)) = people.next_if(|(came, _)| *came < group[0].came) {
+            paced.positions(came, &positions, &mut out);
+        }
         let mut rows = ReadingsBuilder::default();
         for Arrival { came, series, sample } in group {
             let (series, value) = (&test.series[*series as usize], sample.value.unwrap_or(f64::NAN));
@@ -71,6 +75,7 @@ pub fn run(test: &RuleTest, rules: &[RuleFile], coverage: &mut Coverage) -> Outc
         }
         paced.readings(group[0].came, &rows.finish(), &mut out);
     }
+    people.for_each(|(came, positions)| paced.positions(came, &positions, &mut out));
     paced.pass(test.end, &mut out);
     for t in out.iter().filter(|t| t.to == To::On) {
         coverage.0.insert((t.rule.clone(), t.level.clone()), true);

@@ -1,6 +1,9 @@
 //! Snapshots of formats before this one: each file was written by the release it is named after, and is read for good.
 
+use crate::people;
 use crate::stand::*;
+use model::people::Positions;
+use model::record::run_flags::DRILL;
 use model::status::*;
 use model::{Offset, Origin, Transition};
 use rules::{At, Evaluator, OpenLevels};
@@ -212,13 +215,65 @@ fn a_snapshot_of_format_5_is_read_as_if_nothing_had_happened() {
     }
 }
 
-/// Another layout needs another number, and then a file of its own; this writes it.
+/// The rules about people that their file was written under.
+fn rules_about_people() -> String {
+    people::still()
+        + &people::rule("many", "people_area", "what = \"capacity\"\non_delay = \"1min\"")
+        + &people::rule("long", "people", "what = \"overtime\"\nafter = \"30s\"")
+        + &people::rule("call", "people", "what = \"help\"\nstates = [\"SOS\"]")
+        + &people::rule("gone", "people", "what = \"vanished\"\nafter = \"25s\"")
+}
+
+/// What comes before that snapshot: an area in alarm that one left, who is uncertain, a call that came late, a drill.
+fn people_before() -> Vec<Event> {
+    use people::{gas, row, said, snapshot};
+    let late = Positions { rows: vec![row(9, "C3 B!SOS")], snapshot: None };
+    let Event::People(at, _, drill) = snapshot(141, true, &["C1 A", "C9 A/S1!SOS"]) else { unreachable!() };
+    vec![
+        snapshot(0, true, &["C1 A/S1", "C2 A", "C3 B/S2!ok", "C4 A"]),
+        gas(3, 1.2),
+        said(130, &["C1 A", "C4 B"]),
+        snapshot(135, false, &["C1 A/S1", "C4 B"]),
+        Event::People(people::t(140), 0, late),
+        Event::People(at, DRILL, drill),
+    ]
+}
+
+/// The same of people: what is said after the file is what is said where nothing interrupted.
+#[test]
+fn what_is_known_of_people_is_read_from_format_5() {
+    let old = include_bytes!("formats/5-people.snapshot");
+    let (program, _) = program_for(&rules_about_people(), &people::mine());
+    let (mut e, next) = Evaluator::restore(program, people::mine(), &[old.to_vec()]).unwrap();
+    let Event::People(at, _, drill) = people::snapshot(210, true, &[]) else { unreachable!() };
+    let after = [
+        tick(142.),
+        people::said(200, &["C1 A", "C2 A"]),
+        Event::People(at, DRILL, drill),
+        people::snapshot(220, true, &["C1 A"]),
+        people::gas(230, 0.2),
+    ];
+    let mut out = Vec::new();
+    (next..).zip(&after).for_each(|(i, event)| apply(&mut e, i, event, &mut out));
+    let (before, whole) = (people_before(), [&people_before()[..], &after].concat());
+    let told = people::judged(&rules_about_people(), &before).len();
+    assert_eq!(out, people::judged(&rules_about_people(), &whole)[told..]);
+    for rule in ["still", "many", "long", "call", "gone"] {
+        assert!(out.iter().any(|t| t.rule == rule), "{rule}: {:?}", shown(&out));
+    }
+}
+
+/// Another layout needs another number, and then files of its own; this writes them.
 #[test]
 fn the_present_format_is_the_one_kept_under_its_number() {
-    let mut e = evaluator(&[RULES, ACROSS].concat());
-    (0..).zip(&before()).for_each(|(i, event)| apply(&mut e, i, event, &mut Vec::new()));
+    kept(evaluator(&[RULES, ACROSS].concat()), &before(), "");
+    kept(people::evaluator(&rules_about_people()), &people_before(), "-people");
+}
+
+fn kept(mut e: Evaluator, before: &[Event], of: &str) {
+    (0..).zip(before).for_each(|(i, event)| apply(&mut e, i, event, &mut Vec::new()));
     let written = e.snapshot(0);
-    let name = format!("{}.snapshot", written[0]);
+    let name = format!("{}{of}.snapshot", written[0]);
     let made = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name);
     std::fs::write(&made, &written).unwrap();
     let kept = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all/formats").join(&name);

@@ -32,6 +32,7 @@ mod legal;
 mod longwall;
 mod models;
 mod packs;
+mod people;
 mod shards;
 mod stand;
 mod user_tests;

@@ -1,6 +1,7 @@
 //! A stand to judge series on: one mine, points by code, entries one reading each unless said otherwise.
 
 use model::catalog::{Place, points_from_csv, sites_from_csv};
+use model::people::Positions;
 use model::time::SECOND;
 use model::{Catalog, Micros, Offset, Origin, PointId, Problems, ReadingsBuilder, Run, To, Transition};
 use rules::{At, Evaluator, Program, RuleFile};
@@ -17,6 +18,8 @@ pub enum Event {
     Tick(Micros),
     /// A record that was seen before (the first one of its collector), now over every limit.
     Seen(Micros),
+    /// Positions of people, with run flags.
+    People(Micros, u8, Positions),
     /// A record of another kind.
     Other(Micros),
     /// A new version of rules and catalog.
@@ -36,7 +39,7 @@ pub fn catalog_of(state: &str, points: &str) -> Arc<Catalog> {
     let sites = format!("site,name,kind,region,state\nM1,East,mine,140100,{state}\n");
     let sites: Vec<(model::Site, Place)> = sites_from_csv("s", &sites, &mut problems);
     let mut text =
-        "site,point,name,quantity,unit,low,high,place,period,alarm_on,alarm_off,low_alarm_on,low_alarm_off"
+        "site,point,name,quantity,unit,low,high,place,period,alarm_on,alarm_off,low_alarm_on,low_alarm_off,labels"
             .to_owned();
     for row in points.lines() {
         // Rows without limits of their own leave the last columns out.
@@ -73,6 +76,11 @@ pub fn apply(e: &mut Evaluator, number: u64, event: &Event, out: &mut Vec<Transi
     match event {
         Event::Tick(t) => e.tick(at(*t, 0), out),
         Event::Other(t) => e.other(at(*t, 0), out),
+        Event::People(appended, flags, positions) => {
+            let rows = positions.rows.len() as u32;
+            let run = Run { source: "p".into(), received: *appended, rows, flags: *flags };
+            e.positions(at(*appended, 7), &run, positions, out);
+        }
         Event::Activate(t, rules, catalog) => {
             let (program, problems) = program_for(rules, catalog);
             assert_eq!(problems.errors(), 0, "{problems}");

@@ -135,7 +135,7 @@ pub fn load_catalog(config: &Config, problems: &mut Problems) -> Catalog {
     catalog_of_files(config.catalog.sites.as_deref(), &points, config.log.partitions, problems)
 }
 
-/// Sites and points of these files, CSV or CDDY.
+/// Sites and points of these files, CSV or national.
 pub fn catalog_of_files(
     sites_file: Option<&Path>,
     points_files: &[PathBuf],
@@ -149,8 +149,8 @@ pub fn catalog_of_files(
     for path in points_files {
         let Some((name, text)) = read(path, problems) else { continue };
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("txt")) {
-            let (more_sites, more_points) = ingest::national::catalog_from_cddy(&name, &text, problems);
-            // A CDDY header names its mine; a row of the sites file says more about it and stands first.
+            let (more_sites, more_points) = ingest::national::catalog_from_file(&name, &text, problems);
+            // A national header names its mine; a row of the sites file says more about it and stands first.
             let known: Vec<String> = sites.iter().map(|(s, _)| s.code.clone()).collect();
             sites.extend(more_sites.into_iter().filter(|(s, _)| !known.contains(&s.code)));
             points.extend(more_points);

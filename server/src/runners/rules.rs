@@ -204,6 +204,9 @@ impl RulesRunner {
                 Some(Record::Readings { runs, readings }) => {
                     self.evaluator.readings(at, &runs, &readings, &mut out)
                 }
+                Some(Record::Positions { run, positions }) => {
+                    self.evaluator.positions(at, &run, &positions, &mut out)
+                }
                 Some(Record::Activation(activation)) => self.activate(at, activation, &mut out),
                 Some(Record::Tick) => self.evaluator.tick(at, &mut out),
                 // Whatever else came lets time pass; only a tick confirms a jump of the clock.

@@ -73,6 +73,10 @@ pub struct Arrival {
     pub quarantined: u64,
     /// Why, where refused or quarantined.
     pub reason: Box<str>,
+    /// What a snapshot of people says beside its rows, as JSON.
+    pub snapshot: Option<Box<str>>,
+    /// Flags of the run.
+    pub flags: u8,
 }
 
 /// A position of a card.
@@ -86,6 +90,8 @@ pub struct PositionRow {
     pub partition: u32,
     /// Offset of the record.
     pub offset: u64,
+    /// Its number in the record.
+    pub row: u32,
 }
 
 /// A reading in quarantine, or (`released`) the note that it was released.
@@ -159,6 +165,8 @@ impl Arrival {
                 texts(r().map(|a| &*a.source)),
                 shorts(r().map(|a| a.partition as i32)),
                 ints(r().map(|a| a.offset as i64)),
+                Arc::new(r().map(|a| a.snapshot.as_deref()).collect::<StringViewArray>()),
+                shorts(r().map(|a| i32::from(a.flags))),
             ],
         )
     }
@@ -194,6 +202,8 @@ impl PositionRow {
                 texts(r().map(|p| &*p.source)),
                 shorts(r().map(|p| p.partition as i32)),
                 ints(r().map(|p| p.offset as i64)),
+                texts(r().map(|p| p.position.state.as_str())),
+                shorts(r().map(|p| p.row as i32)),
             ],
         )
     }

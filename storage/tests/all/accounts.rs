@@ -125,6 +125,7 @@ async fn positions_are_stored_and_counted() {
         time: at(3.0),
         presence: Presence::Below,
         entered: Some(at(1.0)),
+        state: String::new(),
     };
     let positions = Positions { rows: vec![position], snapshot: None };
     storage.push(&entry(0), Record::Positions { run: run("gate", 1), positions }).await.unwrap();

@@ -284,6 +284,7 @@ async fn push_every_kind(storage: &Storage) {
         time: at(1.0),
         presence: Presence::Below,
         entered: None,
+        state: String::new(),
     };
     let positions = |card| Positions { rows: vec![position(card)], snapshot: None };
     let refused = Refused { source: "east".into(), reason: "json".into(), count: 2, received: T0 };

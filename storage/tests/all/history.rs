@@ -1,6 +1,7 @@
 //! The table read back in the order of the log: records, runs, rows, times, through many windows, files and merges.
 
 use crate::rig::*;
+use ::model::people::{Position, Positions, Presence, Snapshot};
 use ::model::record::run_flags;
 use ::model::{Micros, Origin, PointId, Readings, ReadingsBuilder, Record, Run, ids::partition_of};
 use storage::{HistoryRecord, Storage};
@@ -53,6 +54,61 @@ async fn read(storage: &Storage, times: std::ops::Range<Micros>) -> (Vec<History
         assert_eq!((history.unknown, history.unnumbered), (0, 0));
     }
     (all, windows, nobody)
+}
+
+/// Positions of M1: messages, snapshots, an empty one; cards in no order, a card twice in a message.
+fn people(number: u64) -> Positions {
+    let position = |i: u64| Position {
+        site: "M1".into(),
+        card: format!("C{}", (number * 5 + i * 3) % 4),
+        name: "n".into(),
+        area: format!("A{i}"),
+        station: String::new(),
+        time: at(number as f64 - i as f64),
+        presence: [Presence::Below, Presence::Out, Presence::Uncertain][(i % 3) as usize],
+        entered: (i == 1).then(|| at(0.)),
+        state: if i == 2 { "SOS".into() } else { String::new() },
+    };
+    let snapshot = Snapshot {
+        site: "M1".into(),
+        time: at(number as f64),
+        complete: number.is_multiple_of(2),
+        stale: number.is_multiple_of(5),
+    };
+    let count = if number.is_multiple_of(4) { 0 } else { 6 };
+    Positions { rows: (0..count).map(position).collect(), snapshot: (number % 4 != 1).then_some(snapshot) }
+}
+
+#[tokio::test]
+async fn positions_come_back_as_the_log_held_them() {
+    let mut rig = Rig::new();
+    rig.options.compact_files = 3;
+    let storage = rig.open().await;
+    for number in 0..200 {
+        let positions = people(number);
+        let record = Record::Positions { run: run("rydw", positions.rows.len()), positions };
+        push(&storage, number, if number % 3 == 2 { Record::Tick } else { record }).await;
+        if number % 40 == 0 {
+            storage.flush().await.unwrap();
+        }
+    }
+    storage.flush().await.unwrap();
+    for merged in [false, true] {
+        if merged {
+            assert!(storage.maintain().await.unwrap().merged > 0);
+        }
+        let (all, ..) = read(&storage, ALL).await;
+        let kept: Vec<u64> = all.iter().map(|r| r.offset.number).collect();
+        assert_eq!(kept, (0..200).filter(|n| n % 3 != 2).collect::<Vec<_>>());
+        for record in &all {
+            let expected = people(record.offset.number);
+            assert_eq!(record.runs, [run("rydw", expected.rows.len())]);
+            assert_eq!(record.positions.as_ref(), Some(&expected), "{}", record.offset.number);
+        }
+    }
+    // By the times of positions alone.
+    let (some, ..) = read(&storage, at(50.)..at(60.)).await;
+    assert!(some.len() >= 6 && some.len() < 20, "{}", some.len());
 }
 
 fn rows(r: &Readings) -> Vec<(i64, Micros, u64, i32)> {

@@ -11,6 +11,7 @@ const SECOND: Micros = 1_000_000;
 pub(super) async fn suite<S: AlarmStore, F: Future<Output = S>>(make: &mut impl FnMut() -> F) {
     what_is_held_is_told_as_it_stands(&make().await).await;
     what_was_told_before_a_hold_hears_its_end(&make().await).await;
+    one_more_is_told_again(&make().await).await;
     a_digest_waits_for_held_partitions(&make().await).await;
     a_long_digest_has_parts(&make().await).await;
     calibration_is_not_told_until_it_is_real(&make().await).await;
@@ -85,6 +86,33 @@ async fn what_was_told_before_a_hold_hears_its_end(store: &impl AlarmStore) {
     assert_eq!(events_of(&after), ["cleared"], "what stands as it was told is not told again");
     store.flush(LATER).await.unwrap();
     assert!(told(store, "county").await.is_empty(), "who heard the end needs no digest");
+}
+
+/// One more meets the condition of a level that is on: told again and unacknowledged again, also where something else followed in a hold.
+async fn one_more_is_told_again(store: &impl AlarmStore) {
+    let further = |n| {
+        let mut t = transition(n, "alarm", To::On, n as f64);
+        (t.marks.further, t.reason) = (true, format!("{n} call"));
+        t
+    };
+    store.apply(batch(1, vec![transition(1, "alarm", To::On, 1.1)])).await.unwrap();
+    let id = store.list(&AlarmFilter::default()).await.unwrap()[0].id.clone();
+    told(store, "county").await;
+    let ids = std::slice::from_ref(&id);
+    store.acknowledge(ids, "li", "", None, 2).await.unwrap();
+    store.apply(batch(2, vec![further(2)])).await.unwrap();
+    let again = told(store, "county").await;
+    assert_eq!((events_of(&again), &again[0]["alarm"]["reason"]), (vec!["changed"], &Value::from("2 call")));
+    assert!(!store.get(&id).await.unwrap().unwrap().acked);
+    let mut update = transition(3, "alarm", To::On, 9.0);
+    (update.marks.update, update.reason) = (true, "9 call".to_owned());
+    store.apply(batch(3, vec![update])).await.unwrap();
+    assert!(told(store, "county").await.is_empty(), "newer words are told to nobody");
+    assert_eq!(store.get(&id).await.unwrap().unwrap().reason, "9 call");
+    let held = vec![further(4), transition(5, "cut", To::On, 1.6), transition(6, "cut", To::Off, 0.9)];
+    store.apply(hold(6, held)).await.unwrap();
+    store.apply(batch(7, Vec::new())).await.unwrap();
+    assert_eq!(events_of(&told(store, "county").await), ["changed"]);
 }
 
 async fn a_digest_waits_for_held_partitions(store: &impl AlarmStore) {

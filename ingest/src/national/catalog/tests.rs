@@ -81,6 +81,34 @@ fn read(records: &[String]) -> (Vec<Site>, Vec<Point>, String) {
 }
 
 #[test]
+fn areas_and_the_mine_become_points_for_rules_about_people() {
+    let read = |file: &str, text: &str| {
+        let mut problems = Problems::default();
+        let (sites, points) = catalog_from_file(file, text, &mut problems);
+        assert_eq!(sites.len(), 1, "{problems}");
+        let shown = points.iter().map(|(p, place)| {
+            let labels: Vec<_> = p.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            assert_eq!(p.period, Some(300_000_000), "as often as RYSS files come");
+            format!("{} {} {} {:?} {labels:?} {}", p.code, p.name, p.quantity, p.limits.alarm_on, place.line)
+        });
+        (shown.collect::<Vec<_>>(), problems.to_string())
+    };
+    let areas = "620000000001;矿;2026-09-23 10:00:00~\n重点区域;6200000000010001;30;工作面~\n限制区域;6200000000010002;未设置;采空区~\n;;5;x~||";
+    let (points, problems) = read("in/620000000001_RYQY_20260923100000.txt", areas);
+    let expected = [
+        "6200000000010001 工作面 people_area Some(30.0) [\"type=重点区域\"] 2",
+        "6200000000010002 采空区 people_area None [\"type=限制区域\"] 3",
+    ];
+    assert_eq!(points, expected);
+    assert!(problems.contains("RYQY_20260923100000.txt:4:2: error: the area code is empty"), "{problems}");
+    let persons = "620000000001;矿;320;KJ1;定位;厂家;2030-12-31;2026-09-23 10:00:00~62000000000100001;张三;工;;;;;0;1~||";
+    let name = "620000000001_RYXX_20260923100000.txt";
+    assert_eq!(read(name, persons), (vec!["people 矿 people Some(320.0) [] 1".to_owned()], String::new()));
+    let (points, problems) = read(name, &persons.replace(";320;", ";many;"));
+    assert!(points.is_empty() && problems.contains(":1:1: error: authorised number `many`"), "{problems}");
+}
+
+#[test]
 fn fields_become_a_point() {
     let (sites, points, problems) = read(&[with(&METHANE, &[]), with(&DUCT, &[])]);
     assert_eq!(problems, "");

@@ -397,7 +397,7 @@ async fn definitions_that_the_catalog_has_are_done() {
     };
     let (name, text) = file(8, "40", "%CH4");
     let mut problems = model::Problems::default();
-    let (sites, points) = crate::national::catalog_from_cddy(&name, &text, &mut problems);
+    let (sites, points) = crate::national::catalog_from_file(&name, &text, &mut problems);
     assert_eq!((points.len(), problems.errors()), (1, 0), "{problems}");
     // What the catalog says beyond the file is nothing new, nor is another name of the unit.
     let with_period = |(point, place): (model::Point, _)| {

@@ -115,6 +115,7 @@ impl Table {
             let history = reading.await.map_err(|e| anyhow!(e))??;
             seen.unknown += history.unknown;
             seen.unnumbered += history.unnumbered;
+            seen.unplaced += history.unplaced;
             judge.ticks_to(end, Micros::MAX);
             judge.hand_over(decided)?;
         }
@@ -198,9 +199,10 @@ impl<'a> Judge<'a> {
             run.flags |= run_flags::REPLAY;
         }
         for (evaluator, out) in self.evaluators.iter_mut().zip(&mut self.out) {
-            match &record.readings {
-                Some(readings) => evaluator.readings(at, &record.runs, readings, out),
-                None => evaluator.other(at, out),
+            match (&record.readings, &record.positions, record.runs.first()) {
+                (Some(readings), ..) => evaluator.readings(at, &record.runs, readings, out),
+                (None, Some(positions), Some(run)) => evaluator.positions(at, run, positions, out),
+                _ => evaluator.other(at, out),
             }
         }
         (self.next, self.last) = (record.offset.number + 1, Some(record.appended));

@@ -40,6 +40,8 @@ pub struct Seen {
     /// Left out: before 2000 or after 2100.
     pub wild: u64,
     pub unnumbered: u64,
+    /// Positions left out: stored before their row and their snapshot were.
+    pub unplaced: u64,
     pub first: Option<Micros>,
     pub last: Option<Micros>,
 }
@@ -55,11 +57,12 @@ impl Seen {
     /// What was left out, a sentence each.
     pub fn left_out(&self) -> Vec<String> {
         let all = [
-            (self.unknown, "of points that are not in the catalog"),
-            (self.wild, "of times before 2000 or after 2100"),
+            (self.unknown, "readings of points that are not in the catalog"),
+            (self.wild, "readings of times before 2000 or after 2100"),
+            (self.unplaced, "positions of people stored before the table held what was a snapshot"),
         ];
         let some = all.into_iter().filter(|(n, _)| *n > 0);
-        some.map(|(n, what)| format!("left out: {n} readings {what}")).collect()
+        some.map(|(n, what)| format!("left out: {n} {what}")).collect()
     }
 }
 

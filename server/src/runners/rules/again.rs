@@ -1,7 +1,7 @@
 //! The rules of a partition whose snapshot cannot be used: damaged, of a format that is read no more, or gone.
 //!
-//! What was decided before the offset to go on at is durable in the log. So nothing is decided there a second time: the readings of the
-//! longest window are read again for what windows remember, and the levels that are open by the log's transitions are adopted. Levels
+//! What was decided before the offset to go on at is durable in the log. So nothing is decided there a second time: what came in the
+//! longest window is read again for what rules remember, and the levels that are open by the log's transitions are adopted. Levels
 //! open since before the oldest transition that the log still has are not found here; an operator must close their alarms.
 
 use super::super::Shared;
@@ -82,6 +82,9 @@ impl Again<'_> {
                 match entry.decode() {
                     Ok(Record::Readings { runs, readings }) => {
                         evaluator.readings(at, &runs, &readings, &mut unheard)
+                    }
+                    Ok(Record::Positions { run, positions }) => {
+                        evaluator.positions(at, &run, &positions, &mut unheard)
                     }
                     Ok(Record::Tick) => evaluator.tick(at, &mut unheard),
                     _ => evaluator.other(at, &mut unheard),
