@@ -1,6 +1,6 @@
 //! The whole path on one machine, generator included: batches handed over at the sink, embedded log with fsync, four rules a point,
-//! Delta table, alarms; then the disk and the wire format alone, for what the machine would give. `path [POINTS SECONDS RATE]`;
-//! rate 0: as fast as it goes. Keeps `path.json`.
+//! Delta table, alarms; then the disk and the wire format alone, for what the machine would give. `path [POINTS SECONDS RATE AHEAD]`;
+//! rate 0: as fast as it goes, but never so many readings beyond what rules and table have read: the log alone takes more. Keeps `path.json`.
 
 use benches::outside::Watched;
 use benches::whole::{self, Whole};
@@ -12,8 +12,12 @@ use std::time::Duration;
 const YARDSTICK: Duration = Duration::from_secs(5);
 
 fn main() -> anyhow::Result<()> {
-    let [points, seconds, rate] =
-        benches::arguments([("points", 1_040_000.0), ("seconds", 300.0), ("rate", 0.0)]);
+    let [points, seconds, rate, ahead] = benches::arguments([
+        ("points", 1_040_000.0),
+        ("seconds", 300.0),
+        ("rate", 0.0),
+        ("ahead", 2_000_000.0),
+    ]);
     benches::run(async move {
         let dir = tempfile::tempdir()?;
         let whole = Whole {
@@ -21,7 +25,7 @@ fn main() -> anyhow::Result<()> {
             seconds,
             rate,
             log: String::new(),
-            ahead: None,
+            ahead: Some(ahead as u64),
             others: Watched::default(),
         };
         let mut result = whole::run(dir.path(), whole).await?;
