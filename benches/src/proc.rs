@@ -55,6 +55,13 @@ fn kilobytes(text: &str, name: &str) -> u64 {
     number.unwrap_or(0) * 1024
 }
 
+/// Processor time of this thread, seconds: what its neighbours on the machine do is not in it.
+#[must_use]
+pub fn thread_cpu_s() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or_default() / 1e9
+}
+
 /// CPU seconds that all processes of the machine have used, and what was taken from it by others on the same host: what a benchmark
 /// did not use itself says whether it had the machine to itself.
 #[must_use]

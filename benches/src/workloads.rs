@@ -3,6 +3,7 @@
 //! Peers tell of each event for which a condition holds; firedamp tells when it begins and when it ends. A level without delays is on
 //! at exactly the readings for which its condition holds, so what peers count are the readings from each on to its off.
 
+use crate::proc::thread_cpu_s;
 use anyhow::{Context, ensure};
 use model::time::{Micros, SECOND};
 use model::{Catalog, PointId, Problems, ReadingsBuilder, To, Transition};
@@ -192,7 +193,7 @@ pub fn judge(workload: &Workload, data: &[u16]) -> anyhow::Result<Judged> {
     let ids: Vec<PointId> = (0..POINTS).map(|p| PointId::of("M", &format!("P{p:05}"))).collect();
     let (mut tally, mut out) = (Tally::new(&ids, data.len() / POINTS), Vec::new());
     let mut paced = Paced::new(program, catalog, "peers");
-    let (began, cpu) = (Instant::now(), cpu_s());
+    let (began, cpu) = (Instant::now(), thread_cpu_s());
     for (second, values) in data.chunks_exact(POINTS).enumerate() {
         let time = START + second as Micros * SECOND;
         let mut rows = ReadingsBuilder::with_capacity(POINTS);
@@ -203,13 +204,7 @@ pub fn judge(workload: &Workload, data: &[u16]) -> anyhow::Result<Judged> {
         out.drain(..).for_each(|t| tally.take(&t));
     }
     let counts = tally.end();
-    Ok(Judged { counts, wall_s: began.elapsed().as_secs_f64(), cpu_s: cpu_s() - cpu })
-}
-
-/// Processor time of this thread: the only one that works here.
-fn cpu_s() -> f64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or_default() / 1e9
+    Ok(Judged { counts, wall_s: began.elapsed().as_secs_f64(), cpu_s: thread_cpu_s() - cpu })
 }
 
 /// The readings of each question, a bit each: several rules may say the same of one.

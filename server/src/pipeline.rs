@@ -183,10 +183,9 @@ impl Pipeline {
         if let Some(forwarder) = parts.forwarder {
             forwarding.tasks.spawn(forward(forwarder, forwarding.stop.clone(), broken.clone()));
         }
-        let brake = match parts.snapshots.is_some() && Arc::ptr_eq(&parts.edge_log, &parts.log) {
-            true => Brake::by(lag.clone(), parts.clock),
-            false => Brake::none(),
-        };
+        let rules = parts.snapshots.is_some().then(|| lag.clone());
+        let reads_same = Arc::ptr_eq(&parts.edge_log, &parts.log);
+        let brake = if reads_same { Brake::by(rules, parts.clock, parts.storage) } else { Brake::none() };
         let edge = Edge::start(&parts.edge_log, parts.edge, parts.catalog, edge_metrics, &own, brake);
         let logs = [parts.edge_log, parts.log];
         Ok(Self {

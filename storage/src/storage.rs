@@ -15,6 +15,7 @@ use crate::view::View;
 use crate::writer::{Flushed, Writer};
 use model::{Catalog, Clock, Entry, Record, Transition};
 use object_store::ObjectStore;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::Notify;
 
@@ -54,6 +55,8 @@ pub struct Inner {
     state: Mutex<State>,
     resolving: tokio::sync::Mutex<()>,
     flush_wanted: Notify,
+    /// Whether it takes commits: it has not stopped, and the last one did not fail.
+    pub takes_commits: AtomicBool,
     /// Files to be deleted; held for a round of maintenance.
     pub maintaining: tokio::sync::Mutex<Removed>,
     /// Sums of the files of `arrivals`.
@@ -183,6 +186,7 @@ impl Storage {
             state: Mutex::new(state),
             resolving: tokio::sync::Mutex::new(()),
             flush_wanted: Notify::new(),
+            takes_commits: AtomicBool::new(write),
             maintaining: tokio::sync::Mutex::new(Removed::default()),
             balance_cache: tokio::sync::Mutex::new(Cache::default()),
         };
@@ -323,6 +327,14 @@ impl Storage {
         self.inner.state().tail_bytes()
     }
 
+    /// How much of the memory for rows not yet committed is taken, 1 being all, as of the last push. `None` while nobody can say when there
+    /// is room again: this writer has stopped, or its last commit failed. Nobody is waited for.
+    pub fn fullness(&self) -> Option<f64> {
+        let taken =
+            self.inner.metrics.tail_bytes.get() as f64 / self.inner.options.tail_bytes_max.max(1) as f64;
+        self.inner.takes_commits.load(Ordering::Relaxed).then_some(taken)
+    }
+
     /// Stops this writer: what is not committed is thrown away and nothing more is taken. The first reason stays.
     pub async fn stop(&self, why: String) {
         let mut writer = self.inner.writer.lock().await;
@@ -337,6 +349,7 @@ impl Storage {
         let mut state = self.inner.state();
         state.stop(why, |_, _| 0);
         state.is_others = true;
+        self.inner.takes_commits.store(false, Ordering::Relaxed);
     }
 
     /// Why this writer takes nothing more, when it has stopped.

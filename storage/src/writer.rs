@@ -25,6 +25,7 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Where nothing but ticks came, offsets are committed after this time; until then a restart reads the ticks again.
 const IDLE_COMMIT: Micros = 600 * model::time::SECOND;
@@ -265,6 +266,7 @@ impl Inner {
     pub async fn flush(&self) -> Result<Flushed, StorageError> {
         let mut writer = self.writer.lock().await;
         let result = self.flush_locked(&mut writer).await;
+        self.takes_commits.store(result.is_ok(), Ordering::Relaxed);
         match &result {
             Ok(_) => {}
             Err(e @ StorageError::OtherWriter { .. }) => {
@@ -280,6 +282,7 @@ impl Inner {
         writer.pending = None;
         let stands = |table, app| writer.expected.get(&(table, app)).map_or(0, |at| *at as u64);
         self.state().stop(why, stands);
+        self.takes_commits.store(false, Ordering::Relaxed);
     }
 
     async fn flush_locked(&self, writer: &mut Writer) -> Result<Flushed, StorageError> {

@@ -4,7 +4,7 @@
 
 use ::tests::webhook::Webhook;
 use benches::feed::{self, Feed, Pace};
-use benches::outside::Metrics;
+use benches::outside::{self, Metrics};
 use benches::whole::{self, Started};
 use benches::{proc, setup, stats};
 use firedamp::runners::Lag;
@@ -25,6 +25,8 @@ const SHARES: [f64; 3] = [0.1, 0.5, 0.8];
 const OTHER_SHARE: f64 = 0.5;
 /// How long the capacity is measured, after so long to warm up: over whole cycles of commits to the table, which take their share.
 const CAPACITY: (f64, f64) = (60.0, 20.0);
+/// Readings that may be accepted meanwhile and not yet judged and stored.
+const AHEAD: u64 = 2_000_000;
 /// How long the load runs before the first probe.
 const WARM: Duration = Duration::from_secs(5);
 /// How long the last probes may take.
@@ -98,9 +100,12 @@ impl Fresh {
     }
 }
 
-/// Readings a second that are judged when handed over as fast as they are taken, and the cores that takes.
+/// Readings a second that are judged and stored when handed over as fast as that goes, and the cores it takes.
 async fn measure_capacity(started: &Started, feed: &Arc<Feed>) -> anyhow::Result<(f64, f64)> {
-    let mut hands = feed.pour(&started.app.pipeline.edge, &Pace::free(0.0, CAPACITY.0 + CAPACITY.1));
+    // The log alone takes more, and the table would fall behind.
+    let (limit, _following) = outside::follow(started.base.clone(), Metrics::judged, AHEAD);
+    let pace = Pace { limit, ..Pace::free(0.0, CAPACITY.0 + CAPACITY.1) };
+    let mut hands = feed.pour(&started.app.pipeline.edge, &pace);
     tokio::time::sleep(Duration::from_secs_f64(CAPACITY.1)).await;
     let judged = async || anyhow::Ok(Metrics::of(&started.base).await?.judged());
     let (began, before, cpu) = (Instant::now(), judged().await?, proc::own().cpu_s);

@@ -1,9 +1,11 @@
-//! Answers sources later where what they handed over is judged too late. What comes faster than the machine can judge makes alarms
-//! late, and what is not answered is not sent by those who wait for an answer: brokers and collectors keep it, polls come less often.
-//! It slows down and never stops anybody: what is handed over is taken, however far the rules are behind.
+//! Answers sources later where what they handed over is judged too late, or stored too slowly. What comes faster than the machine can
+//! judge makes alarms late, and what comes faster than the table takes it makes the page's last values old; what is not answered is not
+//! sent by those who wait for an answer: brokers and collectors keep it, polls come less often. It slows down and never stops anybody:
+//! what is handed over is taken, however far rules and table are behind.
 //!
-//! Promises: only who sends into a partition that is behind waits for it; rules that were not heard of for [`SILENT`] hold nobody, since
-//! nothing says when they go on. A table that is behind holds nobody either: alarms go before it, and the log keeps what it has to read.
+//! Promises: only who sends into a partition that is behind waits for its rules; rules that were not heard of for [`SILENT`] hold nobody,
+//! since nothing says when they go on, and nor does a table that takes no commits: alarms go before it, and the log keeps what it has to
+//! read.
 
 use crate::runners::Lag;
 use crate::watchdog::SILENT;
@@ -11,30 +13,39 @@ use model::time::SECOND;
 use model::{Clock, Micros};
 use std::sync::Arc;
 use std::time::Duration;
+use storage::Storage;
 
 /// How far the rules may be behind before anybody is slowed down.
 const FREE: Micros = SECOND / 2;
 /// The longest that an answer is held back, reached where the rules are behind by [`FREE`] and four times as long.
 const MOST: Micros = SECOND / 4;
+/// How much of the memory for what is not yet stored may be taken before anybody is slowed down, of 1.
+const TAIL_FREE: f64 = 0.75;
 
-/// How far the rules are behind that judge what this edge takes.
+/// How far behind those are that read what this edge writes.
 pub struct Brake {
     rules: Option<(Lag, Arc<dyn Clock>)>,
+    table: Option<Storage>,
 }
 
 impl Brake {
-    /// By rules of this process that read the log the edge writes, and the clock their lag is by.
-    pub fn by(lag: Lag, clock: Arc<dyn Clock>) -> Self {
-        Self { rules: Some((lag, clock)) }
+    /// By rules and table of this process that read the log the edge writes, and the clock the rules' lag is by.
+    pub fn by(rules: Option<Lag>, clock: Arc<dyn Clock>, table: Option<Storage>) -> Self {
+        Self { rules: rules.map(|lag| (lag, clock)), table }
     }
 
-    /// Where the rules run elsewhere, or read another log: how far they are behind does not depend on this edge alone.
+    /// Where they run elsewhere, or read another log: how far they are behind does not depend on this edge alone.
     pub fn none() -> Self {
-        Self { rules: None }
+        Self { rules: None, table: None }
     }
 
     /// How long the answer to what went into these partitions is held back.
     pub fn hold(&self, partitions: &[u32]) -> Duration {
+        let full = self.table.as_ref().and_then(Storage::fullness).unwrap_or_default();
+        self.hold_by_rules(partitions).max(hold_by_table(full))
+    }
+
+    fn hold_by_rules(&self, partitions: &[u32]) -> Duration {
         let Some((lag, clock)) = &self.rules else { return Duration::ZERO };
         let now = clock.now();
         // A clock that was set back makes old news look new.
@@ -44,6 +55,12 @@ impl Brake {
         let behind = behind.max().unwrap_or_default();
         Duration::from_micros(((behind - FREE) / 4).clamp(0, MOST).unsigned_abs())
     }
+}
+
+/// The fuller the longer, and the longest where there is no room.
+fn hold_by_table(full: f64) -> Duration {
+    let share = ((full - TAIL_FREE) / (1.0 - TAIL_FREE)).clamp(0.0, 1.0);
+    Duration::from_micros(MOST.unsigned_abs()).mul_f64(share)
 }
 
 #[cfg(test)]
@@ -56,7 +73,7 @@ mod tests {
         const NOW: Micros = 1_000 * SECOND;
         let lag = Lag::new(2);
         lag.set(1, behind, NOW - ago);
-        Brake::by(lag, Arc::new(ManualClock::at(NOW))).hold(partitions)
+        Brake::by(Some(lag), Arc::new(ManualClock::at(NOW)), None).hold(partitions)
     }
 
     #[test]
@@ -83,5 +100,11 @@ mod tests {
         assert_eq!(hold(9 * SECOND, 10 * SECOND + 1, &[1]), Duration::ZERO);
         assert_eq!(hold(9 * SECOND, -11 * SECOND, &[1]), Duration::ZERO, "the clock was set back");
         assert_eq!(Brake::none().hold(&[0, 1]), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_fuller_the_table_s_memory_the_longer() {
+        let held = [0.0, 0.75, 0.85, 1.0, 3.0].map(|full| hold_by_table(full).as_millis());
+        assert_eq!(held, [0, 0, 100, 250, 250]);
     }
 }

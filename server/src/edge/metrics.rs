@@ -46,7 +46,7 @@ impl EdgeMetrics {
             )?,
             held: Counter::new(
                 "firedamp_edge_answers_held_seconds_total",
-                "time that answers to sources were held back because the rules were behind",
+                "time that answers to sources were held back because rules or table were behind",
             )?,
             accept_seconds: HistogramVec::new(accept_seconds, &["source"])?,
         };
