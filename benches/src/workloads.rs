@@ -71,7 +71,8 @@ stat = "min"
 select = { quantity = "ch4" }
 window = "10s"
 buckets = 10
-min_readings = 1
+min_readings = 10
+min_covered = "9s"
 level = [{ name = "q4", on = ">= 1.0" }]
 "#;
 
