@@ -114,7 +114,13 @@ async fn files_are_whole_valid_and_say_what_the_world_says() {
             assert!(model::time::parse_national(time).unwrap() <= t);
         }
     }
-    assert!(running.counts().files >= 7);
+    // Counted once it stands there, which may be seen before.
+    let counted = async {
+        while running.counts().files < 7 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), counted).await.expect("all are counted");
     running.stop().await;
     let left = std::fs::read_dir(&inbox).unwrap().filter(|e| {
         let name = e.as_ref().unwrap().file_name();
