@@ -297,6 +297,7 @@ async fn a_full_tail_is_committed_before_more_is_taken() {
     assert!(error.is_transient() && storage.next_offset(0) == 101, "{error}");
     assert_eq!(storage.fullness(), None, "nobody can say when there is room again");
     storage.push(&entry(101), Record::Tick).await.unwrap();
+    storage.flush().await.unwrap();
     let full = storage.fullness();
     assert!(full.is_some_and(|full| full < 1.0), "{full:?} of {}", storage.tail_bytes());
     assert_eq!((storage.next_offset(0), count(&storage, "readings").await), (102, 17_000));
