@@ -16,31 +16,19 @@
 //!
 //! Simulated readings run in a lane of their own with its own state: a drill can neither raise nor clear anything real.
 
+use crate::clocks::{JUMP, LATE_AFTER, ReplayClock};
 use crate::compile::Program;
-use crate::emit::{Context, Who, transition};
-use crate::lane::{Due, Lane, PointState};
+use crate::emit::Context;
+use crate::lane::{Lane, PointState};
 use crate::level::LEVELS_MAX;
 use crate::people::People;
-use crate::reading::{At, PERIOD, Reading, Verdict};
+use crate::reading::{At, Reading, Verdict};
+use crate::shards::{shard_of, shards_of};
 use model::record::run_flags;
 use model::time::{Micros, SECOND};
 use model::{Catalog, Follow, PointId, Readings, Run, Transition, status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// How far ahead a record may pull the clock without a tick.
-pub const JUMP: Micros = 60 * SECOND;
-/// Readings older than this when they are appended correct history only.
-pub const LATE_AFTER: Micros = 120 * SECOND;
-/// Points of one shard: copying a shard stops the evaluator for well under 5 ms.
-const SHARD_POINTS: usize = 4096;
-
-/// One clock of a source marked replay.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ReplayClock {
-    pub source: Arc<str>,
-    pub now: Micros,
-}
 
 /// The evaluator of one partition.
 pub struct Evaluator {
@@ -147,41 +135,6 @@ impl Evaluator {
         self.clock != Micros::MIN && newest - self.clock > JUMP
     }
 
-    /// Puts a new version in force. What is gone is withdrawn; state of what stays is kept, by rule name and level name.
-    pub fn activate(
-        &mut self,
-        at: At,
-        program: Arc<Program>,
-        catalog: Arc<Catalog>,
-        out: &mut Vec<Transition>,
-    ) {
-        let from = out.len();
-        self.begin(at, false, out);
-        // What came before is decided by the version before.
-        (0..=self.replay.len() as u32).for_each(|clock| self.settle(at, clock, out));
-        // Where a jump is not confirmed yet, what is armed is armed at its far side.
-        let armed = self.clock.max(at.appended);
-        let mut next = Self::new(program, catalog);
-        (next.clock, next.next) = (self.clock, self.next);
-        next.replay = std::mem::take(&mut self.replay);
-        next.origins = std::mem::take(&mut self.origins);
-        next.shard_next.fill(self.next);
-        next.live.points.iter_mut().for_each(|p| p.heard = armed);
-        self.withdraw_gone(at, &next, out);
-        next.live.take_over(&next.program, &next.catalog, &self.live, &self.program, &self.catalog);
-        if let Some(old) = &self.drill {
-            let mut lane = Lane::new(&next.program, next.catalog.points().len(), self.clock);
-            lane.take_over(&next.program, &next.catalog, old, &self.program, &self.catalog);
-            next.drill = Some(Box::new(lane));
-        }
-        let people = std::mem::take(&mut self.people);
-        next.people.take_over((&next.program, &next.catalog), people, (&self.program, &self.catalog));
-        *self = next;
-        self.know_alarms();
-        self.notice(at, from, out);
-        self.end(at);
-    }
-
     /// Moves the clock and decides what the time before it decides; false when the whole record was seen before.
     pub(crate) fn begin(&mut self, at: At, is_tick: bool, out: &mut Vec<Transition>) -> bool {
         if at.offset.number < self.next {
@@ -209,13 +162,6 @@ impl Evaluator {
             }
         }
         true
-    }
-
-    /// What the partition clock decides when it stands at `now`.
-    fn pass(&mut self, at: At, now: Micros, out: &mut Vec<Transition>) {
-        self.run_out(at, now, 0, out);
-        self.wait_out(at, now, out);
-        self.people_pass(at, now, out);
     }
 
     pub(crate) fn end(&mut self, at: At) {
@@ -321,7 +267,7 @@ impl Evaluator {
             r.calibrating = has_bit && rule.minds_calibration;
             if rule.is_group() {
                 let own = rule.points[slot as usize];
-                if !r.late && at.offset.number >= self.shard_next[own as usize / SHARD_POINTS] {
+                if !r.late && at.offset.number >= self.shard_next[shard_of(own)] {
                     lane.hear((rule_ix, slot), &Reading { member, ..r });
                 }
                 continue;
@@ -340,173 +286,4 @@ impl Evaluator {
             lane.awake[ix as usize] = is_busy;
         }
     }
-
-    /// The clock of number `clock` leaves its time: groups that heard something then decide.
-    fn settle(&mut self, at: At, clock: u32, out: &mut Vec<Transition>) {
-        let lanes = [(Some(&mut self.live), false), (self.drill.as_deref_mut(), true)];
-        for (lane, simulated) in lanes {
-            let Some(lane) = lane else { continue };
-            let is_seen = |rule: u32, slot: u32| {
-                let own = self.program.bound_rules()[rule as usize].points[slot as usize];
-                at.offset.number < self.shard_next[own as usize / SHARD_POINTS]
-            };
-            let is_due =
-                |&((rule, slot), due): &(&(u32, u32), &Due)| due.clock == clock && !is_seen(*rule, *slot);
-            let all: Vec<_> = lane.due.iter().filter(is_due).map(|(key, due)| (*key, *due)).collect();
-            for ((rule_ix, slot), due) in all {
-                lane.due.remove(&(rule_ix, slot));
-                let rule = &self.program.bound_rules()[rule_ix as usize];
-                let mut verdicts = [Verdict::Hold; LEVELS_MAX];
-                let verdicts = &mut verdicts[..rule.levels.len()];
-                let number = lane.machines[rule_ix as usize].decide(slot as usize, due.time, verdicts);
-                let (clock, catalog, replay) = (self.clock, &*self.catalog, clock > 0);
-                let context = Context { at, clock, catalog, simulated, replay };
-                lane.take(&context, (rule_ix, rule), slot, verdicts, &due.reading(), number, out);
-            }
-        }
-    }
-
-    /// On-delays that run out by the clock of number `clock`.
-    fn run_out(&mut self, at: At, now: Micros, clock: u32, out: &mut Vec<Transition>) {
-        let lanes = [(Some(&mut self.live), false), (self.drill.as_deref_mut(), true)];
-        for (lane, simulated) in lanes {
-            let Some(lane) = lane else { continue };
-            if lane.pending.is_empty() {
-                continue;
-            }
-            let pending: Vec<(u32, u32)> = lane.pending.iter().copied().collect();
-            for (rule_ix, slot) in pending {
-                let rule = &self.program.bound_rules()[rule_ix as usize];
-                let ix = rule.points[slot as usize];
-                let point_clock = lane.clock(rule_ix, slot, ix);
-                let mut still = false;
-                let latches = &mut lane.latches[rule_ix as usize];
-                for level in latches.busy(slot) {
-                    let mut latch = latches.get(slot, level);
-                    let period = self.catalog.point(ix).period.unwrap_or(PERIOD);
-                    let due = point_clock == clock
-                        && at.offset.number >= self.shard_next[ix as usize / SHARD_POINTS];
-                    if due && let Some(change) = latch.tick(&rule.levels[level], now, period) {
-                        let value = change.peak;
-                        let who = Who { rule, slot, level, ix, time: now, value };
-                        let context = Context {
-                            at,
-                            clock: self.clock,
-                            catalog: &self.catalog,
-                            simulated,
-                            replay: clock > 0,
-                        };
-                        out.push(transition(&context, &who, &*lane.machines[rule_ix as usize], change));
-                    }
-                    latches.set(slot, level, latch);
-                    still |= latch.is_pending();
-                }
-                if !still {
-                    lane.pending.remove(&(rule_ix, slot));
-                }
-            }
-        }
-    }
-
-    /// Kinds that wait for what does not come; live points only: a drill is not silent.
-    fn wait_out(&mut self, at: At, clock: Micros, out: &mut Vec<Transition>) {
-        let lane = &mut self.live;
-        for (rule_ix, rule) in self.program.bound_rules().iter().enumerate() {
-            if !lane.machines[rule_ix].ticks() {
-                continue;
-            }
-            let width = rule.levels.len();
-            for (slot, &ix) in rule.points.iter().enumerate() {
-                let point = lane.points[ix as usize];
-                if at.offset.number < self.shard_next[ix as usize / SHARD_POINTS] {
-                    continue;
-                }
-                let now = match lane.clock(rule_ix as u32, slot as u32, ix) {
-                    0 => clock,
-                    n => self.replay[n as usize - 1].now,
-                };
-                let mut verdicts = [Verdict::Hold; LEVELS_MAX];
-                lane.machines[rule_ix].tick(slot, now, point.heard, &mut verdicts[..width]);
-                let key = (rule_ix as u32, slot as u32);
-                // Most points speak, and nothing waits at them: their latches are not touched.
-                let waits = !lane.pending.is_empty() && lane.pending.contains(&key);
-                let worth = |v: Verdict| v == Verdict::Over || (v == Verdict::Band && waits);
-                for (level, verdict) in verdicts[..width].iter().enumerate().filter(|(_, v)| worth(**v)) {
-                    let mut latch = lane.latches[rule_ix].get(slot as u32, level);
-                    let change = latch.tick_verdict(&rule.levels[level], *verdict, now);
-                    lane.latches[rule_ix].set(slot as u32, level, latch);
-                    lane.awake[ix as usize] = true;
-                    if latch.is_pending() {
-                        lane.pending.insert(key);
-                    }
-                    if let Some(change) = change {
-                        let who = Who { rule, slot: slot as u32, level, ix, time: now, value: f64::NAN };
-                        let context = Context {
-                            at,
-                            clock: self.clock,
-                            catalog: &self.catalog,
-                            simulated: false,
-                            replay: false,
-                        };
-                        out.push(transition(&context, &who, &*lane.machines[rule_ix], change));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Levels that are on and whose rule, level or point is not in the next version.
-    fn withdraw_gone(&mut self, at: At, next: &Self, out: &mut Vec<Transition>) {
-        let c = Context { at, clock: self.clock, catalog: &self.catalog, simulated: false, replay: false };
-        self.people.withdraw_gone(&c, &self.program, (&next.program, &next.catalog), out);
-        let kept = next.program.by_name();
-        let lanes = [(Some(&mut self.live), false), (self.drill.as_deref_mut(), true)];
-        for (lane, simulated) in lanes {
-            let Some(lane) = lane else { continue };
-            for (rule_ix, rule) in self.program.bound_rules().iter().enumerate() {
-                let latches = &mut lane.latches[rule_ix];
-                let busy = |slot| latches.busy(slot).into_iter().map(move |level| (slot, level));
-                let busy: Vec<(u32, usize)> = (0..rule.points.len() as u32).flat_map(busy).collect();
-                for (slot, level) in busy {
-                    let ix = rule.points[slot as usize];
-                    let is = kept.get(&(rule.kind, rule.name.as_str()));
-                    let same = next.catalog.ix(self.catalog.ids()[ix as usize]);
-                    let rules = next.program.bound_rules();
-                    let place =
-                        is.zip(same).and_then(|(r, ix)| rules[*r].judges(ix, &rule.levels[level].name));
-                    if place.is_some() {
-                        continue;
-                    }
-                    let mut latch = latches.get(slot, level);
-                    let change = latch.withdraw();
-                    latches.set(slot, level, latch);
-                    if let Some(change) = change {
-                        let who = Who { rule, slot, level, ix, time: self.clock, value: f64::NAN };
-                        let context = Context {
-                            at,
-                            clock: self.clock,
-                            catalog: &self.catalog,
-                            simulated,
-                            replay: false,
-                        };
-                        out.push(transition(&context, &who, &*lane.machines[rule_ix], change));
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The shard of a point.
-pub(crate) fn shard_of(ix: u32) -> usize {
-    ix as usize / SHARD_POINTS
-}
-
-pub(crate) fn shards_of(points: usize) -> usize {
-    points.div_ceil(SHARD_POINTS).max(1)
-}
-
-/// Points of a shard.
-pub(crate) fn shard_range(shard: usize, points: usize) -> std::ops::Range<usize> {
-    (shard * SHARD_POINTS).min(points)..((shard + 1) * SHARD_POINTS).min(points)
 }

@@ -11,14 +11,17 @@
 //!
 //! [`Transition`]: model::Transition
 
+mod activate;
 mod adopt;
 mod bytes;
+mod clocks;
 mod compare;
 mod compile;
 mod def;
+mod elapse;
 mod emit;
 pub mod episodes;
-pub mod evaluator;
+mod evaluator;
 pub mod kinds;
 mod lane;
 pub mod latch;
@@ -31,11 +34,13 @@ mod people;
 mod reading;
 mod select;
 pub mod series;
+mod shards;
 mod show;
 mod snapshot;
 pub mod testing;
 
 pub use adopt::OpenLevels;
+pub use clocks::{JUMP, LATE_AFTER};
 pub use compile::{Program, RuleFile, RuleInfo};
 pub use evaluator::Evaluator;
 pub use paced::Paced;

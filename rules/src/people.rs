@@ -10,21 +10,20 @@
 //! A mine stands whole in one shard of a snapshot: the last one that points of it are in which can be in alarm. No other shard of them is
 //! newer in a pass, so whatever these decide again is told to it.
 
+use crate::clocks::ReplayClock;
 use crate::compile::Program;
 use crate::emit::Context;
-use crate::evaluator::{Evaluator, ReplayClock, shard_of};
 use crate::kinds::people::{Anchor, What, is_anchor};
-use crate::lane::PointState;
-use crate::reading::{At, Reading};
+use crate::reading::Reading;
+use crate::shards::shard_of;
 use ahash::AHashMap;
 use alarms::Alarms;
 use level::{Asked, Level};
 use mine::{Came, Mine};
 use model::people::Positions;
-use model::record::run_flags;
 use model::time::Micros;
-use model::{Catalog, Run, Transition, status};
-use std::collections::{BTreeMap, BTreeSet};
+use model::{Catalog, Transition};
+use std::collections::BTreeMap;
 
 mod alarms;
 mod level;
@@ -32,6 +31,7 @@ mod look;
 mod mine;
 mod saved;
 mod standing;
+mod told;
 
 /// What is known of people, and the levels of the rules about them.
 #[derive(Default)]
@@ -151,82 +151,5 @@ impl People {
                 }
             }
         }
-    }
-}
-
-impl Evaluator {
-    /// Judges a record of positions.
-    pub fn positions(&mut self, at: At, run: &Run, positions: &Positions, out: &mut Vec<Transition>) {
-        let from = out.len();
-        if self.begin(at, false, out) {
-            self.take_positions(at, run, positions, out);
-        }
-        self.notice(at, from, out);
-        self.end(at);
-    }
-
-    fn take_positions(&mut self, at: At, run: &Run, positions: &Positions, out: &mut Vec<Transition>) {
-        let clock = self.replay_clock(run);
-        if clock > 0 {
-            let times =
-                positions.rows.iter().map(|r| r.time).chain(positions.snapshot.iter().map(|s| s.time));
-            self.replay_to(at, clock, times.max().unwrap_or(Micros::MIN), out);
-        }
-        let now = match clock {
-            0 => self.clock.max(at.appended),
-            n => self.replay[n as usize - 1].now,
-        };
-        let appended = if clock == 0 { at.appended } else { now };
-        let came = Came { appended, now, received: run.received, clock };
-        let simulated = run.flags & run_flags::DRILL != 0;
-        let sites: BTreeSet<&str> = match &positions.snapshot {
-            Some(snapshot) => BTreeSet::from([snapshot.site.as_str()]),
-            None => positions.rows.iter().map(|r| r.site.as_str()).collect(),
-        };
-        for site in sites {
-            if self.is_ahead_of(at, site) {
-                let c =
-                    Context { at, clock: self.clock, catalog: &self.catalog, simulated, replay: clock > 0 };
-                self.people.record(&c, &self.program, (site, positions), came, out);
-            }
-            self.hear(at, (site, positions), simulated, came, out);
-        }
-    }
-
-    /// Rules that wait for the anchors of a mine to speak are told that it did, where the record counts now.
-    fn hear(
-        &mut self,
-        at: At,
-        (site, positions): (&str, &Positions),
-        simulated: bool,
-        came: Came,
-        out: &mut Vec<Transition>,
-    ) {
-        let Some(time) = came.newest(site, positions) else { return };
-        let anchors = self.people.sites.get(site).map(|s| s.anchors.clone()).unwrap_or_default();
-        for ix in anchors {
-            let seen = self.is_seen(at, ix);
-            let state = &mut self.lane(simulated).points[ix as usize];
-            let newer = !seen && time > state.last;
-            if newer {
-                *state = PointState { last: time, heard: came.now, clock: came.clock };
-            }
-            let status = if simulated { status::SIMULATED } else { 0 };
-            let clock = self.now(came.clock);
-            let came_now = Reading::moment((at.origin, 0), time, came.now, came.clock);
-            let reading = Reading { newer, status, clock, ..came_now };
-            self.one(at, came.clock, ix, reading, out);
-        }
-    }
-
-    /// What time decides of people, the partition clock at `now`.
-    pub(crate) fn people_pass(&mut self, at: At, now: Micros, out: &mut Vec<Transition>) {
-        let c = Context { at, clock: self.clock, catalog: &self.catalog, simulated: false, replay: false };
-        self.people.pass(&c, &self.program, (now, &self.replay), &self.shard_next, out);
-    }
-
-    /// Whether the people of a mine are known, and not from after this record.
-    fn is_ahead_of(&self, at: At, site: &str) -> bool {
-        self.people.sites.get(site).is_some_and(|site| at.offset.number >= self.shard_next[site.shard])
     }
 }

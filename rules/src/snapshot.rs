@@ -5,11 +5,13 @@
 //! has seen. Rules and levels are written by name, so that another order of the same rules reads them.
 
 use crate::bytes::{In, Out};
+use crate::clocks::ReplayClock;
 use crate::compile::Program;
-use crate::evaluator::{Evaluator, ReplayClock, shard_range, shards_of};
+use crate::evaluator::Evaluator;
 use crate::lane::{Due, Lane, PointState};
 use crate::latch::Latch;
 use crate::past::Past;
+use crate::shards::{shard_range, shards_of};
 use model::{Catalog, PointId};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -6,11 +6,10 @@
 
 use super::People;
 use super::level::{self, Asked};
+use crate::clocks::ReplayClock;
 use crate::compile::Program;
 use crate::emit::Context;
-use crate::evaluator::{Evaluator, ReplayClock};
 use crate::kinds::people::{Anchor, What, Which, area_of, fits, is_anchor};
-use crate::reading::At;
 use crate::reading::Reading;
 use model::time::Micros;
 use model::{Catalog, Origin, PointId, To, Transition};
@@ -52,7 +51,7 @@ impl Alarms {
 
 impl People {
     /// Takes what the evaluator decided, and asks the rules about areas in alarm.
-    fn notice(
+    pub(super) fn notice(
         &mut self,
         c: &Context<'_>,
         program: &Program,
@@ -87,7 +86,7 @@ impl People {
     }
 
     /// Takes over what is on by the latches, where no snapshot says it.
-    fn know(&mut self, simulated: bool, t: (&str, PointId, &str, &str)) {
+    pub(super) fn know(&mut self, simulated: bool, t: (&str, PointId, &str, &str)) {
         let (site, point, rule, level) = t;
         if self.sites.contains_key(site) {
             let lane = if simulated { &mut self.drill } else { &mut self.live };
@@ -100,39 +99,4 @@ impl People {
 /// Whether a point stands for people, so that no alarm there is one of an area.
 fn stands_for_people(catalog: &Catalog, id: PointId) -> bool {
     catalog.ix(id).is_some_and(|ix| is_anchor(catalog.point(ix)))
-}
-
-impl Evaluator {
-    /// Tells the rules about people what was decided since `from`.
-    pub(crate) fn notice(&mut self, at: At, from: usize, out: &mut Vec<Transition>) {
-        if out.len() == from {
-            return;
-        }
-        let about = |t: &&Transition| self.is_ahead_of(at, &t.site);
-        let decided: Vec<Transition> = out[from..].iter().filter(about).cloned().collect();
-        let c = Context { at, clock: self.clock, catalog: &self.catalog, simulated: false, replay: false };
-        self.people.notice(&c, &self.program, (self.clock, &self.replay), &decided, out);
-    }
-
-    /// Where nobody took note of the alarms as they were decided, the latches say which there are: without a snapshot, and of mines that
-    /// had no anchors until now.
-    pub(crate) fn know_alarms(&mut self) {
-        let (program, catalog) = (self.program.clone(), self.catalog.clone());
-        self.people.live.alarms.0.clear();
-        self.people.drill.alarms.0.clear();
-        for (lane, simulated) in [(Some(&self.live), false), (self.drill.as_deref(), true)] {
-            let Some(lane) = lane else { continue };
-            for (rule, latches) in program.bound_rules().iter().zip(&lane.latches) {
-                for (slot, ix) in rule.points.iter().enumerate() {
-                    for level in latches.busy(slot as u32) {
-                        let (point, id) = (catalog.point(*ix), catalog.ids()[*ix as usize]);
-                        if latches.get(slot as u32, level).is_real() && !is_anchor(point) {
-                            let level = &rule.levels[level].name;
-                            self.people.know(simulated, (&point.site, id, &rule.name, level));
-                        }
-                    }
-                }
-            }
-        }
-    }
 }

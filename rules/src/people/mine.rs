@@ -13,7 +13,7 @@
 //! Below since: as it is sent, else the first row below. In the area since, and seen: by its rows. A row sees a card where it names a
 //! station; of a card that was never at one, since it went below, any row below does.
 
-use crate::evaluator::{LATE_AFTER, ReplayClock};
+use crate::clocks::{LATE_AFTER, ReplayClock};
 use model::people::{Position, Positions, Presence};
 use model::time::{MINUTE, Micros, SECOND};
 use std::collections::{BTreeMap, BTreeSet};
