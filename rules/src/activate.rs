@@ -72,14 +72,12 @@ impl Evaluator {
                     latches.set(slot, level, latch);
                     if let Some(change) = change {
                         let who = Who { rule, slot, level, ix, time: self.clock, value: f64::NAN };
-                        let context = Context {
-                            at,
-                            clock: self.clock,
-                            catalog: &self.catalog,
-                            simulated,
-                            replay: false,
-                        };
-                        out.push(transition(&context, &who, &*lane.machines[rule_ix], change));
+                        out.push(transition(
+                            &Context { simulated, ..c },
+                            &who,
+                            &*lane.machines[rule_ix],
+                            change,
+                        ));
                     }
                 }
             }

@@ -1,5 +1,12 @@
 //! What time decides at one partition: rules across points once all of a time has been heard, on-delays that run out, rules that wait
 //! for what does not come, people. Each of a shard counts from where that shard goes on: what it has seen was decided before it was saved.
+//!
+//! When the clock leaves a second, what that second decides is decided once everything that came at it has been judged, by the version in
+//! force then; so no cut into records matters. A tick decides at its own time too. Rules across points decide whenever the clock leaves
+//! a time, so that the order of points within it does not matter either.
+//!
+//! A replay source's clock decides at each of its times, but for what waits: silence, what is missing of a sequence and people are looked
+//! at when time passes at the partition, by the time of that source.
 
 use crate::emit::{Context, Who, transition};
 use crate::evaluator::Evaluator;
@@ -18,6 +25,18 @@ impl Evaluator {
         self.people_pass(at, now, out);
     }
 
+    /// Moves the clock of a replay on, once what the time before it decides is decided.
+    pub(crate) fn replay_to(&mut self, at: At, clock: u32, time: Micros, out: &mut Vec<Transition>) {
+        let now = self.replay[clock as usize - 1].now;
+        if time > now {
+            if now != Micros::MIN {
+                self.settle(at, clock, out);
+                self.run_out(at, now, clock, out);
+            }
+            self.replay[clock as usize - 1].now = time;
+        }
+    }
+
     /// The clock of number `clock` leaves its time: groups that heard something then decide.
     pub(crate) fn settle(&mut self, at: At, clock: u32, out: &mut Vec<Transition>) {
         let lanes = [(Some(&mut self.live), false), (self.drill.as_deref_mut(), true)];
@@ -27,11 +46,11 @@ impl Evaluator {
                 let own = self.program.bound_rules()[rule as usize].points[slot as usize];
                 at.offset.number < self.shard_next[shard_of(own)]
             };
-            let is_due =
-                |&((rule, slot), due): &(&(u32, u32), &Due)| due.clock == clock && !is_seen(*rule, *slot);
-            let all: Vec<_> = lane.due.iter().filter(is_due).map(|(key, due)| (*key, *due)).collect();
-            for ((rule_ix, slot), due) in all {
-                lane.due.remove(&(rule_ix, slot));
+            let of_clock = lane.due.range((clock, 0, 0)..=(clock, u32::MAX, u32::MAX));
+            let is_due = |((_, rule, slot), _): &(&(u32, u32, u32), &Due)| !is_seen(*rule, *slot);
+            let all: Vec<_> = of_clock.filter(is_due).map(|(key, due)| (*key, *due)).collect();
+            for ((_, rule_ix, slot), due) in all {
+                lane.due.remove(&(clock, rule_ix, slot));
                 let rule = &self.program.bound_rules()[rule_ix as usize];
                 let mut verdicts = [Verdict::Hold; LEVELS_MAX];
                 let verdicts = &mut verdicts[..rule.levels.len()];
@@ -97,10 +116,12 @@ impl Evaluator {
                 if at.offset.number < self.shard_next[shard_of(ix)] {
                     continue;
                 }
-                let now = match lane.clock(rule_ix as u32, slot as u32, ix) {
-                    0 => clock,
-                    n => self.replay[n as usize - 1].now,
-                };
+                let number = lane.clock(rule_ix as u32, slot as u32, ix);
+                let now = if number == 0 { clock } else { self.replay[number as usize - 1].now };
+                // Of a time of a replay that is not over yet only a part has been heard.
+                if lane.due.contains_key(&(number, rule_ix as u32, slot as u32)) {
+                    continue;
+                }
                 let mut verdicts = [Verdict::Hold; LEVELS_MAX];
                 lane.machines[rule_ix].tick(slot, now, point.heard, &mut verdicts[..width]);
                 let key = (rule_ix as u32, slot as u32);
@@ -109,7 +130,7 @@ impl Evaluator {
                 let worth = |v: Verdict| v == Verdict::Over || (v == Verdict::Band && waits);
                 for (level, verdict) in verdicts[..width].iter().enumerate().filter(|(_, v)| worth(**v)) {
                     let mut latch = lane.latches[rule_ix].get(slot as u32, level);
-                    let change = latch.tick_verdict(&rule.levels[level], *verdict, now);
+                    let change = latch.tick_verdict(&rule.levels[level], *verdict, now, 0);
                     lane.latches[rule_ix].set(slot as u32, level, latch);
                     lane.awake[ix as usize] = true;
                     if latch.is_pending() {

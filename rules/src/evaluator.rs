@@ -4,15 +4,10 @@
 //! a tick confirms it, and no other record does. A source marked replay brings its own: the newest event time of its readings; its
 //! points are judged by it.
 //!
-//! Time passes with ticks, and where other records come all the time with them: when the clock leaves a second, or a replay source's
-//! clock leaves its time, what that time decides is decided once everything that came at it has been judged, by the version in force
-//! then. So no cut into records matters. A tick decides at its own time too.
-//!
-//! Rules across points decide once a time, when the clock leaves it and all that came at it has been heard: neither the order of points
-//! nor the cut into records matters to them.
+//! Time passes with ticks, and where other records come all the time with them (module `elapse`).
 //!
 //! Order of transitions: what time decides, rules across points first, by rule, then point, then level, then of people by mine, rule,
-//! point; then by row of the record, rule, level.
+//! point; then by row of the record, rule, level; then what is told of people because of any of these.
 //!
 //! Simulated readings run in a lane of their own with its own state: a drill can neither raise nor clear anything real.
 
@@ -102,7 +97,7 @@ impl Evaluator {
                     self.replay_to(at, clock, readings.time[from + i], out);
                 }
                 let reading = self.place(at, run, clock, ix, from + i, readings);
-                self.one(at, clock, ix, reading, out);
+                self.one(at, ix, reading, false, out);
             }
             from += rows;
         }
@@ -169,18 +164,6 @@ impl Evaluator {
         if self.shard_next.iter().any(|n| *n < self.next) {
             let next = self.next;
             self.shard_next.iter_mut().for_each(|n| *n = next.max(*n));
-        }
-    }
-
-    /// Moves the clock of a replay on, once what the time before it decides is decided.
-    pub(crate) fn replay_to(&mut self, at: At, clock: u32, time: Micros, out: &mut Vec<Transition>) {
-        let now = self.replay[clock as usize - 1].now;
-        if time > now {
-            if now != Micros::MIN {
-                self.settle(at, clock, out);
-                self.run_out(at, now, clock, out);
-            }
-            self.replay[clock as usize - 1].now = time;
         }
     }
 
@@ -251,18 +234,29 @@ impl Evaluator {
         self.drill.get_or_insert_with(|| Box::new(Lane::new(program, points, clock)))
     }
 
-    pub(crate) fn one(&mut self, at: At, clock: u32, ix: u32, mut r: Reading, out: &mut Vec<Transition>) {
+    /// A reading at the rules of its point; `silence_only`: it says nothing but that somebody was heard of.
+    pub(crate) fn one(
+        &mut self,
+        at: At,
+        ix: u32,
+        mut r: Reading,
+        silence_only: bool,
+        out: &mut Vec<Transition>,
+    ) {
         let (simulated, has_bit, seen) =
             (r.status & status::SIMULATED != 0, r.calibrating, self.is_seen(at, ix));
         let lane = if simulated { self.drill.as_deref_mut() } else { Some(&mut self.live) };
         let Some(lane) = lane else { return };
-        let replay = clock > 0;
+        let replay = r.source > 0;
         let context = Context { at, clock: self.clock, catalog: &self.catalog, simulated, replay };
         let is_calm = r.status == 0 && !lane.awake[ix as usize] && self.program.is_calm(ix, r.value);
         let asked = if is_calm { self.program.asked(ix) } else { self.program.of_point(ix) };
         let mut is_busy = r.status != 0;
         for &(rule_ix, seat) in asked {
             let rule = &self.program.bound_rules()[rule_ix as usize];
+            if silence_only && !rule.bound.is_about_silence() {
+                continue;
+            }
             let (slot, member) = rule.seat(seat);
             r.calibrating = has_bit && rule.minds_calibration;
             if rule.is_group() {
@@ -282,7 +276,7 @@ impl Evaluator {
             }
             is_busy |= !lane.latches[rule_ix as usize].is_idle(slot);
         }
-        if !is_calm {
+        if !is_calm && !silence_only {
             lane.awake[ix as usize] = is_busy;
         }
     }

@@ -206,6 +206,11 @@ pub trait Bound: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// Whether it is about nothing but that somebody was heard of: then records of people that stand for a point count too.
+    fn is_about_silence(&self) -> bool {
+        false
+    }
+
     /// Of a kind that remembers nothing of a reading: values between which, both excluded, one without any status bit changes nothing at
     /// a slot whose levels are idle, so that it need not be asked. `None`: it must be.
     fn calm(&self, _slot: usize) -> Option<(f64, f64)> {

@@ -25,9 +25,8 @@ pub(crate) struct PointState {
 /// A group that heard something, and is decided once that time is over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Due {
-    /// The clock when it did.
+    /// The clock when it did, and its number.
     pub time: Micros,
-    /// Number of that clock.
     pub clock: u32,
     /// Record and row of the last that it heard.
     pub origin: Origin,
@@ -73,8 +72,8 @@ pub(crate) struct Lane {
     pub awake: Vec<bool>,
     /// Latches with an on-delay running, as (rule, slot): what ticks must look at.
     pub pending: BTreeSet<(u32, u32)>,
-    /// Groups that are decided when the time at which they heard something is over, as (rule, slot).
-    pub due: BTreeMap<(u32, u32), Due>,
+    /// Groups that are decided when the time at which they heard something is over, as (clock, rule, slot).
+    pub due: BTreeMap<(u32, u32, u32), Due>,
     /// What is known of the past, by (rule, slot, level); only where something was over.
     pub past: BTreeMap<(u32, u32, u32), Past>,
 }
@@ -103,8 +102,11 @@ impl Lane {
 
     /// A reading of a member of a group.
     pub(crate) fn hear(&mut self, (rule, slot): (u32, u32), r: &Reading) {
-        let heard = self.machines[rule as usize].hear(slot as usize, r);
+        let machine = &mut self.machines[rule as usize];
+        let before = machine.clock(slot as usize);
+        let heard = machine.hear(slot as usize, r);
         if heard == Heard::Anew {
+            before.and_then(|clock| self.due.remove(&(clock, rule, slot)));
             let latches = &mut self.latches[rule as usize];
             for level in latches.busy(slot) {
                 let mut latch = latches.get(slot, level);
@@ -113,7 +115,7 @@ impl Lane {
             }
         }
         if heard != Heard::Nothing {
-            self.due.insert((rule, slot), Due::at(r));
+            self.due.insert((r.source, rule, slot), Due::at(r));
         }
     }
 

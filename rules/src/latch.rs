@@ -284,8 +284,15 @@ impl Latch {
     }
 
     /// Takes a verdict that a tick brought, of a kind that waits for what does not come: over, or not (any more). No reading begins
-    /// such an episode: its id is made from the clock that began it, so that one withdrawn and begun again has another.
-    pub fn tick_verdict(&mut self, level: &LevelDef, verdict: Verdict, now: Micros) -> Option<Change> {
+    /// such an episode: its id is made from the clock that began it, so that one withdrawn and begun again has another, and from `row`: what
+    /// else may begin at that clock, in a drill, has another.
+    pub fn tick_verdict(
+        &mut self,
+        level: &LevelDef,
+        verdict: Verdict,
+        now: Micros,
+        row: u32,
+    ) -> Option<Change> {
         if verdict != Verdict::Over {
             if self.flags & WAITING != 0 {
                 self.end_pending();
@@ -303,7 +310,7 @@ impl Latch {
         if self.flags & WAITING == 0 {
             self.flags |= WAITING;
             let origin = Origin { collector: 0, sequence: now as u64 };
-            (self.step, self.row, self.origin, self.first) = (0, 0, origin, now);
+            (self.step, self.row, self.origin, self.first) = (0, row, origin, now);
             (self.below, self.seen, self.peak) = (now, now, f64::NAN);
         }
         (now - self.first >= level.on_delay).then(|| self.turn_on())

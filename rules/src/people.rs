@@ -18,7 +18,7 @@ use crate::reading::Reading;
 use crate::shards::shard_of;
 use ahash::AHashMap;
 use alarms::Alarms;
-use level::{Asked, Level};
+use level::{Asked, Level, row_of};
 use mine::{Came, Mine};
 use model::people::Positions;
 use model::time::Micros;
@@ -112,7 +112,7 @@ impl People {
                 lane.due.remove(key);
             });
         }
-        let reading = Reading::moment((c.at.origin, 0), mine.as_of, came.now, came.clock);
+        let reading = Reading::moment((c.at.origin, row_of(c)), mine.as_of, came.now, came.clock);
         for &key in &bound.instances {
             let Some(asked) = Asked::of((program, c.catalog), key, mine, &lane.alarms, came.now) else {
                 continue;

@@ -18,12 +18,10 @@ use std::sync::Arc;
 
 /// Format of the bytes.
 const VERSION: u32 = 5;
-/// Format from which on it holds what is due of rules across points.
-const WITH_DUE: u32 = 5;
 /// Oldest format that is read: what its kinds remembered in another way begins anew, as where a window is changed.
 const OLDEST: u32 = 3;
-/// Format from which on a shard has a part about people.
-const PEOPLE_SINCE: u32 = 5;
+/// Format from which on it holds what is due of rules across points, and a shard has a part about people.
+const ACROSS_AND_PEOPLE: u32 = 5;
 
 impl Evaluator {
     /// The bytes of one shard, as of the entries applied so far.
@@ -77,7 +75,8 @@ impl Evaluator {
                 let mut state = Vec::new();
                 lane.machines[rule as usize].save(slot as usize, &mut state);
                 let past = |level: usize| lane.past.get(&(rule, slot, level as u32));
-                let due = lane.due.get(&(rule, slot));
+                let clock = lane.clock(rule, slot, ix as u32);
+                let due = lane.due.get(&(clock, rule, slot));
                 let nothing_known = due.is_none() && (0..width).all(|level| past(level).is_none());
                 if state.is_empty() && latches.is_idle(slot) && nothing_known {
                     continue;
@@ -128,7 +127,7 @@ impl Evaluator {
             this.shard_next[i] = next;
         }
         this.next = lowest;
-        if shards.iter().any(|bytes| In(bytes).u32().is_some_and(|version| version < PEOPLE_SINCE)) {
+        if shards.iter().any(|bytes| In(bytes).u32().is_some_and(|version| version < ACROSS_AND_PEOPLE)) {
             this.know_alarms();
         }
         Ok((this, lowest))
@@ -179,7 +178,7 @@ impl Evaluator {
                 &mut all,
             )?;
         }
-        if version >= PEOPLE_SINCE {
+        if version >= ACROSS_AND_PEOPLE {
             self.people.load(all.bytes()?, &self.program, &self.catalog)?;
         }
         all.0.is_empty().then_some(Ok(next))
@@ -229,7 +228,11 @@ fn load_lane(
         for _ in 0..all.u32()? {
             let saved = layout.get(all.u32()? as usize)?;
             let state = all.bytes()?;
-            let due = if version >= WITH_DUE && all.take(1)?[0] != 0 { Some(Due::load(all)?) } else { None };
+            let due = if version >= ACROSS_AND_PEOPLE && all.take(1)?[0] != 0 {
+                Some(Due::load(all)?)
+            } else {
+                None
+            };
             let of_rule = |rule: usize| {
                 program.slots_at(ix).find(|(r, _)| *r as usize == rule).map(|(_, s)| s as usize)
             };
@@ -241,7 +244,7 @@ fn load_lane(
                 return None;
             }
             if let Some((due, (rule, slot))) = due.zip(slot) {
-                lane.due.insert((rule as u32, slot as u32), due);
+                lane.due.insert((due.clock, rule as u32, slot as u32), due);
             }
             for level in &saved.levels {
                 let there = all.take(1)?[0];

@@ -175,15 +175,18 @@ impl CopyMachine {
 
 impl Machine for CopyMachine {
     fn hear(&mut self, slot: usize, r: &Reading) -> Heard {
-        let (curves, spec) = (&mut self.curves[slot], &self.bound.spec);
-        self.members.hear(slot, r, |m, _, r| {
-            if !may_clear(r) || !r.value.is_finite() {
-                return (Verdict::Hold, r.value);
-            }
-            curves.take(m as u32, r.value, spec);
-            // Whether it is a copy is seen when all of its time has come.
-            (Verdict::Band, r.value)
-        })
+        let is_good = may_clear(r) && r.value.is_finite();
+        // Whether it is a copy is seen when all of its time has come.
+        let says = if is_good { Verdict::Band } else { Verdict::Hold };
+        let heard = self.members.hear(slot, r, |_, _, r| (says, r.value));
+        let curves = &mut self.curves[slot];
+        if heard == Heard::Anew {
+            *curves = Curves::new(self.bound.groups.of[slot].len());
+        }
+        if heard != Heard::Nothing && is_good {
+            curves.take(r.member, r.value, &self.bound.spec);
+        }
+        heard
     }
 
     fn decide(&mut self, slot: usize, _: Micros, verdicts: &mut [Verdict]) -> f64 {
@@ -210,14 +213,15 @@ impl Machine for CopyMachine {
     fn reason(&self, slot: usize, _: usize, _: f64, on: bool) -> String {
         let n = self.bound.spec.changes;
         let code = |m: u32| &self.bound.groups.of[slot][m as usize].code;
-        let copy = self.copy(slot).and_then(|m| Some((m as u32, self.curves[slot].tails[m].repeats?)));
-        match copy {
-            _ if !on => format!("{n} changes that were not there before"),
-            Some((a, (b, ago))) if a == b => {
-                format!("the last {n} changes of `{}` are those {ago} changes before", code(a))
-            }
-            Some((a, (b, _))) => format!("the last {n} changes of `{}` are those of `{}`", code(a), code(b)),
-            None => String::new(),
+        let Some(a) = self.copy(slot).filter(|_| on) else {
+            return format!("{n} changes that were not there before");
+        };
+        let repeats = self.curves[slot].tails[a].repeats;
+        let (a, whose) = (a as u32, format!("the last {n} changes of `{}`", code(a as u32)));
+        match repeats {
+            Some((b, ago)) if a == b => format!("{whose} are those {ago} changes before"),
+            Some((b, _)) => format!("{whose} are those of `{}`", code(b)),
+            None => format!("{whose} were there before"),
         }
     }
 

@@ -407,6 +407,21 @@ impl Members {
         &mut self,
         slot: usize,
         all: &mut In<'_>,
+        inner: impl FnMut(usize, &Member, &[u8]) -> bool,
+    ) -> Option<()> {
+        let loaded = self.read(slot, all, inner);
+        if loaded.is_none() {
+            // What was read until then is not to be believed either.
+            self.seen[slot].fill(NEVER);
+            self.clock[slot] = (0, Micros::MIN);
+        }
+        loaded
+    }
+
+    fn read(
+        &mut self,
+        slot: usize,
+        all: &mut In<'_>,
         mut inner: impl FnMut(usize, &Member, &[u8]) -> bool,
     ) -> Option<()> {
         self.seen[slot].fill(NEVER);

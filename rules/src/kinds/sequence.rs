@@ -287,9 +287,9 @@ impl Machine for SequenceMachine {
 
     fn load(&mut self, slot: usize, bytes: &[u8]) -> bool {
         let Some((steps, members)) = bytes.split_at_checked(STEPS_LEN) else { return bytes.is_empty() };
-        Steps::load(steps).is_some_and(|steps| {
-            self.steps[slot] = steps;
-            self.across.load(slot, members)
-        })
+        // Steps without the members they were made with mean nothing.
+        let steps = Steps::load(steps).filter(|_| self.across.load(slot, members));
+        self.steps[slot] = steps.unwrap_or(Steps::NONE);
+        steps.is_some()
     }
 }

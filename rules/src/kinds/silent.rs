@@ -109,6 +109,10 @@ impl Bound for SilentBound {
         self.groups.clone()
     }
 
+    fn is_about_silence(&self) -> bool {
+        true
+    }
+
     fn calm(&self, _: usize) -> Option<(f64, f64)> {
         Some(ANY)
     }
@@ -195,7 +199,8 @@ struct TogetherMachine {
 impl Machine for TogetherMachine {
     fn hear(&mut self, slot: usize, r: &Reading) -> Heard {
         let is = &mut self.all[slot];
-        let other = is.heard != Micros::MIN && is.clock != r.source;
+        // Armed by ticks of the partition it knows a time of that clock before anybody spoke.
+        let other = is.clock != r.source && is.heard.max(is.armed) != Micros::MIN;
         if r.time <= is.last[r.member as usize] || (other && is.own_spoke && r.member != 0) {
             return Heard::Nothing;
         }
@@ -229,7 +234,7 @@ impl Machine for TogetherMachine {
 
     fn tick(&mut self, slot: usize, now: Micros, _: Micros, verdicts: &mut [Verdict]) {
         let is = &mut self.all[slot];
-        if is.armed == Micros::MIN || !self.bound.judges(slot, 0) {
+        if is.heard.max(is.armed) == Micros::MIN || !self.bound.judges(slot, 0) {
             is.armed = now;
         }
         self.bound.judge(slot, now.saturating_sub(is.heard.max(is.armed)), verdicts);

@@ -5,7 +5,7 @@
 //! for people: neither what rules about people say, nor that nothing is heard of them, is an alarm of the area.
 
 use super::People;
-use super::level::{self, Asked};
+use super::level::{self, Asked, row_of};
 use crate::clocks::ReplayClock;
 use crate::compile::Program;
 use crate::emit::Context;
@@ -75,7 +75,7 @@ impl People {
                 0 => Origin { collector: 0, sequence: now as u64 },
                 _ => c.at.origin,
             };
-            let moment = Reading::moment((origin, 0), now, now, mine.clock);
+            let moment = Reading::moment((origin, row_of(&c)), now, now, mine.clock);
             for key in &bound.instances {
                 let asked = Asked::of((program, c.catalog), *key, mine, &lane.alarms, now);
                 if let Some(asked) = asked.filter(|a| matches!(a.watch.what, What::Evacuation(_))) {

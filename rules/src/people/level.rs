@@ -128,14 +128,22 @@ pub(super) fn as_time_passes(
         let level = levels.entry(asked.key).or_default();
         let was_on = level.latch.is_on();
         let new = level.meets(&look, asked.now, (was_on, true));
-        let change =
-            if new.is_empty() { None } else { level.latch.tick_verdict(def, Verdict::Over, asked.now) };
+        let change = if new.is_empty() {
+            None
+        } else {
+            level.latch.tick_verdict(def, Verdict::Over, asked.now, row_of(c))
+        };
         let number = level.count(&look);
         let change = change.map(|change| Change { peak: level.latch.reach(number), ..change });
         level.tell(c, asked, &look, (change, was_on, new), asked.now, out);
         next = next.min(level.due(&look));
     }
     due.insert(asked.key, next);
+}
+
+/// The row that stands for records and ticks in ids: a drill's and the real one of the same record are two.
+pub(super) fn row_of(c: &Context<'_>) -> u32 {
+    u32::from(c.simulated)
 }
 
 impl Level {

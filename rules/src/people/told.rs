@@ -17,10 +17,14 @@ impl Evaluator {
     /// Judges a record of positions.
     pub fn positions(&mut self, at: At, run: &Run, positions: &Positions, out: &mut Vec<Transition>) {
         let from = out.len();
-        if self.begin(at, false, out) {
-            self.take_positions(at, run, positions, out);
-        }
+        let is_new = self.begin(at, false, out);
+        // What the time before decided of an area is so before anybody in it is heard of.
         self.notice(at, from, out);
+        if is_new {
+            let from = out.len();
+            self.take_positions(at, run, positions, out);
+            self.notice(at, from, out);
+        }
         self.end(at);
     }
 
@@ -68,13 +72,14 @@ impl Evaluator {
             let state = &mut self.lane(simulated).points[ix as usize];
             let newer = !seen && time > state.last;
             if newer {
-                *state = PointState { last: time, heard: came.now, clock: came.clock };
+                // Its own readings, if it has any, are in an order of their own.
+                *state = PointState { heard: came.now, clock: came.clock, ..*state };
             }
             let status = if simulated { status::SIMULATED } else { 0 };
             let clock = self.now(came.clock);
             let came_now = Reading::moment((at.origin, 0), time, came.now, came.clock);
             let reading = Reading { newer, status, clock, ..came_now };
-            self.one(at, came.clock, ix, reading, out);
+            self.one(at, ix, reading, true, out);
         }
     }
 

@@ -199,6 +199,24 @@ fn a_snapshot_of_format_4_is_read_as_if_nothing_had_happened() {
     assert_eq!(shown(&of(&said(RULES, old, &is_hidden())[0], "hidden")), HIDDEN);
 }
 
+/// What rules across points remembered has another form since: it begins anew, decides nothing that did not happen, and ends nothing.
+#[test]
+fn what_rules_across_points_remembered_in_format_4_begins_anew() {
+    let (old, rules) = (include_bytes!("formats/4-across.snapshot"), [RULES, ACROSS].concat());
+    let anew = |after: &[Event]| {
+        let (program, _) = program(&rules);
+        let (mut e, next) = Evaluator::restore(program, catalog(), &[old.to_vec()]).unwrap();
+        let mut out = Vec::new();
+        (next..).zip(after).for_each(|(i, event)| apply(&mut e, i, event, &mut out));
+        ["one", "unlike", "again", "link"].map(|rule| shown(&of(&out, rule)))
+    };
+    let [one, unlike, again, link] = anew(&stays_up());
+    // Its on-delay is a level's and goes on, since its members say the same again.
+    assert_eq!(one[0], "vote on 28");
+    assert_eq!((unlike[0].as_str(), again.is_empty(), link.is_empty()), ("sequence on 27", true, true));
+    assert_eq!(anew(&[rows(16, 0.3, 0), tick(20.), tick(40.)])[1], Vec::<String>::new(), "nothing began");
+}
+
 #[test]
 fn a_snapshot_of_format_5_is_read_as_if_nothing_had_happened() {
     let (old, rules) = (include_bytes!("formats/5.snapshot"), [RULES, ACROSS].concat());

@@ -116,6 +116,37 @@ fn a_group_goes_by_the_clock_of_its_own_point() {
     check(vote, &others, &["vote on 1000"]);
 }
 
+/// What a time of a replay decides is decided when it is over, however often the partition ticks within it.
+#[test]
+fn ticks_between_the_records_of_one_replay_time_decide_nothing() {
+    let begins = [replayed(0, 1000, &[("A", 1.5), ("B", 0.2)]), replayed(1, 1006, &[("A", 1.5)])];
+    let ends = [replayed(3, 1006, &[("B", 1.0)]), replayed(4, 1007, &[("A", 1.5)])];
+    for between in [&[][..], &[tick(1.5), tick(2.0)]] {
+        check(&sequence("missing"), &[&begins[..], between, &ends].concat(), &[]);
+    }
+    // Where it is over and B still does not follow, the partition's tick tells it, at the time of the replay.
+    let over = [replayed(3, 1007, &[("A", 1.5), ("B", 0.2)]), replayed(4, 1008, &[("A", 1.5)])];
+    check(&sequence("missing"), &[&begins[..], &over].concat(), &["sequence on 1007"]);
+}
+
+/// Ticks of the partition arm a site before its replay begins: its silence is counted by the replay's clock all the same.
+#[test]
+fn a_site_that_is_replayed_is_silent_by_the_clock_of_the_replay() {
+    let silent = "[[rule]]\nname = \"s\"\nkind = \"silent\"\nselect = { point = [\"A\", \"B\"] }\nby = \"site\"\nafter = \"5s\"\n";
+    let earlier = |appended, time: i64, point| replayed(appended, time - 100_000, &[(point, 0.2)]);
+    let events = [
+        tick(0.0),
+        tick(1.0),
+        earlier(2, 0, "A"),
+        earlier(3, 5, "C"),
+        tick(3.5),
+        earlier(4, 6, "C"),
+        tick(5.0),
+    ];
+    check(silent, &events[..5], &[]);
+    check(silent, &events, &["silent on -99994"]);
+}
+
 /// Goes on without its state, after a step that was told.
 fn adopted(rules: &str, told: &[Event], then: &[Event]) -> Vec<String> {
     let (program, problems) = program_for(rules, &three());

@@ -1,6 +1,7 @@
 //! Rules about people: exact cases, one a sentence of `docs/rules.md`. The comparison with a model is in `people/agree.rs`.
 
 mod agree;
+mod apart;
 mod model;
 mod standing;
 
@@ -452,39 +453,4 @@ fn a_clock_ahead_counts_at_its_reception() {
     let ahead = Event::People(t(0), flags, positions);
     let expected = ["A capacity on 0 =2", "A capacity off 10 =0"];
     check(&rule("area", "people_area", "what = \"capacity\""), &[ahead, all(10, &[])], &expected);
-}
-
-#[test]
-fn a_drill_and_a_replay_are_apart() {
-    let of = |flags, event: Event| {
-        let Event::People(at, _, positions) = event else { unreachable!() };
-        Event::People(at, flags, positions)
-    };
-    let over = |s| all(s, &["C1 A", "C2 A"]);
-    let events = [of(DRILL, over(0)), all(10, &[]), over(20), of(DRILL, all(30, &[]))];
-    let expected = ["A capacity on 0 =2 simulated", "A capacity on 20 =2", "A capacity off 30 =0 simulated"];
-    check(&rule("area", "people_area", "what = \"capacity\""), &events, &expected);
-    // A replay of last year is judged by its own clock.
-    let rules = rule("mine", "people", "what = \"overtime\"\nafter = \"20s\"");
-    let year = 31_536_000;
-    let old = |s: i64| {
-        let Event::People(_, _, positions) = all(s - year, &["C1 A"]) else { unreachable!() };
-        Event::People(t(s / 100), REPLAY, positions)
-    };
-    let out = judged(&rules, &[old(0), old(10), tick(1), old(20)]);
-    assert_eq!(out.len(), 1);
-    assert!(out[0].marks.replay && out[0].time == t(20 - year));
-}
-
-/// The anchors of a mine are silent while nothing comes of it.
-#[test]
-fn positions_break_the_silence_of_their_points() {
-    let rules = "[[rule]]\nname = \"quiet\"\nkind = \"silent\"\nselect = { quantity = [\"people\", \"people_area\"] }\n";
-    let events = [all(0, &["C1 A"]), tick(30), said(31, &["C1 A"]), tick(60), tick(62), all(63, &[])];
-    let shown = shown(&judged(rules, &events));
-    let expected: Vec<String> = ["on 62", "off 63"]
-        .iter()
-        .flat_map(|what| ["people", "A", "P2"].map(|point| format!("{point} silent {what}")))
-        .collect();
-    assert_eq!(shown, expected);
 }
