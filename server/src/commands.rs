@@ -36,7 +36,7 @@ pub struct Cli {
 impl Cli {
     /// Whether all it does is to answer. The others go on with their work when nobody reads what they print.
     pub fn only_answers(&self) -> bool {
-        !matches!(self.command, Command::Demo(_) | Command::Run(_))
+        !matches!(self.command, Command::Demo(_) | Command::Run(_) | Command::Simulate(_))
     }
 }
 

@@ -135,20 +135,13 @@ impl Pipeline {
     /// # Errors
     /// A sentence, when a part cannot be read or a metric stands twice.
     pub async fn start(parts: Parts) -> Result<Self, String> {
-        let metrics = RunnerMetrics::register(&parts.registry).map_err(|e| e.to_string())?;
         let edge_metrics = EdgeMetrics::register(&parts.registry).map_err(|e| e.to_string())?;
         let (own, own_queue) = OwnAlarms::queue();
         let partitions = parts.log.partitions();
-        let lag = Lag::new(partitions);
-        let shared = Shared {
-            log: parts.log.clone(),
-            clock: parts.clock.clone(),
-            metrics,
-            aside: parts.aside.clone(),
-            own: own.clone(),
-            lag: lag.clone(),
-            not_storing: CancellationToken::new(),
-        };
+        let metrics = RunnerMetrics::register(&parts.registry).map_err(|e| e.to_string())?;
+        let (log, clock) = (parts.log.clone(), parts.clock.clone());
+        let shared = Shared::new(log, clock, metrics, parts.aside.clone(), own.clone());
+        let lag = shared.lag.clone();
         let live = Live::new(parts.catalog.clone());
         let broken = CancellationToken::new();
         let [forwarding, deciding, alarming, telling, storing, committing] = <[Stage; 6]>::default();
@@ -185,7 +178,8 @@ impl Pipeline {
         }
         let rules = parts.snapshots.is_some().then(|| lag.clone());
         let reads_same = Arc::ptr_eq(&parts.edge_log, &parts.log);
-        let brake = if reads_same { Brake::by(rules, parts.clock, parts.storage) } else { Brake::none() };
+        let table = parts.storage.map(|storage| (storage, shared.storing_lag.clone()));
+        let brake = Brake::by(rules.filter(|_| reads_same), table.filter(|_| reads_same), parts.clock);
         let edge = Edge::start(&parts.edge_log, parts.edge, parts.catalog, edge_metrics, &own, brake);
         let logs = [parts.edge_log, parts.log];
         Ok(Self {

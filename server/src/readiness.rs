@@ -84,16 +84,11 @@ mod tests {
         async fn start() -> Self {
             let clock: Arc<dyn Clock> = Arc::new(Elapsed(Instant::now()));
             let log = MemoryLog::new(1, 7, clock.clone());
-            let (lag, stop) = (Lag::new(1), CancellationToken::new());
-            let shared = Shared {
-                log: Arc::new(log.clone()),
-                clock: clock.clone(),
-                metrics: RunnerMetrics::register(&prometheus::Registry::new()).unwrap(),
-                aside: Aside(None),
-                own: OwnAlarms::queue().0,
-                lag: lag.clone(),
-                not_storing: CancellationToken::new(),
-            };
+            let stop = CancellationToken::new();
+            let metrics = RunnerMetrics::register(&prometheus::Registry::new()).unwrap();
+            let own = OwnAlarms::queue().0;
+            let shared = Shared::new(Arc::new(log.clone()), clock.clone(), metrics, Aside(None), own);
+            let lag = shared.lag.clone();
             let catalog = model::Catalog::build(Vec::new(), Vec::new(), 1, &mut Default::default());
             let version = Arc::new(Version::of_all(&[], &Arc::new(catalog)));
             let (_, wanted) = tokio::sync::watch::channel(version);

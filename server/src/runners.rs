@@ -38,16 +38,32 @@ pub struct Shared {
     pub own: own::OwnAlarms,
     /// How far the rules are behind, by partition.
     pub lag: Lag,
+    /// How far the reader of the table is.
+    pub storing_lag: Lag,
     /// Cancelled when nothing more is stored, for a reason that does not pass by itself.
     pub not_storing: CancellationToken,
 }
 
-/// How far the rules are behind the newest record, by partition, and when they last saw one.
+impl Shared {
+    /// Of runners that have read nothing yet.
+    pub fn new(
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+        metrics: RunnerMetrics,
+        aside: aside::Aside,
+        own: own::OwnAlarms,
+    ) -> Self {
+        let [lag, storing_lag] = [(); 2].map(|()| Lag::new(log.partitions()));
+        Self { log, clock, metrics, aside, own, lag, storing_lag, not_storing: CancellationToken::new() }
+    }
+}
+
+/// How far a reader, most often the rules, is behind the newest record, by partition, and when it last saw one.
 #[derive(Clone, Debug)]
 pub struct Lag(Arc<Vec<[AtomicI64; 2]>>);
 
 impl Lag {
-    /// Nothing read yet counts as far behind: notifications are held until the rules have caught up once.
+    /// Nothing read yet counts as far behind: notifications are held until the rules have caught up once, and nobody is for the table.
     pub fn new(partitions: u32) -> Self {
         Self(Arc::new((0..partitions).map(|_| [AtomicI64::new(i64::MAX), AtomicI64::new(0)]).collect()))
     }
@@ -58,12 +74,12 @@ impl Lag {
         seen.store(now, Ordering::Relaxed);
     }
 
-    /// Microseconds behind; [`i64::MAX`] before the first record was judged.
+    /// Microseconds behind; [`i64::MAX`] before the first record was read.
     pub fn of(&self, partition: u32) -> Micros {
         self.0[partition as usize][0].load(Ordering::Relaxed)
     }
 
-    /// Wall time of the last record or tick the rules saw.
+    /// Wall time of the last record or tick that was read.
     pub fn seen(&self, partition: u32) -> Micros {
         self.0[partition as usize][1].load(Ordering::Relaxed)
     }
@@ -84,6 +100,8 @@ pub struct RunnerMetrics {
     pub lost_end: IntCounterVec,
     /// Offset read next.
     pub position: IntGaugeVec,
+    /// How old the newest record was that the table's reader has read, in seconds.
+    pub storing_behind: IntGaugeVec,
     /// Transitions made, by what they became.
     pub transitions: IntCounterVec,
 }
@@ -104,6 +122,14 @@ impl RunnerMetrics {
             &["consumer", "partition"],
         )?;
         registry.register(Box::new(position.clone()))?;
+        let storing_behind = IntGaugeVec::new(
+            Opts::new(
+                "firedamp_storage_behind_seconds",
+                "age of the newest record read for the table, when it was read",
+            ),
+            &["partition"],
+        )?;
+        registry.register(Box::new(storing_behind.clone()))?;
         Ok(Self {
             records: counter("firedamp_consumer_records_total", "records read from the log", "consumer")?,
             rows: counter("firedamp_consumer_rows_total", "rows of readings read from the log", "consumer")?,
@@ -123,6 +149,7 @@ impl RunnerMetrics {
                 "stream",
             )?,
             position,
+            storing_behind,
             transitions: counter("firedamp_transitions_total", "transitions decided by the rules", "to")?,
         })
     }

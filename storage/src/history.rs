@@ -288,6 +288,12 @@ impl History {
         for record in records {
             let Some(positions) = &mut record.positions else { continue };
             positions.rows = found.remove(&record.offset.number).unwrap_or_default().into_values().collect();
+            // A record counts whole or not at all: a part of a snapshot would say that the others have left.
+            let times =
+                positions.rows.iter().map(|r| r.time).chain(positions.snapshot.iter().map(|s| s.time));
+            if !times.into_iter().any(|time| self.times.contains(&time)) {
+                record.positions = None;
+            }
         }
         Ok(())
     }

@@ -1,12 +1,12 @@
 //! The rules of a partition by themselves, on a log in memory: versions that change under way, snapshots that cannot be used.
 
 use firedamp::runners::rules::RulesRunner;
-use firedamp::runners::{Lag, RunnerMetrics, Shared, aside::Aside, own::OwnAlarms};
+use firedamp::runners::{RunnerMetrics, Shared, aside::Aside, own::OwnAlarms};
 use firedamp::snapshots::{MemorySnapshots, SnapshotStore};
 use firedamp::versions::Version;
 use model::record::Activated;
 use model::time::{MINUTE, SECOND};
-use model::{Clock, ManualClock, Micros, PointId, ReadingsBuilder, Record, Run, Stream, Transition};
+use model::{ManualClock, Micros, PointId, ReadingsBuilder, Record, Run, Stream, Transition};
 use std::sync::Arc;
 use std::time::Duration;
 use stream::{Append, Log, MemoryLog};
@@ -49,16 +49,9 @@ impl Mine {
 
     /// Lives until all that is in the log is judged and a snapshot is taken.
     async fn live(&self, wanted: &Arc<Version>) {
-        let clock: Arc<dyn Clock> = self.clock.clone();
-        let shared = Shared {
-            log: self.log.clone(),
-            clock,
-            metrics: RunnerMetrics::register(&prometheus::Registry::new()).unwrap(),
-            aside: Aside(None),
-            own: OwnAlarms::queue().0,
-            lag: Lag::new(1),
-            not_storing: Default::default(),
-        };
+        let metrics = RunnerMetrics::register(&prometheus::Registry::new()).unwrap();
+        let (log, clock, own) = (self.log.clone(), self.clock.clone(), OwnAlarms::queue().0);
+        let shared = Shared::new(log, clock, metrics, Aside(None), own);
         let (_keep, wanted) = watch::channel(wanted.clone());
         let snapshots: Arc<dyn SnapshotStore> = self.snapshots.clone();
         let restored = RulesRunner::restore(shared, 0, snapshots, wanted, MINUTE).await.unwrap();

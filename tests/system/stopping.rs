@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use firedamp::live::Live;
-use firedamp::runners::{Lag, RunnerMetrics, Shared, aside::Aside, own::OwnAlarms, storage as runner};
+use firedamp::runners::{RunnerMetrics, Shared, aside::Aside, own::OwnAlarms, storage as runner};
 use futures::stream::BoxStream;
 use model::{ManualClock, PointId, ReadingsBuilder, Record, Run, Stream};
 use object_store::memory::InMemory;
@@ -83,15 +83,9 @@ impl Stand {
         let (lake, registry) = (Arc::new(self.lake.clone()), Registry::new());
         let storage = Storage::open(options, Some(lake), self.catalog.clone(), self.clock.clone(), &registry);
         let storage = storage.await.unwrap();
-        let shared = Shared {
-            log: Arc::new(self.log.clone()),
-            clock: self.clock.clone(),
-            metrics: RunnerMetrics::register(&Registry::new()).unwrap(),
-            aside: Aside(None),
-            own: OwnAlarms::queue().0,
-            lag: Lag::new(1),
-            not_storing: CancellationToken::new(),
-        };
+        let metrics = RunnerMetrics::register(&Registry::new()).unwrap();
+        let (log, own) = (Arc::new(self.log.clone()), OwnAlarms::queue().0);
+        let shared = Shared::new(log, self.clock.clone(), metrics, Aside(None), own);
         let (live, stop) = (Live::new(self.catalog.clone()), CancellationToken::new());
         let run = runner::readings(shared, storage.clone(), live, 0, stop.clone());
         (storage, tokio::spawn(run), stop)

@@ -36,6 +36,15 @@ async fn who_stops_reading_gets_no_word_and_no_success() {
         assert_eq!(code, Some(3), "{said}");
         assert!(!said.contains("error") && !said.contains("panicked"), "{said}");
     }
+    // The report is asked for, whoever reads the lines.
+    for more in [&["--format", "jsonl"][..], &[]] {
+        let asked = [&["backtest", "--readings", "r.csv", "--report", "report.html"][..], more].concat();
+        let (code, said) = unread(&firedamp, &asked);
+        assert_eq!(code, Some(3), "{said}");
+        let report = std::fs::read_to_string(firedamp.folder().join("report.html")).unwrap();
+        assert!(report.contains("MM31"), "{report}");
+        std::fs::remove_file(firedamp.folder().join("report.html")).unwrap();
+    }
     assert_eq!(unread(&firedamp, &["check", "--reference"]), (Some(3), String::new()));
     assert_eq!(unread(&firedamp, &["rules", "show", "MM31"]), (Some(3), String::new()));
     firedamp.start().await;

@@ -78,11 +78,16 @@ pub async fn backtest(args: BacktestArgs) -> Result<(), Stop> {
     let mut folds: Vec<Fold> = task.versions.iter().map(|_| Fold::default()).collect();
     let (lines, compared) = (args.format == Format::Jsonl, !args.against.is_empty());
     let mut out = std::io::BufWriter::new(std::io::stdout());
+    // Who stops reading the lines may want the report all the same.
+    let mut unread = None;
     let mut decided = |version: usize, transitions: &[Transition]| {
         for t in transitions {
             folds[version].push(t);
-            if lines && !compared {
-                output::line(&mut out, t).map_err(Stop::writing)?;
+            if lines && !compared && unread.is_none() {
+                match output::line(&mut out, t) {
+                    Err(e) if args.report.is_some() => unread = Some(e),
+                    written => written.map_err(Stop::writing)?,
+                }
             }
         }
         Ok(())
@@ -92,8 +97,16 @@ pub async fn backtest(args: BacktestArgs) -> Result<(), Stop> {
         Source::Files(files) => files.judge(&task, &mut decided, &mut progress)?,
         Source::Table(table) => table.judge(&task, &mut decided, &mut progress).await?,
     };
-    out.flush().map_err(Stop::writing)?;
-    drop(out);
+    if unread.is_none() {
+        unread = out.flush().err();
+    }
+    // What is left is thrown away where nobody reads it.
+    drop(out.into_parts());
+    if args.report.is_none()
+        && let Some(e) = unread.take()
+    {
+        return Err(Stop::writing(e));
+    }
     told(&task, &seen, progress.took());
     let mut episodes: Vec<Vec<Episode>> = folds.into_iter().map(Fold::finish).collect();
     let end = seen.last.unwrap_or_default();
@@ -106,12 +119,6 @@ pub async fn backtest(args: BacktestArgs) -> Result<(), Stop> {
         Source::Table(table) => table.curves(drawn, &mut progress).await?,
     };
     let summary = summary::Summary::of(&this, end);
-    match (args.format, compared) {
-        (Format::Table, false) => output::table(&summary),
-        (Format::Table, true) => output::compared(&changes, same, &drawn),
-        (Format::Jsonl, true) => output::compared_lines(&changes, &drawn),
-        (Format::Jsonl, false) => {}
-    }
     if let Some(file) = &args.report {
         let report = report::Report {
             task: &task,
@@ -125,6 +132,12 @@ pub async fn backtest(args: BacktestArgs) -> Result<(), Stop> {
         let html = report.html(compared);
         std::fs::write(file, html).map_err(|e| Stop::Could(anyhow!("{}: {e}", file.display())))?;
         eprintln!("report: {}", file.display());
+    }
+    match (args.format, compared) {
+        (Format::Table, false) => output::table(&summary),
+        (Format::Table, true) => output::compared(&changes, same, &drawn),
+        (Format::Jsonl, true) => output::compared_lines(&changes, &drawn),
+        (Format::Jsonl, false) => unread.map_or(Ok(()), |e| Err(Stop::writing(e)))?,
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::{ConfigArg, Form, Stop, check, offline, rules as rule_commands, subje
 use crate::config::{Config, Loaded};
 use anyhow::anyhow;
 use clap::Args;
+use model::status;
 use model::time::{DAY, Micros, parse, rfc3339};
 use reqwest::Method;
 use rules::RuleAtPoint;
@@ -181,11 +182,29 @@ enum By {
     Log,
 }
 
-/// Of the readings of a site those that a rule across points had heard when it decided, as SQL.
+/// Of the readings of a site those that a rule across points had heard when it decided, as SQL: none that are late, and of a drill those
+/// only of which it is one.
 fn heard(event: &Value) -> String {
-    let (time, offset) = (text(event, "time"), &event["decided_offset"]);
-    let replayed = format!(" OR (\"offset\" = {offset} AND time <= '{time}')");
-    format!("(\"offset\" < {offset}{})", if is_marked(event, "replay") { &replayed } else { "" })
+    let (time, offset, site) = (text(event, "time"), &event["decided_offset"], quoted(text(event, "site")));
+    let drill = if is_marked(event, "simulated") { "<>" } else { "=" };
+    let counts = format!("status & {} = 0 AND status & {} {drill} 0", status::HISTORICAL, status::SIMULATED);
+    let before = format!("\"offset\" < {offset}");
+    if !is_marked(event, "replay") {
+        return format!("({counts} AND {before})");
+    }
+    // The first row of the record that moved the source's clock on, whatever its point.
+    let here = format!("(SELECT max(partition) FROM readings WHERE site = {site})");
+    let moved = format!(
+        "SELECT coalesce(min(row), 0) FROM readings WHERE partition = {here} AND \"offset\" = {offset} AND time > '{time}'"
+    );
+    format!("({counts} AND ({before} OR (\"offset\" = {offset} AND row < ({moved}))))")
+}
+
+/// From when on readings are looked at, so as not to look through years. What is ahead of the clock is heard too; a replay's are as old as
+/// what it decides.
+fn since(event: &Value) -> Result<String, Stop> {
+    let time = |key| parse(text(event, key)).map_err(|e| anyhow!(e));
+    Ok(rfc3339(time("decided")?.min(time("time")?) - AROUND))
 }
 
 /// The readings of a point up to the decision and just after, so many of each.
@@ -200,9 +219,7 @@ async fn readings(
     let (up_to, beyond, order) = match by {
         By::Time => (format!("time <= '{time}'"), format!("time > '{time}'"), ["time", "\"offset\""]),
         By::Log => {
-            // Not to look through years; what is ahead of the clock is heard too.
-            let decided = parse(text(event, "decided")).map_err(|e| anyhow!(e))?;
-            let (around, heard) = (format!("time >= '{}'", rfc3339(decided - AROUND)), heard(event));
+            let (around, heard) = (format!("time >= '{}'", since(event)?), heard(event));
             (format!("{around} AND {heard}"), format!("{around} AND NOT {heard}"), ["\"offset\"", "row"])
         }
     };
@@ -236,12 +253,11 @@ struct Group {
 /// What the members of a rule across points said, the first of which is the event's own point.
 async fn group(ask: &Ask, event: &Value, members: Vec<String>) -> Result<Group, Stop> {
     let list: Vec<String> = members.iter().map(|code| quoted(code)).collect();
-    let decided = parse(text(event, "decided")).map_err(|e| anyhow!(e))?;
     let of_members = format!(
         "FROM readings WHERE site = {} AND point IN ({}) AND time >= '{}' AND {}",
         quoted(text(event, "site")),
         list.join(", "),
-        rfc3339(decided - AROUND),
+        since(event)?,
         heard(event)
     );
     let sql = format!(

@@ -48,7 +48,7 @@ fn edge(log: &MemoryLog) -> (Arc<Edge>, Lag) {
     let (own, _) = OwnAlarms::queue();
     let metrics = EdgeMetrics::register(&prometheus::Registry::new()).unwrap();
     let (dynamic, lag): (Arc<dyn Log>, _) = (Arc::new(log.clone()), Lag::new(2));
-    let brake = Brake::by(Some(lag.clone()), Arc::new(ManualClock::at(0)), None);
+    let brake = Brake::by(Some(lag.clone()), None, Arc::new(ManualClock::at(0)));
     (Edge::start(&dynamic, options, Arc::new(RwLock::new(catalog())), metrics, &own, brake), lag)
 }
 

@@ -125,7 +125,7 @@ async fn fill(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runners::{Lag, RunnerMetrics, aside::Aside, own::OwnAlarms};
+    use crate::runners::{RunnerMetrics, aside::Aside, own::OwnAlarms};
     use model::{Clock, ManualClock};
     use stream::MemoryLog;
 
@@ -135,15 +135,8 @@ mod tests {
         let log: Arc<dyn Log> = Arc::new(MemoryLog::new(2, 1, clock.clone()));
         let registry = prometheus::Registry::new();
         let (own, mut told) = OwnAlarms::queue();
-        let shared = Shared {
-            log: log.clone(),
-            clock,
-            metrics: RunnerMetrics::register(&registry).unwrap(),
-            aside: Aside(None),
-            own,
-            lag: Lag::new(2),
-            not_storing: Default::default(),
-        };
+        let metrics = RunnerMetrics::register(&registry).unwrap();
+        let shared = Shared::new(log.clone(), clock, metrics, Aside(None), own);
         let next = |stream, p| {
             let log = log.clone();
             async move { log.bounds(stream, p).await.unwrap().next }

@@ -10,6 +10,7 @@
 use super::{Reader, Shared};
 use crate::live::Live;
 use ::storage::{Flushed, Storage, StorageError};
+use model::time::SECOND;
 use model::{Record, Stream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,11 @@ pub async fn readings(
     };
     let mut reader = Reader::new(shared.clone(), "storage", Stream::Readings, partition, next);
     while let Some(entries) = reader.entries(PATIENCE, &stop).await {
+        let now = shared.clock.now();
+        // Where there is nothing to read it is at the end of the log.
+        let behind = entries.last().map_or(0, |e| (now - e.appended).max(0));
+        shared.storing_lag.set(partition, behind, now);
+        shared.metrics.storing_behind.with_label_values(&[&partition.to_string()]).set(behind / SECOND);
         for entry in entries {
             // What cannot be decoded is set aside; its offset is noted like a tick's.
             let record = reader.decode(&entry).unwrap_or(Record::Tick);

@@ -63,7 +63,8 @@ impl Files {
 
     /// Judges them.
     pub fn judge(&self, task: &Task, decided: Decided<'_>, progress: &mut Progress) -> Result<Seen, Stop> {
-        let ordered = self.are_ordered(task, progress)?;
+        // Those of points that nobody judges may stand in any order.
+        let ordered = self.are_ordered(task, progress, true)? || self.are_ordered(task, progress, false)?;
         let catalog = Arc::new(task.catalog.clone());
         let programs = task.programs(&catalog);
         let mut judge = Judge {
@@ -97,8 +98,9 @@ impl Files {
         Ok(seen)
     }
 
-    /// Whether readings stand in the order of time. Of Parquet nothing else is read: its columns have types.
-    fn are_ordered(&self, task: &Task, progress: &mut Progress) -> Result<bool, Stop> {
+    /// Whether readings stand in the order of time. By times alone nothing else is read of Parquet, whose columns have types, and those of
+    /// unknown points count too.
+    fn are_ordered(&self, task: &Task, progress: &mut Progress, by_times_alone: bool) -> Result<bool, Stop> {
         let (mut last, mut ordered, mut looked) = (Micros::MIN, true, 0);
         let mut look = |times: &[Micros], path: &Path| {
             looked += times.len() as u64;
@@ -107,13 +109,14 @@ impl Files {
             last = times.last().copied().unwrap_or(last);
         };
         for file in &self.0 {
-            let (path, Kind::Parquet) = file else {
+            let (path, kind) = file;
+            if !by_times_alone || !matches!(kind, Kind::Parquet) {
                 self.each_of(file, task, &mut LeftOut::default(), &mut |rows, path| {
                     look(&rows.time, path);
                     Ok(())
                 })?;
                 continue;
-            };
+            }
             let mut before = 0;
             for batch in parquet(path, Some("time"))? {
                 let batch = batch.map_err(|e| not_readable(path, &e))?;

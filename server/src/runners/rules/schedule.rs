@@ -34,6 +34,10 @@ impl Schedule {
 
     /// Whether the next of so many shards is due.
     pub fn is_due(&self, shards: usize, now: Instant) -> bool {
+        // A pass that activations threw away for a whole period is paced no more: it would never end.
+        if self.due.is_some_and(|due| now.saturating_duration_since(due) > self.every) {
+            return true;
+        }
         let at = match self.pass {
             None => self.due,
             Some((began, taken)) => {
@@ -128,6 +132,26 @@ mod tests {
         // Wanted at 11 s; two seconds after an activation is earlier.
         schedule.begin_anew(from + 5 * S);
         assert_eq!(taken(&mut schedule, 2, from, 50..80), [70, 75]);
+    }
+
+    #[test]
+    fn activations_that_come_faster_than_a_pass_put_off_no_snapshot_for_longer_than_a_period() {
+        let from = Instant::now();
+        let mut schedule = Schedule::new(8 * S, 0, 8, from);
+        let mut ended = Vec::new();
+        for tenth in 0..200 {
+            let now = from + S / 10 * tenth;
+            // Twice in the share of a second that a pass is paced over.
+            if tenth % 5 == 0 {
+                schedule.begin_anew(now);
+            }
+            while schedule.is_due(16, now) {
+                if schedule.taken(16, now) {
+                    ended.push(tenth);
+                }
+            }
+        }
+        assert!(ended.first().is_some_and(|tenth| (80..=91).contains(tenth)), "{ended:?}");
     }
 
     #[test]
