@@ -114,20 +114,24 @@ async function acknowledge(id) {
   if (bad.length) tell(new Error(t("refused") + bad.map((r) => r.outcome).join(", ")));
 }
 
+// Somebody has to look at it: nobody has seen it, and nobody has put it aside.
+const unseen = (alarm) => !alarm.acked && !alarm.shelved;
+
 function alarmRow(alarm) {
   const mark = el("span", { class: "mark" }, SYMBOLS[alarm.severity]);
-  const word = `${t(alarm.severity)} ${alarm.acked ? "✓" : "!"}`;
+  const word = `${t(alarm.severity)} ${unseen(alarm) ? "!" : "✓"}`;
+  const shelf = alarm.shelved ? [`${t("shelved")} ${clock(Date.parse(alarm.shelved.until))}, ${alarm.shelved.by}: ${alarm.shelved.note}`] : [];
   const marks = Object.keys(alarm.marks || {}).filter((m) => alarm.marks[m] === true && ["calibrating", "late", "unconfirmed"].includes(m)).map(t);
   const action = alarm.acked ? el("span", {}, t("acked")) : el("button", { onclick: () => acknowledge(alarm.id).catch(tell) }, t("acknowledge"));
-  return el("tr", { class: alarm.acked ? "" : "unacked", "data-key": alarm.id },
+  return el("tr", { class: unseen(alarm) ? "unacked" : "", "data-key": alarm.id },
     el("td", { class: `symbol ${alarm.severity}` }, mark, ` ${word}`),
     el("td", {}, span(now() - Date.parse(alarm.opened))),
     el("td", {}, alarm.site), el("td", {}, alarm.point), el("td", {}, `${alarm.rule} · ${alarm.level}`),
-    el("td", {}, number(alarm.peak)), el("td", {}, [alarm.reason, ...marks].join(" · ")), el("td", {}, action));
+    el("td", {}, number(alarm.peak)), el("td", {}, [alarm.reason, ...marks, ...shelf].join(" · ")), el("td", {}, action));
 }
 
 function drawAlarms() {
-  const order = (a, b) => a.acked - b.acked || LEVELS.indexOf(a.severity) - LEVELS.indexOf(b.severity) || b.opened.localeCompare(a.opened);
+  const order = (a, b) => unseen(b) - unseen(a) || LEVELS.indexOf(a.severity) - LEVELS.indexOf(b.severity) || b.opened.localeCompare(a.opened);
   const rows = [...state.alarms.values()].filter((a) => a.state === "active").sort(order);
   put($("alarms").tBodies[0], rows.map(alarmRow));
   $("alarms").hidden = rows.length === 0;

@@ -2,7 +2,7 @@
 export const WORDS = {
   zh: {
     active_alarms: "当前报警", severity: "等级", age: "时长", site: "单位", point: "测点", rule: "规则", peak: "峰值", why: "原因",
-    acknowledge: "确认", acked: "已确认", unacked: "未确认", sites: "联网单位", alarms: "报警数", people_below: "井下人数", as_of: "截至",
+    acknowledge: "确认", acked: "已确认", unacked: "未确认", shelved: "搁置至", sites: "联网单位", alarms: "报警数", people_below: "井下人数", as_of: "截至",
     last_value: "最新数据", points: "测点实时值", find: "查找", name: "地点", quantity: "类型", value: "监测值", quality: "状态",
     none: "无报警，截至 ", link: "连接正常", lost: "连接中断，自 ", lost_rest: " 起数据不再更新", shown: "显示 ", of: " / 共 ",
     trend: "最近一小时", uncertain: "不确定", language: "EN", red: "红", orange: "橙", yellow: "黄", blue: "蓝", below: "井下 ",
@@ -14,7 +14,7 @@ export const WORDS = {
   },
   en: {
     active_alarms: "Active alarms", severity: "level", age: "age", site: "site", point: "point", rule: "rule", peak: "peak", why: "why",
-    acknowledge: "Acknowledge", acked: "acknowledged", unacked: "unacknowledged", sites: "Sites", alarms: "alarms", people_below: "people below", as_of: "as of",
+    acknowledge: "Acknowledge", acked: "acknowledged", unacked: "unacknowledged", shelved: "shelved until", sites: "Sites", alarms: "alarms", people_below: "people below", as_of: "as of",
     last_value: "newest data", points: "Points, live", find: "Find", name: "place", quantity: "quantity", value: "value", quality: "status",
     none: "No active alarm as of ", link: "link ok", lost: "Link lost since ", lost_rest: ": nothing below is live", shown: "showing ", of: " of ",
     trend: "last hour", uncertain: "uncertain", language: "中文", red: "red", orange: "orange", yellow: "yellow", blue: "blue", below: "below ground ",

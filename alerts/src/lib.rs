@@ -1,6 +1,7 @@
 //! Alarms: from transitions to a bureau that was told. One writer, one transaction a batch, an outbox in the same transaction.
 //!
-//! - [`life`]: the pure state machine: alarm × transition -> alarm, event, reason.
+//! - [`life`]: the pure state machines: alarm × transition -> alarm, event, reason; alarm × what a person does -> the same.
+//! - [`journal`]: every event in a chain of hashes, and what proves that nothing in it was changed.
 //! - [`store`]: where alarms, events and outbox lie: SQLite ([`SqliteStore`]) or memory ([`MemoryStore`], the model), one
 //!   [`conformance`] suite for both.
 //! - [`tell`]: who is told what, and the rendered bytes: one content a key, forever.
@@ -13,6 +14,7 @@
 
 mod catch_up;
 mod dispatcher;
+pub mod journal;
 pub mod life;
 mod metrics;
 pub mod notifiers;
@@ -24,6 +26,7 @@ pub mod tell;
 
 pub use catch_up::CatchUp;
 pub use dispatcher::{Dispatcher, ReceiverError, Way};
+pub use life::{Act, What};
 pub use notifiers::{Message, Notifier, SendError, Settings};
 pub use own::OwnAlarm;
 pub use places::{NoPlaces, Places};
@@ -32,6 +35,7 @@ pub use store::conformance;
 pub use store::{MemoryStore, SqliteStore};
 
 use async_trait::async_trait;
+use journal::{Checkpoint, Entry, Head, Signer};
 use model::{Alarm, Micros, Severity, Transition};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -53,7 +57,7 @@ pub struct TransitionBatch {
 
 /// What happened to an alarm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// It opened.
     Raised,
@@ -65,6 +69,20 @@ pub enum EventKind {
     Acknowledged,
     /// Recorded from late readings, as a closed episode.
     Late,
+    /// Somebody wrote a remark.
+    Commented,
+    /// Somebody put it aside.
+    Shelved,
+    /// It is back from there.
+    Unshelved,
+    /// A higher level presses for it.
+    Urged,
+    /// Cause and measure were reported.
+    Disposed,
+    /// A second person verified them.
+    ClosedOut,
+    /// They were not enough.
+    Returned,
 }
 
 impl EventKind {
@@ -76,6 +94,13 @@ impl EventKind {
             Self::Cleared => "cleared",
             Self::Acknowledged => "acknowledged",
             Self::Late => "late",
+            Self::Commented => "commented",
+            Self::Shelved => "shelved",
+            Self::Unshelved => "unshelved",
+            Self::Urged => "urged",
+            Self::Disposed => "disposed",
+            Self::ClosedOut => "closed_out",
+            Self::Returned => "returned",
         }
     }
 }
@@ -83,7 +108,7 @@ impl EventKind {
 /// One event of the alarm list, in the order it happened.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct AlarmEvent {
-    /// Grows by one an event, over all alarms.
+    /// Its number in the journal; grows over all alarms.
     pub seq: i64,
     /// What happened.
     pub event: EventKind,
@@ -92,6 +117,9 @@ pub struct AlarmEvent {
     /// Wall time.
     pub at: Micros,
 }
+
+/// Fewest digits of an id that stand for it.
+pub const ID_DIGITS_MIN: usize = 6;
 
 /// Which alarms a list has.
 #[derive(Clone, Debug)]
@@ -118,11 +146,25 @@ impl Default for AlarmFilter {
 
 /// What an action did to one alarm.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct AckOutcome {
+pub struct Outcome {
     /// The alarm.
     pub id: String,
-    /// `acked`, `cleared`, `already`, `gone`, `changed` (it rose after what the caller had seen) or `active`.
+    /// What was done ([`Act::done`]), or why nothing was: `gone` (there is none), `changed` (it rose after what the caller had seen),
+    /// else a word of the tables in [`life`].
     pub outcome: &'static str,
+}
+
+/// Something that happened and is about no alarm: configuration, rules, who signed on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Happened {
+    /// What, one word.
+    pub event: &'static str,
+    /// Who did it.
+    pub by: String,
+    /// What there is to say.
+    pub note: String,
+    /// More about it, a JSON object; empty where there is nothing.
+    pub detail: String,
 }
 
 /// A message on its way.
@@ -200,45 +242,36 @@ pub trait AlarmStore: Send + Sync {
     /// position changes nothing but what is held.
     async fn apply(&self, batch: TransitionBatch) -> Result<Vec<AlarmEvent>, StoreError>;
 
-    /// Acknowledges; an alarm that rose after `seen_seq` is not.
-    async fn acknowledge(
-        &self,
-        ids: &[String],
-        by: &str,
-        note: &str,
-        seen_seq: Option<i64>,
-        now: Micros,
-    ) -> Result<Vec<AckOutcome>, StoreError>;
+    /// Somebody does something with alarms. Firedamp's own are cleared by hand, an alarm of a rule only by its rule (`active`). Withdrawn
+    /// are those that no rule decides about any more: the caller has made sure that rule or point is gone; a rule that is still there
+    /// would raise the alarm anew.
+    async fn act(&self, ids: &[String], act: &Act, now: Micros) -> Result<Vec<Outcome>, StoreError>;
 
-    /// Closes firedamp's own alarms by hand; an alarm of a rule is closed by its rule only (`active`).
-    async fn clear(
-        &self,
-        ids: &[String],
-        by: &str,
-        note: &str,
-        now: Micros,
-    ) -> Result<Vec<AckOutcome>, StoreError>;
+    /// Writes down what is about no alarm.
+    async fn record(&self, happened: Happened, now: Micros) -> Result<(), StoreError>;
 
-    /// Ends alarms of rules by hand, as withdrawn: for those that no rule decides about any more. The caller has made sure
-    /// that rule or point is gone; a rule that is still there would raise the alarm anew.
-    async fn withdraw(
-        &self,
-        ids: &[String],
-        by: &str,
-        note: &str,
-        now: Micros,
-    ) -> Result<Vec<AckOutcome>, StoreError>;
+    /// Signs the newest entry, sends that out to receivers with `checkpoints`, and writes it down.
+    async fn checkpoint(&self, signer: &Signer, now: Micros) -> Result<Checkpoint, StoreError>;
+
+    /// Entries of the journal after a number, oldest first.
+    async fn journal(&self, after: i64, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// Entries about one alarm, oldest first.
+    async fn history(&self, id: &str) -> Result<Vec<Entry>, StoreError>;
+
+    /// The newest entry of the journal.
+    async fn head(&self) -> Result<Head, StoreError>;
+
+    /// An alarm whose newest entry says something else than the list, and the number of that entry.
+    async fn unlike_journal(&self) -> Result<Option<(String, i64)>, StoreError>;
 
     /// Alarms: active ones first, newest first. Asked with the last id of a page it gives the next page.
     async fn list(&self, filter: &AlarmFilter) -> Result<Vec<Alarm>, StoreError>;
 
-    /// One alarm.
+    /// One alarm, by its id or by the first digits of it, at least [`ID_DIGITS_MIN`], that no other begins with.
     async fn get(&self, id: &str) -> Result<Option<Alarm>, StoreError>;
 
-    /// Number of the newest event; 0 when there is none.
-    async fn last_seq(&self) -> Result<i64, StoreError>;
-
-    /// Events after a number, oldest first.
+    /// Events of alarms after a number, oldest first; other entries of the journal stand between.
     async fn events_after(&self, seq: i64, limit: usize) -> Result<Vec<AlarmEvent>, StoreError>;
 
     /// Raises or ends one of firedamp's own alarms.

@@ -11,6 +11,10 @@
 //! beside a real one without being told. An alarm that rises (a higher level, a worse severity, real at last, or one more that meets
 //! its condition) is unacknowledged again: nobody has seen that yet.
 
+mod act;
+
+pub use act::{Act, What, act, unshelved};
+
 use crate::EventKind;
 use model::transition::Marks;
 use model::{Alarm, AlarmState, Micros, Place, Severity, To, Transition};
@@ -251,6 +255,8 @@ fn open(t: &Transition) -> Step {
         acked_at: None,
         reason: String::new(),
         marks: t.marks,
+        shelved: None,
+        case: None,
     };
     let level = LevelOn::of(t);
     let mut row = Row {

@@ -22,6 +22,8 @@ pub struct Receiver {
     pub regions: Vec<String>,
     /// Told of firedamp's own alarms.
     pub own: bool,
+    /// Told of signed entries of the journal.
+    pub checkpoints: bool,
     /// How long a message is tried before it is a dead letter.
     pub deadline: Duration,
     /// How it is reached.
@@ -52,6 +54,12 @@ const COMMON: &[KeyDoc] = &[
         "told of firedamp's own alarms; when absent: where neither `sites` nor `regions` are given",
     ),
     key(
+        "checkpoints",
+        "true or false",
+        "false",
+        "told of signed entries of the journal (`alerts.signing_key`), which prove later that nothing before them was changed: keep them",
+    ),
+    key(
         "deadline",
         "duration",
         "\"24h\"",
@@ -78,6 +86,7 @@ impl Receiver {
             sites: Vec::new(),
             regions: Vec::new(),
             own: true,
+            checkpoints: false,
             deadline: Duration::from_secs(86_400),
             settings,
         }
@@ -106,6 +115,7 @@ impl Receiver {
             }
         }
         let own = s.bool("own").map_or(sites.is_empty() && regions.is_empty(), |o| o.value);
+        let checkpoints = s.bool("checkpoints").is_some_and(|c| c.value);
         let deadline = s
             .duration("deadline")
             .map_or(Duration::from_secs(86_400), |d| Duration::from_micros(d.value.max(0) as u64));
@@ -116,6 +126,16 @@ impl Receiver {
         };
         let settings = (kind.read)(s);
         let severity = severity.unwrap_or(Severity::Blue);
-        Some(Self { name: name?, drill, severity, sites, regions, own, deadline, settings: settings? })
+        Some(Self {
+            name: name?,
+            drill,
+            severity,
+            sites,
+            regions,
+            own,
+            checkpoints,
+            deadline,
+            settings: settings?,
+        })
     }
 }

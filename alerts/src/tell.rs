@@ -5,6 +5,7 @@
 //! A receiver is told `raised` when an alarm first is what it wants to be told of, and from then on how that alarm goes on to its
 //! end, also where it falls below what it asked for: who was warned hears the all-clear.
 
+use crate::journal::Checkpoint;
 use crate::life::{Class, Row};
 use crate::notifiers::Notice;
 use crate::receiver::Receiver;
@@ -93,9 +94,17 @@ pub fn digest(receivers: &[Receiver], rows: &[Row], now: Micros) -> Vec<OutboxRo
     out
 }
 
+/// A signed entry of the journal, for whoever keeps them.
+pub fn checkpoint(receivers: &[Receiver], signed: &Checkpoint, now: Micros) -> Vec<OutboxRow> {
+    let json = format!("{{\"event\":\"checkpoint\",\"checkpoint\":{}}}", signed.to_json());
+    let about = format!("checkpoint/{}/{}/{}", signed.seq, hex::encode(signed.hash), signed.at);
+    let saying = || Saying { event: "checkpoint", alarms: &[], time: signed.at, json: &json };
+    receivers.iter().filter(|r| r.checkpoints).map(|r| message(r, &about, saying(), now)).collect()
+}
+
 /// Whether a held alarm belongs into the digest: it is over, and somebody may not have heard of it.
 pub fn rose_and_fell(row: &Row) -> bool {
-    row.alarm.state == AlarmState::Closed && row.is_real()
+    row.alarm.state == AlarmState::Closed && row.is_real() && row.alarm.shelved.is_none()
 }
 
 fn wants(receiver: &Receiver, row: &Row) -> bool {
@@ -129,7 +138,8 @@ fn message(receiver: &Receiver, about: &str, s: Saying<'_>, now: Micros) -> Outb
         receiver: receiver.name.clone(),
         alarm: String::new(),
         drill: receiver.drill,
-        quiet: s.alarms.iter().all(|a| a.site == own::SITE && own::is_about_receiver(&a.rule)),
+        quiet: !s.alarms.is_empty()
+            && s.alarms.iter().all(|a| a.site == own::SITE && own::is_about_receiver(&a.rule)),
         body,
         attempts: 0,
         created: now,

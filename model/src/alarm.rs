@@ -40,6 +40,62 @@ pub struct Place {
     pub unit: String,
 }
 
+/// Put aside by a person for a time, with a reason: it is recorded and nobody is told, until it is worse than it was then.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Shelved {
+    /// Who did it.
+    pub by: String,
+    /// Why.
+    pub note: String,
+    /// When.
+    #[serde(serialize_with = "time_out", deserialize_with = "time_in")]
+    pub since: Micros,
+    /// When it comes back by itself.
+    #[serde(serialize_with = "time_out", deserialize_with = "time_in")]
+    pub until: Micros,
+    /// Only this alarm, as long as it lasts; else whatever the rule says of the point until then.
+    pub one_shot: bool,
+    /// What is worse than this was not put aside.
+    pub severity: Severity,
+}
+
+/// How far what is done about an alarm has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaseState {
+    /// A higher level presses for it; cause and measure are not known.
+    Urged,
+    /// Cause and measure are reported.
+    Disposed,
+    /// What was reported is not enough.
+    Returned,
+    /// Verified by a second person.
+    Closed,
+}
+
+/// What is done about an alarm: the regulator's loop of urging, cause, measure and verification.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Case {
+    /// How far it has come.
+    pub state: CaseState,
+    /// Times it was urged.
+    pub urged: u32,
+    /// Why it came to the alarm.
+    pub cause: String,
+    /// What was done.
+    pub measure: String,
+    /// Who reported both.
+    pub disposed_by: Option<String>,
+    /// When.
+    #[serde(serialize_with = "time_out_opt", deserialize_with = "time_in_opt")]
+    pub disposed_at: Option<Micros>,
+    /// Who verified it or sent it back.
+    pub verified_by: Option<String>,
+    /// When.
+    #[serde(serialize_with = "time_out_opt", deserialize_with = "time_in_opt")]
+    pub verified_at: Option<Micros>,
+}
+
 /// An alarm as lists, API and webhooks show it. Times are RFC 3339 with milliseconds in UTC.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Alarm {
@@ -84,6 +140,58 @@ pub struct Alarm {
     pub reason: String,
     /// Circumstances of the newest transition.
     pub marks: Marks,
+    /// Put aside, or was while it lasted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shelved: Option<Shelved>,
+    /// What is done about it, once somebody did anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<Case>,
+}
+
+/// States of an alarm as ISA-18.2 names them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Condition {
+    /// Over, and somebody has seen it.
+    Normal,
+    /// On, and nobody has seen it.
+    Unacknowledged,
+    /// On, and somebody has seen it.
+    Acknowledged,
+    /// Over, and nobody has seen it.
+    ReturnedUnacknowledged,
+    /// On, and put aside.
+    Shelved,
+}
+
+impl Condition {
+    /// As outputs print it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Condition::Normal => "normal",
+            Condition::Unacknowledged => "unacknowledged",
+            Condition::Acknowledged => "acknowledged",
+            Condition::ReturnedUnacknowledged => "returned_unacknowledged",
+            Condition::Shelved => "shelved",
+        }
+    }
+}
+
+impl Alarm {
+    /// Whether it is put aside now: what is over is not.
+    pub fn is_shelved(&self) -> bool {
+        self.state == AlarmState::Active && self.shelved.is_some()
+    }
+
+    /// Its state by ISA-18.2.
+    pub fn condition(&self) -> Condition {
+        match (self.state, self.acked) {
+            (AlarmState::Active, _) if self.shelved.is_some() => Condition::Shelved,
+            (AlarmState::Active, false) => Condition::Unacknowledged,
+            (AlarmState::Active, true) => Condition::Acknowledged,
+            (AlarmState::Closed, false) => Condition::ReturnedUnacknowledged,
+            (AlarmState::Closed, true) => Condition::Normal,
+        }
+    }
 }
 
 fn time_out<S: Serializer>(t: &Micros, s: S) -> Result<S::Ok, S::Error> {

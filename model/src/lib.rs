@@ -23,7 +23,7 @@ pub mod toml_file;
 pub mod transition;
 pub mod units;
 
-pub use alarm::{Alarm, AlarmState, Place};
+pub use alarm::{Alarm, AlarmState, Case, CaseState, Condition, Place, Shelved};
 pub use catalog::{Catalog, Point, Site};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use follow::Follow;

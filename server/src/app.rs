@@ -4,6 +4,7 @@ use crate::config::{Config, Loaded, LogKind, Unknown};
 use crate::edge::EdgeOptions;
 use crate::heartbeat::Heartbeat;
 use crate::http;
+use crate::keeper::Keeper;
 use crate::pipeline::{Drained, Parts, Pipeline};
 use crate::readiness::Readiness;
 use crate::registration::{self, Registrar};
@@ -109,7 +110,7 @@ impl App {
         let snapshots: Option<Arc<dyn SnapshotStore>> = has(ProcessRole::Rules)
             .then(|| Arc::new(FolderSnapshots::new(config.data_dir.join("rules"))) as Arc<dyn SnapshotStore>);
 
-        let trimmed = edge_log.clone();
+        let (trimmed, kept) = (edge_log.clone(), wanted.clone());
         let pipeline = Pipeline::start(Parts {
             edge_log,
             log: log.clone(),
@@ -142,6 +143,10 @@ impl App {
             tokio::spawn(async move { stop.run_until_cancelled(restored).await });
         }
 
+        if has(ProcessRole::Alerts) {
+            let keeper = Keeper::new(&config, alarms.clone(), clock.clone(), kept);
+            tokio::spawn(keeper.run(stop.clone()));
+        }
         let active = Arc::new(Active::new(loaded, catalog.clone(), versions));
         let config = Arc::new(config);
         let metrics = ingest::metrics::Metrics::register(&registry).context("metrics of the sources")?;
@@ -302,7 +307,7 @@ async fn open_alarms(
     catalog: &Arc<RwLock<Arc<Catalog>>>,
     registry: &Registry,
 ) -> anyhow::Result<Arc<dyn AlarmStore>> {
-    let url = &config.alerts_database;
+    let url = &config.alerts.database;
     let store = SqliteStore::open(url, config.receivers.clone(), registry).await;
     let store = store.with_context(|| format!("the alarm database {url} cannot be opened"))?;
     Ok(Arc::new(store.with_places(catalog.clone())))

@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+mod alerts;
 mod kafka;
 mod load;
 pub mod reference;
 mod server;
 
+pub use alerts::AlertsConfig;
 pub use kafka::KafkaConfig;
 pub use load::{
     Loaded, Stamps, catalog_of_files, load_catalog, load_rules, pack_files, registered_file,
@@ -101,10 +103,10 @@ pub struct Config {
     pub rules: RulesConfig,
     /// `[storage]`.
     pub storage: storage::Options,
-    /// `alerts.database`.
-    pub alerts_database: String,
+    /// `[alerts]`.
+    pub alerts: AlertsConfig,
     /// `[[receiver]]`.
-    pub receivers: Vec<alerts::Receiver>,
+    pub receivers: Vec<::alerts::Receiver>,
     /// `[server]`.
     pub server: ServerConfig,
     /// `[[source]]`.
@@ -210,7 +212,7 @@ pub const KEYS: &[(&str, &[KeyDoc])] = &[
             key("packs", "list of texts", "", "shipped packs by name; see `firedamp rules packs`"),
         ],
     ),
-    ("[alerts]", &[key("database", "text", "\"sqlite:<data.dir>/alarms.db\"", "alarm database")]),
+    ("[alerts]", alerts::KEYS),
 ];
 
 impl Config {
@@ -256,10 +258,10 @@ fn read_root(path: &Path, root: &Section<'_>) -> Option<Config> {
     let catalog = read_catalog(path, root.table("catalog"));
     let rules = read_rules(path, root.table("rules"));
     let storage = read_storage(path, &data_dir, root.table("storage"));
-    let alerts_database = read_alerts(path, &data_dir, root.table("alerts"));
+    let alerts = alerts::read(path, &data_dir, root.table("alerts"));
     let mut receivers = Vec::new();
     for section in root.tables("receiver") {
-        receivers.extend(alerts::Receiver::from_section(&section));
+        receivers.extend(::alerts::Receiver::from_section(&section));
         section.finish();
     }
     let server = server::read(path, root.table("server"));
@@ -280,7 +282,7 @@ fn read_root(path: &Path, root: &Section<'_>) -> Option<Config> {
         catalog,
         rules,
         storage,
-        alerts_database,
+        alerts,
         receivers,
         server: server?,
         sources,
@@ -392,22 +394,4 @@ fn read_rules(path: &Path, section: Option<Section<'_>>) -> RulesConfig {
     }
     s.finish();
     RulesConfig { paths, packs }
-}
-
-fn read_alerts(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> String {
-    let default = format!("sqlite:{}", data_dir.join("alarms.db").display());
-    let Some(s) = section else { return default };
-    let url = match s.str("database") {
-        None => default,
-        Some(url) => match url.value.strip_prefix("sqlite:") {
-            Some(file) => format!("sqlite:{}", Config::resolve(path, file).display()),
-            None => {
-                let help = "write `sqlite:data/alarms.db`; PostgreSQL comes with the work on alarms";
-                s.file().error_at(url.at, format!("`{}` is no alarm database", url.value), help);
-                default
-            }
-        },
-    };
-    s.finish();
-    url
 }

@@ -2,6 +2,7 @@
 //!
 //! `main` -> [`commands`] -> [`app`] -> [`pipeline`] is the way to the data.
 
+pub mod acting;
 pub mod app;
 pub mod balance;
 pub mod commands;
@@ -9,6 +10,7 @@ pub mod config;
 pub mod edge;
 pub mod heartbeat;
 pub mod http;
+pub mod keeper;
 pub mod live;
 pub mod logging;
 pub mod people;

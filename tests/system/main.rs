@@ -6,6 +6,7 @@ mod config;
 mod deploy;
 mod explained;
 mod faults;
+mod handled;
 mod kafka;
 mod kill;
 mod longwall;

@@ -2,13 +2,16 @@
 
 use crate::notifiers::webhook::WebhookSettings;
 use crate::receiver::Receiver;
-use crate::{AckOutcome, AlarmEvent, AlarmFilter, AlarmStore, EventKind, OwnAlarm, Places, TransitionBatch};
+use crate::{
+    Act, AlarmEvent, AlarmFilter, AlarmStore, EventKind, Outcome, OwnAlarm, Places, TransitionBatch, What,
+};
 use model::transition::Marks;
 use model::{AlarmState, Micros, Offset, Origin, Place, PointId, Severity, To, Transition, TransitionId};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod acting;
 mod telling;
 
 /// A county, a second office, a province that is told from orange up of region 14 only, and a drill receiver.
@@ -94,6 +97,11 @@ fn batch(next: u64, transitions: Vec<Transition>) -> TransitionBatch {
     TransitionBatch { partition: 0, next, transitions, now: next as Micros * 1_000_000, hold: false }
 }
 
+/// Somebody who has seen it.
+pub fn seen_by(name: &str) -> Act {
+    Act::new(What::Acknowledge, name)
+}
+
 const LATER: Micros = 1_000_000_000_000;
 
 /// All promises, each on a store of its own.
@@ -106,6 +114,7 @@ pub async fn suite<S: AlarmStore, F: Future<Output = S>>(mut make: impl FnMut() 
     a_list_has_pages_and_filters(&make().await).await;
     own_alarms_are_cleared_by_hand(&make().await).await;
     own_alarms_of_one_instant_are_two(&make().await).await;
+    acting::suite(&mut make).await;
     telling::suite(&mut make).await;
 }
 
@@ -132,7 +141,7 @@ fn kinds(events: &[AlarmEvent]) -> Vec<EventKind> {
     events.iter().map(|e| e.event).collect()
 }
 
-fn words(done: &[AckOutcome]) -> Vec<&str> {
+fn words(done: &[Outcome]) -> Vec<&str> {
     done.iter().map(|d| d.outcome).collect()
 }
 
@@ -178,7 +187,7 @@ async fn a_transition_is_taken_once(store: &impl AlarmStore) {
     assert!(store.apply(batch(2, vec![on.clone()])).await.unwrap().is_empty(), "an id that was taken");
     store.apply(batch(3, vec![transition(3, "alarm", To::Off, 0.9), on])).await.unwrap();
     assert!(store.list(&AlarmFilter::default()).await.unwrap().is_empty(), "nor after its end");
-    assert_eq!(store.last_seq().await.unwrap(), 2);
+    assert_eq!(store.head().await.unwrap().seq, 2);
     assert_eq!(events_of(&told(store, "county").await), ["raised", "cleared"]);
     store.apply(batch(2, Vec::new())).await.unwrap();
     assert_eq!(store.position(0).await.unwrap(), 3, "a position never goes back");
@@ -189,21 +198,24 @@ async fn an_action_says_what_it_did(store: &impl AlarmStore) {
     let id = first.id.to_string();
     store.apply(batch(1, vec![first])).await.unwrap();
     let ids = vec![id.clone(), "no such".to_owned()];
-    let seen = store.last_seq().await.unwrap();
+    let seen = store.head().await.unwrap().seq;
     store.apply(batch(2, vec![transition(2, "cut", To::On, 1.6)])).await.unwrap();
-    let done = store.acknowledge(&ids, "wang", "", Some(seen), 9).await.unwrap();
+    let done = store.act(&ids, &Act { seen_seq: Some(seen), ..seen_by("wang") }, 9).await.unwrap();
     assert_eq!(words(&done), ["changed", "gone"], "it rose after what the caller had seen");
-    let seen = store.last_seq().await.unwrap();
+    let seen = store.head().await.unwrap().seq;
     store.apply(batch(3, vec![transition(3, "cut", To::Off, 0.9)])).await.unwrap();
-    let done = store.acknowledge(&ids[..1], "wang", "", Some(seen), 9).await.unwrap();
+    let done = store.act(&ids[..1], &Act { seen_seq: Some(seen), ..seen_by("wang") }, 9).await.unwrap();
     assert_eq!(words(&done), ["acked"], "that it fell meanwhile is no reason to refuse");
-    assert_eq!(words(&store.acknowledge(&ids[..1], "li", "", None, 9).await.unwrap()), ["already"]);
+    assert_eq!(words(&store.act(&ids[..1], &seen_by("li"), 9).await.unwrap()), ["already"]);
     let alarm = store.get(&id).await.unwrap().unwrap();
     assert_eq!(
         (alarm.acked, alarm.acked_by.as_deref(), alarm.state),
         (true, Some("wang"), AlarmState::Active)
     );
-    assert_eq!(words(&store.clear(&ids, "wang", "", 9).await.unwrap()), ["active", "gone"]);
+    assert_eq!(
+        words(&store.act(&ids, &Act::new(What::Clear, "wang").with_note(""), 9).await.unwrap()),
+        ["active", "gone"]
+    );
     assert_eq!(kinds(&store.events_after(3, 9).await.unwrap()), [EventKind::Acknowledged]);
     assert_eq!(
         events_of(&told(store, "county").await),
@@ -215,11 +227,11 @@ async fn an_action_says_what_it_did(store: &impl AlarmStore) {
 async fn what_rises_is_unacknowledged_again(store: &impl AlarmStore) {
     let ids = [transition(1, "alarm", To::On, 1.1).id.to_string()];
     store.apply(batch(1, vec![transition(1, "alarm", To::On, 1.1)])).await.unwrap();
-    store.acknowledge(&ids, "wang", "", None, 9).await.unwrap();
+    store.act(&ids, &seen_by("wang"), 9).await.unwrap();
     store.apply(batch(2, vec![transition(2, "cut", To::On, 1.6)])).await.unwrap();
     let alarm = store.get(&ids[0]).await.unwrap().unwrap();
     assert_eq!((alarm.acked, alarm.acked_by, alarm.acked_at), (false, None, None));
-    store.acknowledge(&ids, "li", "", None, 9).await.unwrap();
+    store.act(&ids, &seen_by("li"), 9).await.unwrap();
     store
         .apply(batch(4, vec![transition(3, "cut", To::Off, 0.9), transition(4, "alarm", To::Off, 0.9)]))
         .await
@@ -232,8 +244,16 @@ async fn an_orphan_is_withdrawn_by_hand(store: &impl AlarmStore) {
     let on = vec![transition(1, "alarm", To::On, 1.1), transition(2, "cut", To::On, 1.6)];
     let ids = [on[0].id.to_string()];
     store.apply(batch(2, on)).await.unwrap();
-    assert_eq!(words(&store.withdraw(&ids, "wang", "point is gone", 9).await.unwrap()), ["cleared"]);
-    assert_eq!(words(&store.withdraw(&ids, "wang", "", 9).await.unwrap()), ["already"]);
+    assert_eq!(
+        words(
+            &store.act(&ids, &Act::new(What::Withdraw, "wang").with_note("point is gone"), 9).await.unwrap()
+        ),
+        ["cleared"]
+    );
+    assert_eq!(
+        words(&store.act(&ids, &Act::new(What::Withdraw, "wang").with_note(""), 9).await.unwrap()),
+        ["already"]
+    );
     let alarm = store.get(&ids[0]).await.unwrap().unwrap();
     assert_eq!(
         (alarm.state, alarm.withdrawn, alarm.reason.as_str()),
@@ -312,7 +332,10 @@ async fn own_alarms_are_cleared_by_hand(store: &impl AlarmStore) {
     let active = store.list(&AlarmFilter::default()).await.unwrap();
     assert_eq!(active.len(), 1, "raised twice is one alarm");
     assert_eq!(active[0].rule, "firedamp/log-silent");
-    let done = store.clear(&[active[0].id.clone()], "wang", "seen to", 3).await.unwrap();
+    let done = store
+        .act(&[active[0].id.clone()], &Act::new(What::Clear, "wang").with_note("seen to"), 3)
+        .await
+        .unwrap();
     assert_eq!(done[0].outcome, "cleared");
     assert!(store.list(&AlarmFilter::default()).await.unwrap().is_empty());
     assert_eq!(store.counts().await.unwrap().raised, 0, "own alarms are not the mines'");

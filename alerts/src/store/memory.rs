@@ -1,11 +1,12 @@
 //! The alarm store in memory: the model. What a transaction did is kept as a whole or not at all; [`MemoryStore::crash`] ends
 //! the simulated process, what was committed stays.
 
-use super::{Hand, Work};
-use crate::life::Row;
+use super::{Work, text};
+use crate::journal::{Checkpoint, Entry, Head, NOTHING, Signer};
+use crate::life::{Class, Row};
 use crate::receiver::Receiver;
 use crate::*;
-use model::AlarmState;
+use model::{AlarmState, Shelved};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -41,8 +42,8 @@ type Numbered = (u64, Arc<Row>);
 struct State {
     rows: BTreeMap<String, Numbered>,
     remembered: HashMap<String, Micros>,
-    /// With whether the alarm rose.
-    events: Vec<(Arc<AlarmEvent>, bool)>,
+    journal: Vec<Arc<Entry>>,
+    shelves: BTreeMap<(String, i64, Class), Shelved>,
     outbox: Vec<Arc<Sent>>,
     digest: BTreeMap<String, (Micros, Micros)>,
     positions: HashMap<u32, (u64, bool)>,
@@ -122,17 +123,13 @@ impl MemoryStore {
         }
         Ok(result)
     }
+}
 
-    async fn end(&self, ids: &[String], hand: Hand<'_>) -> Result<Vec<AckOutcome>, StoreError> {
-        self.transact(async |work| {
-            let mut out = Vec::new();
-            for id in ids {
-                out.push(work.end(id, &hand).await?);
-            }
-            Ok(out)
-        })
-        .await
-    }
+fn event_of(entry: &Entry) -> Result<AlarmEvent, StoreError> {
+    let wrong = |e: serde_json::Error| StoreError::Format(e.to_string());
+    let event = serde_json::from_str(&format!("\"{}\"", entry.event)).map_err(wrong)?;
+    let alarm = serde_json::from_str(&entry.alarm).map_err(wrong)?;
+    Ok(AlarmEvent { seq: entry.seq, event, alarm, at: entry.at })
 }
 
 /// Order of the list, the first first.
@@ -156,42 +153,40 @@ impl AlarmStore for MemoryStore {
         Ok(events)
     }
 
-    async fn acknowledge(
-        &self,
-        ids: &[String],
-        by: &str,
-        note: &str,
-        seen_seq: Option<i64>,
-        now: Micros,
-    ) -> Result<Vec<AckOutcome>, StoreError> {
-        self.transact(async |work| {
-            let mut out = Vec::new();
-            for id in ids {
-                out.push(work.acknowledge(id, by, note, seen_seq, now).await?);
-            }
-            Ok(out)
-        })
-        .await
+    async fn act(&self, ids: &[String], act: &Act, now: Micros) -> Result<Vec<Outcome>, StoreError> {
+        self.transact(async |work| work.act_all(ids, act, now).await).await
     }
 
-    async fn clear(
-        &self,
-        ids: &[String],
-        by: &str,
-        note: &str,
-        now: Micros,
-    ) -> Result<Vec<AckOutcome>, StoreError> {
-        self.end(ids, Hand { by, note, now, orphans: false }).await
+    async fn record(&self, happened: Happened, now: Micros) -> Result<(), StoreError> {
+        self.transact(async |work| work.record(&happened, now).await).await
     }
 
-    async fn withdraw(
-        &self,
-        ids: &[String],
-        by: &str,
-        note: &str,
-        now: Micros,
-    ) -> Result<Vec<AckOutcome>, StoreError> {
-        self.end(ids, Hand { by, note, now, orphans: true }).await
+    async fn checkpoint(&self, signer: &Signer, now: Micros) -> Result<Checkpoint, StoreError> {
+        self.transact(async |work| work.checkpoint(signer, now).await).await
+    }
+
+    async fn journal(&self, after: i64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let state = self.lock();
+        let after = state.journal.iter().skip(usize::try_from(after).unwrap_or(0));
+        Ok(after.take(limit).map(|entry| (**entry).clone()).collect())
+    }
+
+    async fn history(&self, id: &str) -> Result<Vec<Entry>, StoreError> {
+        let state = self.lock();
+        Ok(state.journal.iter().filter(|e| e.alarm_id == id).map(|entry| (**entry).clone()).collect())
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        Ok(self.lock().journal.last().map_or(NOTHING, |entry| entry.head()))
+    }
+
+    async fn unlike_journal(&self) -> Result<Option<(String, i64)>, StoreError> {
+        let state = self.lock();
+        let newest = |id: &str| state.journal.iter().rev().find(|e| e.alarm_id == id && !e.alarm.is_empty());
+        let unlike =
+            |(_, row): &&Numbered| newest(&row.alarm.id).is_none_or(|entry| entry.alarm != text(&row.alarm));
+        let id = state.rows.values().find(unlike).map(|(_, row)| row.alarm.id.clone());
+        Ok(id.map(|id| (id.clone(), newest(&id).map_or(0, |entry| entry.seq))))
     }
 
     async fn list(&self, filter: &AlarmFilter) -> Result<Vec<Alarm>, StoreError> {
@@ -217,17 +212,16 @@ impl AlarmStore for MemoryStore {
     }
 
     async fn get(&self, id: &str) -> Result<Option<Alarm>, StoreError> {
-        Ok(self.lock().rows.get(id).map(|(_, row)| row.alarm.clone()))
-    }
-
-    async fn last_seq(&self) -> Result<i64, StoreError> {
-        Ok(self.lock().events.len() as i64)
+        let state = self.lock();
+        let mut begin = state.rows.iter().filter(|(other, _)| other.starts_with(id));
+        let one = begin.next().filter(|_| id.len() >= ID_DIGITS_MIN && begin.next().is_none());
+        Ok(one.map(|(_, (_, row))| row.alarm.clone()))
     }
 
     async fn events_after(&self, seq: i64, limit: usize) -> Result<Vec<AlarmEvent>, StoreError> {
         let state = self.lock();
-        let after = state.events.iter().skip(usize::try_from(seq).unwrap_or(0));
-        Ok(after.take(limit).map(|(event, _)| (**event).clone()).collect())
+        let after = state.journal.iter().skip(usize::try_from(seq).unwrap_or(0));
+        after.filter(|entry| !entry.alarm.is_empty()).take(limit).map(|entry| event_of(entry)).collect()
     }
 
     async fn raise_own(&self, alarm: OwnAlarm, now: Micros) -> Result<(), StoreError> {

@@ -2,7 +2,8 @@
 //! for `delivered`, which the next commit takes along: where the power fails before, the message is sent again with the same key. The
 //! migrations stand in `alerts/migrations`; a file of the release before opens, one of a newer release is refused.
 
-use super::{Hand, KEEP_DELIVERED, REMEMBER, Work};
+use super::{KEEP_DELIVERED, REMEMBER, Work};
+use crate::journal::{Checkpoint, Entry, Head, NOTHING, Signer};
 use crate::metrics::StoreMetrics;
 use crate::receiver::Receiver;
 use crate::*;
@@ -15,7 +16,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
-use tables::Transaction;
+use tables::{ENTRY, HEAD, Transaction, read_entry, read_head};
 use tokio::sync::{Mutex, watch};
 
 mod tables;
@@ -65,10 +66,6 @@ fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|e| StoreError::Format(format!("a row cannot be read: {e}")))
 }
 
-fn text(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).expect("alarms are plain data with text keys")
-}
-
 impl SqliteStore {
     /// Opens `sqlite:PATH` or makes it.
     ///
@@ -91,6 +88,7 @@ impl SqliteStore {
         let mut writer =
             SqliteConnection::connect_with(&options).await.map_err(|e| failed(format!("{path}: {e}")))?;
         sqlx::migrate!("./migrations").run(&mut writer).await.map_err(|e| not_ours(path, &e))?;
+        chain_old(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_with(options.clone().read_only(true))
@@ -157,22 +155,46 @@ impl SqliteStore {
         Ok(result)
     }
 
-    async fn end(&self, ids: &[String], hand: Hand<'_>) -> Result<Vec<AckOutcome>, StoreError> {
-        self.transact(async |work| {
-            let mut out = Vec::new();
-            for id in ids {
-                out.push(work.end(id, &hand).await?);
-            }
-            Ok(out)
-        })
-        .await
-    }
-
     /// The place of an alarm in the list, for the page after it.
     async fn place_in_list(&self, id: &str) -> Result<Option<(bool, Micros, i64)>, StoreError> {
         let sql = "SELECT active, opened, n FROM alarms WHERE id = ?";
         sqlx::query_as(sql).bind(id).fetch_optional(&self.readers).await.map_err(failed)
     }
+}
+
+/// Chains the events of a file that was written before there was a journal: none of them has a hash yet.
+async fn chain_old(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    // Asked first without it, since the process that writes may have the lock for long; then again, since two may open at once.
+    if !is_unchained(connection).await? {
+        return Ok(());
+    }
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    if !is_unchained(&mut transaction).await? {
+        return Ok(());
+    }
+    let mut head = NOTHING;
+    loop {
+        let sql = format!("SELECT {ENTRY} FROM journal WHERE seq > ? ORDER BY seq LIMIT 10000");
+        let page = sqlx::query(AssertSqlSafe(sql)).bind(head.seq).fetch_all(&mut *transaction).await;
+        let page = page.map_err(failed)?;
+        if page.is_empty() {
+            break;
+        }
+        for row in &page {
+            let entry = read_entry(row)?;
+            head = Head { seq: entry.seq, hash: entry.hash_after(&head.hash) };
+            let query = sqlx::query("UPDATE journal SET hash = ? WHERE seq = ?");
+            let query = query.bind(&head.hash[..]).bind(head.seq);
+            query.execute(&mut *transaction).await.map_err(failed)?;
+        }
+        tracing::info!(entries = head.seq, "alarm events are chained into the journal");
+    }
+    transaction.commit().await.map_err(failed)
+}
+
+async fn is_unchained(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    let newest = sqlx::query(HEAD).fetch_optional(connection).await.map_err(failed)?;
+    Ok(newest.is_some_and(|row| row.get::<&[u8], _>(1).is_empty()))
 }
 
 /// Whether a commit waits for the disk (`FULL`), or the next one that does takes it along (`NORMAL`, in WAL mode).
@@ -205,42 +227,39 @@ impl AlarmStore for SqliteStore {
         self.transact(async |work| work.apply(&batch).await).await
     }
 
-    async fn acknowledge(
-        &self,
-        ids: &[String],
-        by: &str,
-        note: &str,
-        seen_seq: Option<i64>,
-        now: Micros,
-    ) -> Result<Vec<AckOutcome>, StoreError> {
-        self.transact(async |work| {
-            let mut out = Vec::new();
-            for id in ids {
-                out.push(work.acknowledge(id, by, note, seen_seq, now).await?);
-            }
-            Ok(out)
-        })
-        .await
+    async fn act(&self, ids: &[String], act: &Act, now: Micros) -> Result<Vec<Outcome>, StoreError> {
+        self.transact(async |work| work.act_all(ids, act, now).await).await
     }
 
-    async fn clear(
-        &self,
-        ids: &[String],
-        by: &str,
-        note: &str,
-        now: Micros,
-    ) -> Result<Vec<AckOutcome>, StoreError> {
-        self.end(ids, Hand { by, note, now, orphans: false }).await
+    async fn record(&self, happened: Happened, now: Micros) -> Result<(), StoreError> {
+        self.transact(async |work| work.record(&happened, now).await).await
     }
 
-    async fn withdraw(
-        &self,
-        ids: &[String],
-        by: &str,
-        note: &str,
-        now: Micros,
-    ) -> Result<Vec<AckOutcome>, StoreError> {
-        self.end(ids, Hand { by, note, now, orphans: true }).await
+    async fn checkpoint(&self, signer: &Signer, now: Micros) -> Result<Checkpoint, StoreError> {
+        self.transact(async |work| work.checkpoint(signer, now).await).await
+    }
+
+    async fn journal(&self, after: i64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let sql = format!("SELECT {ENTRY} FROM journal WHERE seq > ? ORDER BY seq LIMIT ?");
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(after).bind(limit as i64);
+        query.fetch_all(&self.readers).await.map_err(failed)?.iter().map(read_entry).collect()
+    }
+
+    async fn history(&self, id: &str) -> Result<Vec<Entry>, StoreError> {
+        let sql = format!("SELECT {ENTRY} FROM journal WHERE alarm_id = ? ORDER BY seq");
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(id);
+        query.fetch_all(&self.readers).await.map_err(failed)?.iter().map(read_entry).collect()
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        let row = sqlx::query(HEAD).fetch_optional(&self.readers).await.map_err(failed)?;
+        row.as_ref().map_or(Ok(NOTHING), read_head)
+    }
+
+    async fn unlike_journal(&self) -> Result<Option<(String, i64)>, StoreError> {
+        let sql = "SELECT a.id, coalesce(j.seq, 0) FROM alarms AS a LEFT JOIN journal AS j ON j.seq = (SELECT max(seq) FROM \
+                   journal WHERE alarm_id = a.id AND alarm <> '') WHERE a.alarm IS NOT j.alarm LIMIT 1";
+        sqlx::query_as(sql).fetch_optional(&self.readers).await.map_err(failed)
     }
 
     async fn list(&self, filter: &AlarmFilter) -> Result<Vec<Alarm>, StoreError> {
@@ -297,19 +316,20 @@ impl AlarmStore for SqliteStore {
     }
 
     async fn get(&self, id: &str) -> Result<Option<Alarm>, StoreError> {
-        let sql = "SELECT alarm FROM alarms WHERE id = ?";
-        let row: Option<String> =
-            sqlx::query_scalar(sql).bind(id).fetch_optional(&self.readers).await.map_err(failed)?;
-        row.map(|r| json(&r)).transpose()
-    }
-
-    async fn last_seq(&self) -> Result<i64, StoreError> {
-        let sql = "SELECT coalesce(max(seq), 0) FROM events";
-        sqlx::query_scalar(sql).fetch_one(&self.readers).await.map_err(failed)
+        // Ids are hex digits: all that begin so stand between it and it with a `g` behind.
+        let from = if id.len() < ID_DIGITS_MIN { "" } else { id };
+        let sql = "SELECT alarm FROM alarms WHERE id >= ? AND id < ? || 'g' LIMIT 2";
+        let query = sqlx::query_scalar(sql).bind(from).bind(from);
+        let rows: Vec<String> = query.fetch_all(&self.readers).await.map_err(failed)?;
+        match &rows[..] {
+            [one] if !from.is_empty() => json(one).map(Some),
+            _ => Ok(None),
+        }
     }
 
     async fn events_after(&self, seq: i64, limit: usize) -> Result<Vec<AlarmEvent>, StoreError> {
-        let sql = "SELECT seq, event, at, alarm FROM events WHERE seq > ? ORDER BY seq LIMIT ?";
+        let sql =
+            "SELECT seq, event, at, alarm FROM journal WHERE seq > ? AND alarm <> '' ORDER BY seq LIMIT ?";
         let query = sqlx::query(sql).bind(seq).bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
         let event = |r: &SqliteRow| {
@@ -375,8 +395,9 @@ impl AlarmStore for SqliteStore {
 
     async fn flush(&self, now: Micros) -> Result<(), StoreError> {
         let sql = "SELECT EXISTS (SELECT 1 FROM digest WHERE due <= ?) OR EXISTS (SELECT 1 FROM transitions WHERE at < ?) \
-                   OR EXISTS (SELECT 1 FROM outbox WHERE state = 1 AND settled < ?)";
-        let query = sqlx::query_scalar(sql).bind(now).bind(now - REMEMBER).bind(now - KEEP_DELIVERED);
+                   OR EXISTS (SELECT 1 FROM outbox WHERE state = 1 AND settled < ?) OR EXISTS (SELECT 1 FROM shelves WHERE until <= ?)";
+        let query =
+            sqlx::query_scalar(sql).bind(now).bind(now - REMEMBER).bind(now - KEEP_DELIVERED).bind(now);
         if !query.fetch_one(&self.readers).await.map_err(failed)? {
             return Ok(());
         }

@@ -1,8 +1,12 @@
-//! Alarms: list, one, acknowledge, clear. Actions carry ids and answer per id; what the caller may not see is not there.
+//! Alarms: list, one, its history, and what people do with them. Actions carry ids and answer per id; what the caller may not see is
+//! not there.
 
 use super::{App, Failure, Who};
-use ::alerts::AlarmFilter;
+use crate::acting::Asked;
+use ::alerts::journal::Entry;
+use ::alerts::{Act, AlarmFilter, Outcome};
 use axum::extract::{Path, Query, State as Extract};
+use axum::http::Uri;
 use axum::{Extension, Json};
 use model::Alarm;
 use serde::Deserialize;
@@ -54,39 +58,42 @@ pub async fn one(
     alarm.map(Json).ok_or_else(|| Failure::missing(format!("there is no alarm `{id}`")))
 }
 
-/// Body of an action.
+/// `GET /api/v1/alarms/{id}/history`.
+pub async fn history(
+    Extract(app): Extract<App>,
+    Extension(who): Extension<Who>,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<Entry>>, Failure> {
+    let Json(alarm) = one(Extract(app.clone()), Extension(who), Path(id)).await?;
+    app.alarms.history(&alarm.id).await.map(Json).map_err(Failure::internal)
+}
+
+/// Body of an action: the ids, the newest event that was seen, and what the action asks for.
 #[derive(Deserialize)]
 pub struct Action {
     ids: Vec<String>,
-    #[serde(default)]
-    note: String,
     seen_seq: Option<i64>,
+    #[serde(flatten)]
+    asked: Asked,
 }
 
 /// Most alarms of one action.
 const IDS_MAX: usize = 1000;
 
-/// `POST /api/v1/alarms/ack`.
-pub async fn acknowledge(
+/// `POST /api/v1/alarms/{action}`: acknowledges, shelves, disposes, ...; an action that needs a reason is refused without one.
+pub async fn act(
     Extract(app): Extract<App>,
     Extension(who): Extension<Who>,
+    uri: Uri,
     Json(action): Json<Action>,
 ) -> Result<Json<Value>, Failure> {
-    let (ids, hidden) = visible(&app, &who, &action.ids).await?;
     let now = app.clock.now();
-    let done = app.alarms.acknowledge(&ids, &who.name, &action.note, action.seen_seq, now).await;
-    answer(done.map_err(Failure::internal)?, hidden)
-}
-
-/// `POST /api/v1/alarms/clear`.
-pub async fn clear(
-    Extract(app): Extract<App>,
-    Extension(who): Extension<Who>,
-    Json(action): Json<Action>,
-) -> Result<Json<Value>, Failure> {
-    let (ids, hidden) = visible(&app, &who, &action.ids).await?;
-    let done = app.alarms.clear(&ids, &who.name, &action.note, app.clock.now()).await;
-    answer(done.map_err(Failure::internal)?, hidden)
+    let Action { ids, seen_seq, asked } = action;
+    let word = uri.path().rsplit('/').next().unwrap_or_default();
+    let what = asked.what(word, app.config.alerts.shelve_max, now).map_err(Failure::bad)?;
+    let (ids, hidden) = visible(&app, &who, &ids).await?;
+    let act = Act { what, by: who.name.clone(), note: asked.note, seen_seq };
+    answer(app.alarms.act(&ids, &act, now).await.map_err(Failure::internal)?, hidden)
 }
 
 /// The ids the caller may act on, and those that are not there for it.
@@ -98,14 +105,14 @@ async fn visible(app: &App, who: &Who, ids: &[String]) -> Result<(Vec<String>, V
     let (mut seen, mut hidden) = (Vec::new(), Vec::new());
     for id in ids {
         match app.alarms.get(id).await.map_err(Failure::internal)? {
-            Some(alarm) if who.sees_code(&catalog, &alarm.site) => seen.push(id.clone()),
+            Some(alarm) if who.sees_code(&catalog, &alarm.site) => seen.push(alarm.id),
             _ => hidden.push(id.clone()),
         }
     }
     Ok((seen, hidden))
 }
 
-fn answer(done: Vec<::alerts::AckOutcome>, hidden: Vec<String>) -> Result<Json<Value>, Failure> {
+fn answer(done: Vec<Outcome>, hidden: Vec<String>) -> Result<Json<Value>, Failure> {
     let mut results: Vec<Value> = done.into_iter().map(|d| json!(d)).collect();
     results.extend(hidden.into_iter().map(|id| json!({ "id": id, "outcome": "gone" })));
     Ok(Json(json!({ "results": results })))

@@ -3,6 +3,7 @@
 
 use super::{App, Failure};
 use crate::config::{Role, TokenConfig};
+use ::alerts::Happened;
 use ahash::AHashMap;
 use axum::extract::{Request, State as Extract};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -181,8 +182,14 @@ pub struct SignOn {
 pub async fn sign_on(Extract(app): Extract<App>, Json(body): Json<SignOn>) -> Result<Response, Failure> {
     let who = by_token(&app.config.server.tokens, &body.token);
     let who = who.ok_or_else(|| Failure(StatusCode::UNAUTHORIZED, "this token is not known".to_owned()))?;
-    let answer = describe(&who);
-    let secret = app.sessions.open(who, app.clock.now());
+    let (answer, now) = (describe(&who), app.clock.now());
+    let [note, detail] = [(); 2].map(|()| String::new());
+    let happened = Happened { event: "signed_on", by: who.name.clone(), note, detail };
+    // Who signs on to see why the database is not there must get in.
+    if let Err(e) = app.alarms.record(happened, now).await {
+        tracing::warn!(who = %who.name, "signed on, and the journal was not written: {e}");
+    }
+    let secret = app.sessions.open(who, now);
     let secure = if app.config.server.tls.is_some() { "; Secure" } else { "" };
     let cookie = format!("{COOKIE}={secret}; HttpOnly; SameSite=Strict; Path=/; Max-Age=43200{secure}");
     Ok(([(header::SET_COOKIE, cookie)], Json(answer)).into_response())

@@ -13,7 +13,7 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, Sse};
 use axum::{Extension, Json};
 use model::time::rfc3339;
-use model::{AlarmState, Micros, PointId, Severity};
+use model::{AlarmState, Condition, Micros, PointId, Severity};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -63,8 +63,8 @@ async fn follow(state: State, events: broadcast::Sender<Arc<AlarmEvent>>, stop: 
         }
         let after = match seq {
             Some(seq) => seq,
-            None => match state.alarms.last_seq().await {
-                Ok(newest) => *seq.insert(newest),
+            None => match state.alarms.head().await {
+                Ok(newest) => *seq.insert(newest.seq),
                 Err(_) => continue,
             },
         };
@@ -185,7 +185,7 @@ impl Feed {
         last: Option<i64>,
         events: &mut broadcast::Receiver<Arc<AlarmEvent>>,
     ) -> Result<(), Gone> {
-        let newest = app.alarms.last_seq().await.unwrap_or(0);
+        let newest = app.alarms.head().await.map_or(0, |head| head.seq);
         self.send("hello", json!({ "sid": sid, "seq": newest, "now": rfc3339(app.clock.now()) })).await?;
         let mut seq = last.unwrap_or(newest);
         if last.is_some() {
@@ -284,7 +284,7 @@ impl Feed {
         {
             let level = levels.entry(alarm.severity.as_str()).or_default();
             level[0] += 1;
-            level[1] += u64::from(!alarm.acked);
+            level[1] += u64::from(alarm.condition() == Condition::Unacknowledged);
             *sites.entry(&alarm.site).or_default() += 1;
         }
         let counts = json!({ "levels": levels, "sites": sites });

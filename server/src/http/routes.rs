@@ -87,7 +87,15 @@ fn reading() -> Vec<Route> {
             ],
             || get(alarms::list),
         ),
-        get_json("/api/v1/alarms/{id}", "One alarm with its events", &[], || get(alarms::one)),
+        get_json("/api/v1/alarms/{id}", "One alarm, by its id or the first digits of it", &[], || {
+            get(alarms::one)
+        }),
+        get_json(
+            "/api/v1/alarms/{id}/history",
+            "What happened to it, who did what, who was told",
+            &[],
+            || get(alarms::history),
+        ),
         get_json(
             "/api/v1/people",
             "People below ground by mine and area, with age and uncertain ones",
@@ -129,11 +137,20 @@ fn acting() -> Vec<Route> {
         answer: JSON,
         handler,
     };
+    let act = |path, summary| post_json(path, Operator, summary, || post(alarms::act));
     vec![
-        post_json("/api/v1/alarms/ack", Operator, "Acknowledge alarms", || post(alarms::acknowledge)),
-        post_json("/api/v1/alarms/clear", Operator, "Close alarms whose rule or point is gone", || {
-            post(alarms::clear)
-        }),
+        act("/api/v1/alarms/ack", "Acknowledge alarms: seen"),
+        act("/api/v1/alarms/comment", "Write a remark: `note`"),
+        act(
+            "/api/v1/alarms/shelve",
+            "Put aside: nobody is told until it rises or the time is over; `note` why, `for`, `one_shot`",
+        ),
+        act("/api/v1/alarms/unshelve", "Take back from the shelf"),
+        act("/api/v1/alarms/urge", "Press for it: `way`, `called`, `note` why"),
+        act("/api/v1/alarms/dispose", "Report `cause` and `measure`"),
+        act("/api/v1/alarms/close", "Verify what another person reported, and strike off"),
+        act("/api/v1/alarms/return", "Send back what was reported: `note` why"),
+        act("/api/v1/alarms/clear", "End firedamp's own alarms that only a person can end"),
         post_json(
             "/api/v1/unknown/register",
             Engineer,

@@ -2,6 +2,7 @@
 //! with points to die at.
 
 use super::world::World;
+use alerts::journal::{Checkpoint, Entry, Head, Signer};
 use alerts::notifiers::{Message, Notice};
 use alerts::store::DIGEST_LATE;
 use alerts::*;
@@ -63,35 +64,32 @@ impl AlarmStore for SeedAlarms {
         self.change(APPLY, apply).await
     }
 
-    async fn acknowledge(
-        &self,
-        ids: &[String],
-        by: &str,
-        note: &str,
-        seen_seq: Option<i64>,
-        now: Micros,
-    ) -> Result<Vec<AckOutcome>, StoreError> {
-        self.inner.acknowledge(ids, by, note, seen_seq, now).await
+    async fn act(&self, ids: &[String], act: &Act, now: Micros) -> Result<Vec<Outcome>, StoreError> {
+        self.inner.act(ids, act, now).await
     }
 
-    async fn clear(
-        &self,
-        ids: &[String],
-        by: &str,
-        note: &str,
-        now: Micros,
-    ) -> Result<Vec<AckOutcome>, StoreError> {
-        self.inner.clear(ids, by, note, now).await
+    async fn record(&self, happened: Happened, now: Micros) -> Result<(), StoreError> {
+        self.inner.record(happened, now).await
     }
 
-    async fn withdraw(
-        &self,
-        ids: &[String],
-        by: &str,
-        note: &str,
-        now: Micros,
-    ) -> Result<Vec<AckOutcome>, StoreError> {
-        self.inner.withdraw(ids, by, note, now).await
+    async fn checkpoint(&self, signer: &Signer, now: Micros) -> Result<Checkpoint, StoreError> {
+        self.inner.checkpoint(signer, now).await
+    }
+
+    async fn journal(&self, after: i64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.inner.journal(after, limit).await
+    }
+
+    async fn history(&self, id: &str) -> Result<Vec<Entry>, StoreError> {
+        self.inner.history(id).await
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.inner.head().await
+    }
+
+    async fn unlike_journal(&self) -> Result<Option<(String, i64)>, StoreError> {
+        self.inner.unlike_journal().await
     }
 
     async fn list(&self, filter: &AlarmFilter) -> Result<Vec<Alarm>, StoreError> {
@@ -100,10 +98,6 @@ impl AlarmStore for SeedAlarms {
 
     async fn get(&self, id: &str) -> Result<Option<Alarm>, StoreError> {
         self.inner.get(id).await
-    }
-
-    async fn last_seq(&self) -> Result<i64, StoreError> {
-        self.inner.last_seq().await
     }
 
     async fn events_after(&self, seq: i64, limit: usize) -> Result<Vec<AlarmEvent>, StoreError> {

@@ -4,7 +4,7 @@
 use super::alarms::Told;
 use super::judge::{self, Handed};
 use super::life::{Mistakes, Stage};
-use alerts::{AlarmStore, TransitionBatch};
+use alerts::{Act, AlarmStore, TransitionBatch, What};
 use firedamp::balance::Counts;
 use model::time::SECOND;
 use model::{AlarmState, Origin, To, TransitionId};
@@ -105,7 +105,9 @@ fn wrong_alarms_are_found() {
     // What is still on has been closed.
     found("is not Some", &|stage| {
         let active = all(stage).into_iter().find(|a| a.state == AlarmState::Active).unwrap();
-        runtime.block_on(stage.alarms.inner.withdraw(&[active.id], "somebody", "", 0)).unwrap();
+        runtime
+            .block_on(stage.alarms.inner.act(&[active.id], &Act::new(What::Withdraw, "somebody"), 0))
+            .unwrap();
     });
     // What the store never took.
     found("transitions taken", &|stage| _ = stage.alarms.taken.lock().unwrap().pop());

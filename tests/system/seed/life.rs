@@ -318,13 +318,8 @@ impl Stage {
 
 fn receiver(bureau: &Bureau) -> Receiver {
     Receiver {
-        name: "bureau".to_owned(),
-        drill: false,
         severity: Severity::Blue,
-        sites: Vec::new(),
-        regions: Vec::new(),
-        own: true,
         deadline: Duration::from_secs(86_400),
-        settings: Arc::new(bureau.clone()),
+        ..Receiver::new("bureau", Arc::new(bureau.clone()))
     }
 }

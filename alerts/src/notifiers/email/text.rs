@@ -7,12 +7,13 @@ use model::{Alarm, Micros};
 use std::fmt::Write;
 
 /// Code, Chinese, English.
-const TERMS: [(&str, &str, &str); 17] = [
+const TERMS: [(&str, &str, &str); 18] = [
     ("raised", "报警", "alarm"),
     ("changed", "报警变化", "alarm changed"),
     ("cleared", "解除报警", "alarm cleared"),
     ("withdrawn", "报警撤销", "alarm withdrawn"),
     ("digest", "补报汇总", "late digest"),
+    ("checkpoint", "日志校验点", "checkpoint"),
     ("red", "红色预警", "red warning (level 1)"),
     ("orange", "橙色预警", "orange warning (level 2)"),
     ("yellow", "黄色预警", "yellow warning (level 3)"),
@@ -42,6 +43,7 @@ pub(super) fn words(n: &Notice<'_>) -> (String, String) {
     let drill = n.alarms.first().is_some_and(|a| a.marks.simulated);
     let (drill_zh, drill_en) = if drill { ("【演练】", "DRILL: ") } else { ("", "") };
     let what = match n.alarms {
+        [] => "/ signed entry of the journal, to be kept".to_owned(),
         [one] => {
             let severity = term(one.severity.as_str());
             format!("{} {} / {drill_en}{en}, {}", severity.0, place(one), severity.1)
@@ -56,6 +58,9 @@ pub(super) fn words(n: &Notice<'_>) -> (String, String) {
             out,
             "The following alarms rose and ended before they could be told; for the record, no emergency.\n"
         );
+    }
+    if n.alarms.is_empty() {
+        let _ = writeln!(out, "{}", n.json);
     }
     for alarm in n.alarms.iter().take(LISTED_MAX) {
         one(&mut out, alarm);

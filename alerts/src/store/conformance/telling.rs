@@ -1,8 +1,8 @@
 //! Who is told what and when: calibration, drills, late-found episodes, holds, digests, dead letters.
 
-use super::{LATER, at, batch, events_of, id_at, told, transition, words};
+use super::{LATER, at, batch, events_of, id_at, seen_by, told, transition, words};
 use crate::tell::DIGEST_ALARMS_MAX;
-use crate::{AlarmFilter, AlarmStore, OwnAlarm, TransitionBatch};
+use crate::{Act, AlarmFilter, AlarmStore, OwnAlarm, TransitionBatch, What};
 use model::{AlarmState, Micros, Severity, To, Transition};
 use serde_json::Value;
 
@@ -99,7 +99,7 @@ async fn one_more_is_told_again(store: &impl AlarmStore) {
     let id = store.list(&AlarmFilter::default()).await.unwrap()[0].id.clone();
     told(store, "county").await;
     let ids = std::slice::from_ref(&id);
-    store.acknowledge(ids, "li", "", None, 2).await.unwrap();
+    store.act(ids, &seen_by("li"), 2).await.unwrap();
     store.apply(batch(2, vec![further(2)])).await.unwrap();
     let again = told(store, "county").await;
     assert_eq!((events_of(&again), &again[0]["alarm"]["reason"]), (vec!["changed"], &Value::from("2 call")));
@@ -162,7 +162,7 @@ async fn calibration_is_not_told_until_it_is_real(store: &impl AlarmStore) {
     assert!(told(store, "county").await.is_empty());
     let ids = [born.id.to_string()];
     assert!(store.get(&ids[0]).await.unwrap().unwrap().marks.calibrating);
-    store.acknowledge(&ids, "wang", "", None, 9).await.unwrap();
+    store.act(&ids, &seen_by("wang"), 9).await.unwrap();
     store.apply(batch(2, vec![transition(2, "alarm", To::On, 1.1)])).await.unwrap();
     assert_eq!(
         events_of(&told(store, "county").await),
@@ -303,7 +303,15 @@ async fn a_dead_letter_is_an_alarm_for_others(store: &impl AlarmStore) {
     store.failed(&office[0].key, "late news", None, 5 * SECOND).await.unwrap();
     let counts = store.counts().await.unwrap();
     assert_eq!((counts.sent, counts.dead, counts.delivered, counts.pending), (3, 2, 1, 0), "settled once");
-    assert_eq!(words(&store.clear(&[active[0].id.clone()], "wang", "", 9).await.unwrap()), ["cleared"]);
+    assert_eq!(
+        words(
+            &store
+                .act(&[active[0].id.clone()], &Act::new(What::Clear, "wang").with_note(""), 9)
+                .await
+                .unwrap()
+        ),
+        ["cleared"]
+    );
 }
 
 async fn what_is_too_old_is_given_up(store: &impl AlarmStore) {

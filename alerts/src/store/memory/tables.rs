@@ -1,11 +1,12 @@
 //! The reads and writes of one transaction in memory.
 
 use super::{Mistake, Sent, SentState, State};
+use crate::journal::{Entry, Head, NOTHING};
 use crate::life::{Class, Row};
-use crate::store::{NewEvent, Settled, Tables};
-use crate::{AlarmEvent, Counts, OutboxRow, StoreError};
+use crate::store::{Settled, ShelfKey, Tables};
+use crate::{Counts, OutboxRow, StoreError};
 use async_trait::async_trait;
-use model::{AlarmState, Micros};
+use model::{AlarmState, Micros, Shelved};
 use std::sync::Arc;
 
 #[async_trait]
@@ -65,19 +66,44 @@ impl Tables for State {
         Ok(())
     }
 
-    async fn last_seq(&mut self) -> Result<i64, StoreError> {
-        Ok(self.events.len() as i64)
+    async fn head(&mut self) -> Result<Head, StoreError> {
+        Ok(self.journal.last().map_or(NOTHING, |entry| entry.head()))
     }
 
-    async fn event(&mut self, row: &Row, event: &NewEvent<'_>) -> Result<i64, StoreError> {
-        let seq = self.events.len() as i64 + 1;
-        let new = AlarmEvent { seq, event: event.kind, alarm: row.alarm.clone(), at: event.at };
-        self.events.push((Arc::new(new), event.rose));
-        Ok(seq)
+    async fn append(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        self.journal.push(Arc::new(entry.clone()));
+        Ok(())
+    }
+
+    async fn shelf(&mut self, (rule, point_id, class): ShelfKey<'_>) -> Result<Option<Shelved>, StoreError> {
+        Ok(self.shelves.get(&(rule.to_owned(), point_id, class)).cloned())
+    }
+
+    async fn set_shelf(
+        &mut self,
+        (rule, point_id, class): ShelfKey<'_>,
+        shelf: Option<&Shelved>,
+    ) -> Result<(), StoreError> {
+        let key = (rule.to_owned(), point_id, class);
+        match shelf {
+            Some(shelf) => self.shelves.insert(key, shelf.clone()),
+            None => self.shelves.remove(&key),
+        };
+        Ok(())
+    }
+
+    async fn shelves_over(
+        &mut self,
+        now: Micros,
+        limit: usize,
+    ) -> Result<Vec<(String, i64, Class)>, StoreError> {
+        let mut over: Vec<_> = self.shelves.iter().filter(|(_, shelf)| shelf.until <= now).collect();
+        over.sort_by_key(|(_, shelf)| shelf.until);
+        Ok(over.into_iter().take(limit).map(|(key, _)| key.clone()).collect())
     }
 
     async fn rose_after(&mut self, id: &str, seq: i64) -> Result<bool, StoreError> {
-        Ok(self.events.iter().any(|(e, rose)| *rose && e.seq > seq && e.alarm.id == id))
+        Ok(self.journal.iter().any(|e| e.rose && e.seq > seq && e.alarm_id == id))
     }
 
     async fn send(&mut self, messages: &[OutboxRow]) -> Result<u64, StoreError> {

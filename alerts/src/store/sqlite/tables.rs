@@ -1,11 +1,12 @@
 //! The reads and writes of one transaction in SQLite.
 
-use super::super::{NewEvent, Settled, Tables};
-use super::{failed, json, text};
+use super::super::{Settled, ShelfKey, Tables, text};
+use super::{failed, json};
+use crate::journal::{Entry, Hash, Head, NOTHING};
 use crate::life::{Class, Row};
 use crate::{Counts, OutboxRow, StoreError};
 use async_trait::async_trait;
-use model::{AlarmState, Micros};
+use model::{AlarmState, Micros, Shelved};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, Sqlite};
 
@@ -19,10 +20,12 @@ const ROW: &str = "class, point_id, partition_no, held, last_transition, decided
 /// Messages of one statement.
 const TOGETHER: usize = 64;
 
+fn class_of(stored: i64) -> Result<Class, StoreError> {
+    Class::stored(stored).ok_or_else(|| StoreError::Format(format!("an alarm has class {stored}")))
+}
+
 fn read_row(r: &SqliteRow) -> Result<Row, StoreError> {
-    let class = r.try_get(0).map_err(failed)?;
-    let class =
-        Class::stored(class).ok_or_else(|| StoreError::Format(format!("an alarm has class {class}")))?;
+    let class = class_of(r.try_get(0).map_err(failed)?)?;
     let column = |i: usize| r.try_get::<&str, _>(i).map_err(failed);
     Ok(Row {
         class,
@@ -35,6 +38,37 @@ fn read_row(r: &SqliteRow) -> Result<Row, StoreError> {
         top: json(column(7)?)?,
         levels: json(column(8)?)?,
         alarm: json(column(9)?)?,
+    })
+}
+
+/// Number and hash of the newest entry of the journal.
+pub(super) const HEAD: &str = "SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1";
+
+/// Columns of [`read_entry`].
+pub(super) const ENTRY: &str = "seq, at, event, alarm_id, rose, by, note, detail, alarm, hash";
+
+pub(super) fn read_head(r: &SqliteRow) -> Result<Head, StoreError> {
+    Ok(Head { seq: r.try_get(0).map_err(failed)?, hash: hash(r, 1)? })
+}
+
+/// One that is no hash is none that fits.
+fn hash(r: &SqliteRow, column: usize) -> Result<Hash, StoreError> {
+    Ok(r.try_get::<&[u8], _>(column).map_err(failed)?.try_into().unwrap_or_default())
+}
+
+pub(super) fn read_entry(r: &SqliteRow) -> Result<Entry, StoreError> {
+    let text = |i: usize| r.try_get(i).map_err(failed);
+    Ok(Entry {
+        seq: r.try_get(0).map_err(failed)?,
+        at: r.try_get(1).map_err(failed)?,
+        event: text(2)?,
+        alarm_id: text(3)?,
+        rose: r.try_get(4).map_err(failed)?,
+        by: text(5)?,
+        note: text(6)?,
+        detail: text(7)?,
+        alarm: text(8)?,
+        hash: hash(r, 9)?,
     })
 }
 
@@ -158,27 +192,65 @@ impl Tables for Transaction<'_> {
         query.execute(&mut *self.inner).await.map_err(failed).map(|_| ())
     }
 
-    async fn last_seq(&mut self) -> Result<i64, StoreError> {
-        let sql = "SELECT coalesce(max(seq), 0) FROM events";
-        sqlx::query_scalar(sql).fetch_one(&mut *self.inner).await.map_err(failed)
+    async fn head(&mut self) -> Result<Head, StoreError> {
+        let row = sqlx::query(HEAD).fetch_optional(&mut *self.inner).await.map_err(failed)?;
+        row.as_ref().map_or(Ok(NOTHING), read_head)
     }
 
-    async fn event(&mut self, row: &Row, event: &NewEvent<'_>) -> Result<i64, StoreError> {
-        let sql =
-            "INSERT INTO events (alarm_id, event, rose, at, by, note, alarm) VALUES (?, ?, ?, ?, ?, ?, ?)";
-        let query = sqlx::query(sql)
-            .bind(&row.alarm.id)
-            .bind(event.kind.as_str())
-            .bind(event.rose)
-            .bind(event.at)
-            .bind(event.by)
-            .bind(event.note)
-            .bind(text(&row.alarm));
-        Ok(query.execute(&mut *self.inner).await.map_err(failed)?.last_insert_rowid())
+    async fn append(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        let sql = format!("INSERT INTO journal ({ENTRY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+        let query = sqlx::query(AssertSqlSafe(sql))
+            .bind(entry.seq)
+            .bind(entry.at)
+            .bind(&entry.event)
+            .bind(&entry.alarm_id)
+            .bind(entry.rose)
+            .bind(&entry.by)
+            .bind(&entry.note)
+            .bind(&entry.detail)
+            .bind(&entry.alarm)
+            .bind(&entry.hash[..]);
+        query.execute(&mut *self.inner).await.map_err(failed).map(|_| ())
+    }
+
+    async fn shelf(&mut self, (rule, point_id, class): ShelfKey<'_>) -> Result<Option<Shelved>, StoreError> {
+        let sql = "SELECT shelf FROM shelves WHERE rule = ? AND point_id = ? AND class = ?";
+        let query = sqlx::query_scalar(sql).bind(rule).bind(point_id).bind(class as i64);
+        let shelf: Option<String> = query.fetch_optional(&mut *self.inner).await.map_err(failed)?;
+        shelf.map(|s| json(&s)).transpose()
+    }
+
+    async fn set_shelf(
+        &mut self,
+        (rule, point_id, class): ShelfKey<'_>,
+        shelf: Option<&Shelved>,
+    ) -> Result<(), StoreError> {
+        let sql = match shelf {
+            Some(_) => {
+                "INSERT OR REPLACE INTO shelves (rule, point_id, class, until, shelf) VALUES (?, ?, ?, ?, ?)"
+            }
+            None => "DELETE FROM shelves WHERE rule = ? AND point_id = ? AND class = ?",
+        };
+        let mut query = sqlx::query(sql).bind(rule).bind(point_id).bind(class as i64);
+        if let Some(shelf) = shelf {
+            query = query.bind(shelf.until).bind(text(shelf));
+        }
+        query.execute(&mut *self.inner).await.map_err(failed).map(|_| ())
+    }
+
+    async fn shelves_over(
+        &mut self,
+        now: Micros,
+        limit: usize,
+    ) -> Result<Vec<(String, i64, Class)>, StoreError> {
+        let sql = "SELECT rule, point_id, class FROM shelves WHERE until <= ? ORDER BY until LIMIT ?";
+        let query = sqlx::query_as(sql).bind(now).bind(limit as i64);
+        let rows: Vec<(String, i64, i64)> = query.fetch_all(&mut *self.inner).await.map_err(failed)?;
+        rows.into_iter().map(|(rule, point_id, class)| Ok((rule, point_id, class_of(class)?))).collect()
     }
 
     async fn rose_after(&mut self, id: &str, seq: i64) -> Result<bool, StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM events WHERE alarm_id = ? AND seq > ? AND rose = 1)";
+        let sql = "SELECT EXISTS (SELECT 1 FROM journal WHERE alarm_id = ? AND seq > ? AND rose = 1)";
         sqlx::query_scalar(sql).bind(id).bind(seq).fetch_one(&mut *self.inner).await.map_err(failed)
     }
 
