@@ -3,6 +3,7 @@
 //! - [`life`]: the pure state machine: alarm × transition -> alarm, event, reason.
 //! - [`store`]: where alarms, events and outbox lie: SQLite ([`SqliteStore`]) or memory ([`MemoryStore`], the model), one
 //!   [`conformance`] suite for both.
+//! - [`route`]: the tree that decides who is told, and rosters of people on duty.
 //! - [`tell`]: who is told what, and the rendered bytes: one content a key, forever.
 //! - [`Dispatcher`]: sends the outbox, one task a receiver, with back-off, deadline and dead letters.
 //!
@@ -19,6 +20,7 @@ pub mod notifiers;
 mod own;
 mod places;
 mod receiver;
+pub mod route;
 pub mod store;
 pub mod tell;
 
@@ -28,6 +30,7 @@ pub use notifiers::{Message, Notifier, SendError, Settings};
 pub use own::OwnAlarm;
 pub use places::{NoPlaces, Places};
 pub use receiver::{Receiver, receiver_keys};
+pub use route::{Routes, RoutesInForce};
 pub use store::conformance;
 pub use store::{MemoryStore, SqliteStore};
 

@@ -26,6 +26,8 @@ pub struct Receiver {
     pub deadline: Duration,
     /// How it is reached.
     pub settings: Arc<dyn Settings>,
+    /// Where it is configured: `firedamp.toml:12`; empty for one made in code.
+    pub place: String,
 }
 
 const COMMON: &[KeyDoc] = &[
@@ -36,7 +38,8 @@ const COMMON: &[KeyDoc] = &[
         "severity",
         "`red`, `orange`, `yellow` or `blue`",
         "\"blue\"",
-        "the mildest severity it is told of; once told of an alarm it is told how that goes on",
+        "the mildest severity it is told of; once told of an alarm it is told how that goes on; with `alerts.routes` this key, `sites`, `regions` \
+         and `own` are refused: the routes decide",
     ),
     key("sites", "list of texts", "", "site codes it is told of; all when empty"),
     key(
@@ -80,6 +83,7 @@ impl Receiver {
             own: true,
             deadline: Duration::from_secs(86_400),
             settings,
+            place: String::new(),
         }
     }
 
@@ -116,6 +120,8 @@ impl Receiver {
         };
         let settings = (kind.read)(s);
         let severity = severity.unwrap_or(Severity::Blue);
-        Some(Self { name: name?, drill, severity, sites, regions, own, deadline, settings: settings? })
+        let (file, line, _) = s.file().place(s.at());
+        let (settings, place) = (settings?, format!("{file}:{line}"));
+        Some(Self { name: name?, drill, severity, sites, regions, own, deadline, settings, place })
     }
 }

@@ -2,10 +2,10 @@
 //! each provide inside one transaction.
 
 use crate::life::{self, Changed, Class, Row, Step, Why};
-use crate::receiver::Receiver;
+use crate::tell::{self, Untold};
 use crate::{
-    AckOutcome, AlarmEvent, Counts, EventKind, OutboxRow, OwnAlarm, Places, StoreError, TransitionBatch, own,
-    tell,
+    AckOutcome, AlarmEvent, Counts, EventKind, OutboxRow, OwnAlarm, Places, Routes, StoreError,
+    TransitionBatch, own,
 };
 use async_trait::async_trait;
 use model::{AlarmState, Micros, To, Transition};
@@ -108,10 +108,12 @@ pub(crate) struct Hand<'a> {
 /// What batches and actions do, over any tables.
 pub(crate) struct Work<'a, T> {
     pub tables: &'a mut T,
-    pub receivers: &'a [Receiver],
+    pub routes: &'a Routes,
     pub places: &'a dyn Places,
     /// What each transition did, for the metrics.
     pub did: Vec<Why>,
+    /// What nobody was told of, for the metrics.
+    pub untold: Untold,
     /// What the sums grow by at the end.
     pub more: Counts,
     /// A message was written.
@@ -121,12 +123,13 @@ pub(crate) struct Work<'a, T> {
 }
 
 impl<'a, T: Tables> Work<'a, T> {
-    pub fn new(tables: &'a mut T, receivers: &'a [Receiver], places: &'a dyn Places) -> Self {
+    pub fn new(tables: &'a mut T, routes: &'a Routes, places: &'a dyn Places) -> Self {
         Self {
             tables,
-            receivers,
+            routes,
             places,
             did: Vec::new(),
+            untold: Untold::default(),
             more: Counts::default(),
             written: false,
             unwritten: Default::default(),
@@ -235,7 +238,7 @@ impl<'a, T: Tables> Work<'a, T> {
     }
 
     async fn tell(&mut self, row: &mut Row, now: Micros) -> Result<(), StoreError> {
-        let messages = tell::event(self.receivers, row, now);
+        let messages = tell::event(self.routes, row, now, &mut self.untold);
         self.send(messages).await
     }
 
@@ -270,7 +273,8 @@ impl<'a, T: Tables> Work<'a, T> {
     /// Digests whose time has come; old rows go.
     pub async fn flush(&mut self, now: Micros) -> Result<(), StoreError> {
         let rows = self.tables.digest_take(now, now - DIGEST_HELD_MAX, DIGEST_TAKE).await?;
-        self.send(tell::digest(self.receivers, &rows, now)).await?;
+        let messages = tell::digest(self.routes, &rows, now, &mut self.untold);
+        self.send(messages).await?;
         self.tables.forget(now - REMEMBER, now - KEEP_DELIVERED, REMOVE).await
     }
 

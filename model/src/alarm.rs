@@ -38,6 +38,11 @@ pub struct Place {
     pub quantity: String,
     /// Unit of value and limits.
     pub unit: String,
+    /// Place class `T0` ... `T8`.
+    #[serde(rename = "place")]
+    pub class: String,
+    /// What the site was doing: `operating`, `idle`, `maintenance` or `starting`.
+    pub site_state: String,
 }
 
 /// An alarm as lists, API and webhooks show it. Times are RFC 3339 with milliseconds in UTC.
@@ -49,7 +54,7 @@ pub struct Alarm {
     pub site: String,
     /// Point code.
     pub point: String,
-    /// Region, name of the site, name of the point, quantity and unit, as the catalog had them when it opened.
+    /// Region, names, quantity, place class and state of the site, as the catalog had them when it opened.
     #[serde(flatten)]
     pub place: Place,
     /// Rule name.

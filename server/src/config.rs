@@ -19,7 +19,7 @@ mod server;
 
 pub use kafka::KafkaConfig;
 pub use load::{
-    Loaded, Stamps, catalog_of_files, load_catalog, load_rules, pack_files, registered_file,
+    Loaded, Stamps, catalog_of_files, load_catalog, load_routes, load_rules, pack_files, registered_file,
     rule_and_test_files, rule_files, stamps,
 };
 pub use server::{Role, ServerConfig, Tls, TokenConfig};
@@ -103,6 +103,8 @@ pub struct Config {
     pub storage: storage::Options,
     /// `alerts.database`.
     pub alerts_database: String,
+    /// `alerts.routes`.
+    pub routes: Option<PathBuf>,
     /// `[[receiver]]`.
     pub receivers: Vec<alerts::Receiver>,
     /// `[server]`.
@@ -210,7 +212,18 @@ pub const KEYS: &[(&str, &[KeyDoc])] = &[
             key("packs", "list of texts", "", "shipped packs by name; see `firedamp rules packs`"),
         ],
     ),
-    ("[alerts]", &[key("database", "text", "\"sqlite:<data.dir>/alarms.db\"", "alarm database")]),
+    (
+        "[alerts]",
+        &[
+            key("database", "text", "\"sqlite:<data.dir>/alarms.db\"", "alarm database"),
+            key(
+                "routes",
+                "path",
+                "",
+                "file of the routes that decide who is told (`docs/routing.md`); without it the receivers' own keys do",
+            ),
+        ],
+    ),
 ];
 
 impl Config {
@@ -256,10 +269,13 @@ fn read_root(path: &Path, root: &Section<'_>) -> Option<Config> {
     let catalog = read_catalog(path, root.table("catalog"));
     let rules = read_rules(path, root.table("rules"));
     let storage = read_storage(path, &data_dir, root.table("storage"));
-    let alerts_database = read_alerts(path, &data_dir, root.table("alerts"));
+    let (alerts_database, routes) = read_alerts(path, &data_dir, root.table("alerts"));
     let mut receivers = Vec::new();
     for section in root.tables("receiver") {
         receivers.extend(alerts::Receiver::from_section(&section));
+        if routes.is_some() {
+            alerts::route::refuse_filters(&section);
+        }
         section.finish();
     }
     let server = server::read(path, root.table("server"));
@@ -281,6 +297,7 @@ fn read_root(path: &Path, root: &Section<'_>) -> Option<Config> {
         rules,
         storage,
         alerts_database,
+        routes,
         receivers,
         server: server?,
         sources,
@@ -394,9 +411,9 @@ fn read_rules(path: &Path, section: Option<Section<'_>>) -> RulesConfig {
     RulesConfig { paths, packs }
 }
 
-fn read_alerts(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> String {
+fn read_alerts(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> (String, Option<PathBuf>) {
     let default = format!("sqlite:{}", data_dir.join("alarms.db").display());
-    let Some(s) = section else { return default };
+    let Some(s) = section else { return (default, None) };
     let url = match s.str("database") {
         None => default,
         Some(url) => match url.value.strip_prefix("sqlite:") {
@@ -408,6 +425,7 @@ fn read_alerts(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> St
             }
         },
     };
+    let routes = s.str("routes").map(|p| Config::resolve(path, p.value));
     s.finish();
-    url
+    (url, routes)
 }

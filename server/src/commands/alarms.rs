@@ -1,7 +1,7 @@
 //! `firedamp alarms`: list and acknowledge.
 
 use super::client::Client;
-use super::{ConfigArg, Form, Stop, check};
+use super::{ConfigArg, Form, Stop, check, routes};
 use ::alerts::{AlarmFilter, AlarmStore, SqliteStore};
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
@@ -15,6 +15,8 @@ pub enum AlarmsCommand {
     List(ListArgs),
     /// Acknowledge alarms
     Ack(AckArgs),
+    /// Who would be told of an alarm, by which route and why
+    Route(routes::RouteArgs),
 }
 
 #[derive(Args, Debug)]
@@ -52,6 +54,7 @@ pub async fn alarms(command: AlarmsCommand) -> Result<(), Stop> {
     match command {
         AlarmsCommand::List(args) => list(args).await,
         AlarmsCommand::Ack(args) => acknowledge(args).await,
+        AlarmsCommand::Route(args) => routes::route(&args),
     }
 }
 
