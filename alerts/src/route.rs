@@ -233,13 +233,16 @@ impl Routes {
         reached
     }
 
-    /// Whether a target is told whoever is on duty: of a roster its fallback is.
+    /// Whether a target is told whoever is on duty: of a roster its fallback is, and of the fallback's own trouble who is on duty.
     fn always_reaches(&self, target: Target, s: &Subject<'_>) -> bool {
-        let receiver = match target {
-            Target::Receiver(receiver) => receiver,
-            Target::Roster(number) => self.rosters[number].fallback,
-        };
-        self.bar(receiver, s).is_none()
+        let may = |receiver: usize| self.bar(receiver, s).is_none();
+        match target {
+            Target::Receiver(receiver) => may(receiver),
+            Target::Roster(number) => {
+                let roster = &self.rosters[number];
+                may(roster.fallback) || s.kind == Kind::Own && roster.receivers().into_iter().any(may)
+            }
+        }
     }
 
     /// Why a receiver is never told of an alarm, whatever the routes say.

@@ -47,6 +47,7 @@ pub fn check(routes: &Routes, catalog: &Catalog, now: Micros) -> Found {
     let mut holes = Holes::default();
     let mut met = HashSet::new();
     for cell in cells.all() {
+        holes.know(cell);
         for severity in Severity::ALL {
             let gap = week.gap(routes, cell, severity, &mut met);
             if let Some(gap) = gap.filter(|_| cell.is_reported()) {
@@ -140,52 +141,68 @@ impl Week {
     }
 }
 
-/// Alarms that nobody is told of, by what is said of them.
+/// What tells kinds of alarms of a site apart.
+type Whats = BTreeSet<String>;
+
+/// Alarms that nobody is told of, by kind, times and an example.
 #[derive(Default)]
 struct Holes {
-    /// For a kind of alarm, its times and what it is: the severities of each site.
-    of_sites: BTreeMap<(Kind, Vec<usize>, String), BTreeMap<u32, BTreeSet<Severity>>>,
+    found: BTreeMap<(Kind, Vec<usize>, String), BTreeMap<(u32, Severity), Whats>>,
+    /// All there are of a site.
+    whats: BTreeMap<u32, Whats>,
 }
 
 impl Holes {
-    fn add(&mut self, cell: &Cell, severity: Severity, gap: Gap) {
-        let mut what = cell.what.clone();
-        if let Some((rule, level)) = gap.example {
-            let name = |key: &str, name: &str| match name.strip_suffix(cells::OTHER) {
-                Some("") => format!("{key} that no route names"),
-                Some(begin) => format!("{key} `{begin}...`"),
-                None => format!("{key} `{name}`"),
-            };
-            what =
-                format!("{what}, for example of a {} and a {}", name("rule", &rule), name("level", &level));
-        }
-        let sites = self.of_sites.entry((cell.kind, gap.groups, what)).or_default();
-        for site in &cell.sites {
-            sites.entry(*site).or_default().insert(severity);
+    /// Knows of a kind of alarm.
+    fn know(&mut self, cell: &Cell) {
+        for site in cell.sites.iter().filter(|_| cell.kind != Kind::Own) {
+            self.whats.entry(*site).or_default().insert(cell.what.clone());
         }
     }
 
+    fn add(&mut self, cell: &Cell, severity: Severity, gap: Gap) {
+        let name = |key: &str, name: &str| match name.strip_suffix(cells::OTHER) {
+            Some("") => format!("a {key} that no route names"),
+            Some(begin) => format!("{key} `{begin}...`"),
+            None => format!("{key} `{name}`"),
+        };
+        let example = gap.example.map_or(String::new(), |(rule, level)| {
+            format!(", for example of {} and {}", name("rule", &rule), name("level", &level))
+        });
+        let found = self.found.entry((cell.kind, gap.groups, example)).or_default();
+        for site in &cell.sites {
+            found.entry((*site, severity)).or_default().insert(cell.what.clone());
+        }
+    }
+
+    /// A line for all sites of which the same is true.
     fn say(self, routes: &Routes, catalog: &Catalog, week: &Week, problems: &mut Problems) {
         let mut lines = Vec::new();
-        for ((kind, groups, what), sites) in self.of_sites {
-            let mut by_severities: BTreeMap<BTreeSet<Severity>, Vec<u32>> = BTreeMap::new();
-            for (site, severities) in sites {
-                by_severities.entry(severities).or_default().push(site);
+        for ((kind, groups, example), found) in self.found {
+            let mut by_what: BTreeMap<(u32, Whats), BTreeSet<Severity>> = BTreeMap::new();
+            for ((site, severity), whats) in found {
+                // Where nobody is told of anything of a site, that needs no list.
+                let all = kind == Kind::Own || self.whats.get(&site) == Some(&whats);
+                let whats = if all { Whats::new() } else { whats };
+                by_what.entry((site, whats)).or_default().insert(severity);
+            }
+            let mut groups_of_sites: BTreeMap<(BTreeSet<Severity>, Whats), Vec<u32>> = BTreeMap::new();
+            for ((site, whats), severities) in by_what {
+                groups_of_sites.entry((severities, whats)).or_default().push(site);
             }
             let times = match week.text(&groups) {
-                always if always.is_empty() => ", at any time".to_owned(),
-                times => format!(", {times}"),
+                always if always.is_empty() => "at any time".to_owned(),
+                times => times,
             };
-            for (severities, sites) in by_severities {
-                let words: Vec<&str> = severities.iter().map(|s| s.as_str()).collect();
-                let of = match kind {
-                    Kind::Site => "alarms".to_owned(),
-                    kind => kind.as_str().to_owned(),
-                };
+            for ((severities, whats), sites) in groups_of_sites {
+                let colours: Vec<&str> = severities.iter().map(|s| s.as_str()).collect();
+                let colours = if colours.len() == 4 { String::new() } else { colours.join(" and ") + " " };
                 let at = if kind == Kind::Own { String::new() } else { show_sites(catalog, &sites) };
-                let colours =
-                    if severities.len() == 4 { String::new() } else { format!("{} ", words.join(" and ")) };
-                lines.push(format!("nobody is told of {colours}{of}{at}{times}{what}"));
+                let of = if kind == Kind::Site { "alarms" } else { kind.as_str() };
+                let whats: Vec<String> = whats.into_iter().collect();
+                let what =
+                    if whats.is_empty() { String::new() } else { format!(", of {}", whats.join(" or ")) };
+                lines.push(format!("nobody is told of {colours}{of}{at}, {times}{what}{example}"));
             }
         }
         let more = lines.len().saturating_sub(NAMED_MAX);
@@ -193,8 +210,8 @@ impl Holes {
             problems.push(routes.warning((1, 1), line));
         }
         if more > 0 {
-            problems
-                .push(routes.warning((1, 1), format!("{more} more groups of alarms that nobody is told of")));
+            let message = format!("{more} more groups of alarms that nobody is told of");
+            problems.push(routes.warning((1, 1), message));
         }
     }
 }

@@ -405,8 +405,9 @@ to = "county"
     assert_eq!(
         holes,
         [
-            "nobody is told of yellow and blue alarms of sites A1, A2, mon-fri 00:00-08:00 and 20:00-24:00; sat-sun, quantity none or ch4",
-            "nobody is told of alarms of sites B1, B2, at any time, quantity none or co",
+            "nobody is told of yellow and blue alarms of sites A1, A2, mon-fri 00:00-08:00 and 20:00-24:00; sat-sun",
+            "nobody is told of alarms of site B2, at any time",
+            "nobody is told of alarms of site B1, at any time, of quantity none, co",
             "nobody else is told when receiver `county` takes no messages",
         ]
     );

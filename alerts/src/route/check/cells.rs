@@ -152,16 +152,13 @@ impl Cells {
 impl Points {
     /// What tells them from others of their site, where a route asks for it.
     fn what(&self, wanted: &[BTreeSet<&str>; TEXTS.len()]) -> String {
-        let mut out = String::new();
-        for (key, all) in [(QUANTITY, &self.quantities), (PLACE, &self.classes)] {
-            if wanted[key].is_empty() {
-                continue;
-            }
-            let words: Vec<&str> =
-                all.iter().map(|w| if w.is_empty() { "none" } else { w.as_str() }).collect();
-            out += &format!(", {} {}", TEXTS[key].0, words.join(" or "));
-        }
-        out
+        let words = |all: &BTreeSet<String>| {
+            let shown = all.iter().map(|w| if w.is_empty() { "none" } else { w.as_str() });
+            shown.collect::<Vec<_>>().join(", ")
+        };
+        let asked = [(QUANTITY, &self.quantities), (PLACE, &self.classes)];
+        let asked = asked.into_iter().filter(|(key, _)| !wanted[*key].is_empty());
+        asked.map(|(key, all)| format!("{} {}", TEXTS[key].0, words(all))).collect::<Vec<_>>().join(" at ")
     }
 }
 

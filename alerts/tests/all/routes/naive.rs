@@ -57,6 +57,8 @@ fn some<T: Copy>(random: &mut StdRng, of: &[T], chance: f64) -> Vec<T> {
 }
 
 fn node(random: &mut StdRng, depth: usize, above: Option<&'static str>) -> Node {
+    // Below a route for alarms of sites none is for others.
+    let top_kind = if depth == 0 { some(random, &["own", "drill"], 0.4).first().copied() } else { None };
     let mut this = Node {
         regions: some(random, &["14", "1405", "140581", "62", "620100"], 0.3),
         sites: some(random, &["M1", "M*", "M2", "P1"], 0.2),
@@ -64,7 +66,7 @@ fn node(random: &mut StdRng, depth: usize, above: Option<&'static str>) -> Node 
         rules: some(random, &["ch4-face", "ch4*", "silent"], 0.15),
         days: some(random, &[0, 1, 2, 3, 4, 5, 6], 0.15),
         goes_on: random.random_bool(0.3),
-        kind: above.or_else(|| some(random, &["own", "drill"], 0.2).first().copied()),
+        kind: above.or(top_kind),
         to: some(random, &[0, 1, 2, 3, 4], if depth == 0 { 1.0 } else { 0.7 }),
         ..Node::default()
     };
