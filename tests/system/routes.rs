@@ -170,7 +170,7 @@ async fn holes_and_two_filters_are_found_before_anything_starts() {
     firedamp.run(&["check", "firedamp.toml"]).unwrap();
     write("routes.toml", &ROUTES.replace("to = \"duty\"", "to = \"dutty\""));
     let said = format!("{:#}", firedamp.run(&["routes", "check", "firedamp.toml"]).unwrap_err());
-    assert!(said.contains("routes.toml:22:8: error: there is no receiver or roster `dutty`"), "{said}");
+    assert!(said.contains("routes.toml:21:8: error: there is no receiver or roster `dutty`"), "{said}");
     assert!(said.contains("did you mean `duty`?") && said.contains("exit status: 2"), "{said}");
     write("routes.toml", ROUTES);
     let config = std::fs::read_to_string(firedamp.folder().join("firedamp.toml")).unwrap();

@@ -447,3 +447,22 @@ fn holes_of_rules_drills_own_alarms_and_of_the_receivers_own_keys() {
     );
     assert!(found.hints.0.is_empty());
 }
+
+#[test]
+fn every_key_that_is_read_is_in_the_reference() {
+    let wrong = [
+        "zzzzzzzz = 1\nto = \"county\"\n",
+        "[[route]]\nname = \"a\"\nto = \"county\"\nzzzzzzzz = 1\n",
+        "[[roster]]\nname = \"a\"\nfile = \"none.csv\"\nfallback = \"county\"\nzzzzzzzz = 1\n",
+    ];
+    for (text, (title, keys)) in wrong.into_iter().zip(alerts::route::route_keys()) {
+        let problems = read(text, &["county"]).1;
+        let known = problems.split("known here: ").nth(1).unwrap().lines().next().unwrap().to_owned();
+        let mut documented: Vec<&str> = keys.iter().map(|k| k.key).collect();
+        if title.starts_with("top") {
+            documented.extend(["route", "roster"]);
+        }
+        documented.sort_unstable();
+        assert_eq!(known, documented.join(", "), "{title}");
+    }
+}
