@@ -1,5 +1,6 @@
 //! Metrics of store and dispatcher: registered once, label values resolved at construction, zero from the start.
 
+use crate::Routes;
 use crate::life::Why;
 use crate::tell::Untold;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
@@ -42,6 +43,13 @@ impl StoreMetrics {
         let holes = IntCounterVec::new(opts, &["roster"])?;
         registry.register(Box::new(holes.clone()))?;
         Ok(Self { commit_seconds, transitions, untold, holes })
+    }
+
+    /// A row for each roster: a counter that is there before its first count shows that count.
+    pub fn expect(&self, routes: &Routes) {
+        for roster in routes.roster_names() {
+            self.holes.with_label_values(&[roster]);
+        }
     }
 
     /// Counts what nobody was told of in a committed transaction.

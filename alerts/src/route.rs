@@ -173,6 +173,11 @@ impl Routes {
         self.rosters.get(number).map_or("", |r| &r.name)
     }
 
+    /// The names of all rosters.
+    pub fn roster_names(&self) -> impl Iterator<Item = &str> {
+        self.rosters.iter().map(|r| r.name.as_str())
+    }
+
     /// How many routes there are.
     pub fn len(&self) -> usize {
         fn below(route: &Route) -> usize {

@@ -117,6 +117,7 @@ impl SqliteStore {
     /// With routes that may be replaced, instead of the receivers' own keys.
     #[must_use]
     pub fn with_routes(self, routes: RoutesInForce) -> Self {
+        self.metrics.expect(&routes.get());
         Self { routes, ..self }
     }
 
