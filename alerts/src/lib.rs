@@ -4,6 +4,7 @@
 //! - [`journal`]: every event in a chain of hashes, and what proves that nothing in it was changed.
 //! - [`store`]: where alarms, events and outbox lie: SQLite ([`SqliteStore`]) or memory ([`MemoryStore`], the model), one
 //!   [`conformance`] suite for both.
+//! - [`route`]: the tree that decides who is told, and rosters of people on duty.
 //! - [`tell`]: who is told what, and the rendered bytes: one content a key, forever.
 //! - [`Dispatcher`]: sends the outbox, one task a receiver, with back-off, deadline and dead letters.
 //!
@@ -21,6 +22,7 @@ pub mod notifiers;
 mod own;
 mod places;
 mod receiver;
+pub mod route;
 pub mod store;
 pub mod tell;
 
@@ -31,6 +33,7 @@ pub use notifiers::{Message, Notifier, SendError, Settings};
 pub use own::OwnAlarm;
 pub use places::{NoPlaces, Places};
 pub use receiver::{Receiver, receiver_keys};
+pub use route::{Routes, RoutesInForce};
 pub use store::conformance;
 pub use store::{MemoryStore, SqliteStore};
 

@@ -1,6 +1,8 @@
 //! Metrics of store and dispatcher: registered once, label values resolved at construction, zero from the start.
 
+use crate::Routes;
 use crate::life::Why;
+use crate::tell::Untold;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use std::collections::BTreeMap;
 
@@ -10,6 +12,8 @@ pub struct StoreMetrics {
     /// Seconds of a transaction, waiting for the writer included.
     pub commit_seconds: Histogram,
     transitions: BTreeMap<Why, IntCounter>,
+    untold: IntCounter,
+    holes: IntCounterVec,
 }
 
 impl StoreMetrics {
@@ -27,7 +31,33 @@ impl StoreMetrics {
         registry.register(Box::new(by_why.clone()))?;
         let transitions =
             Why::ALL.into_iter().map(|why| (why, by_why.with_label_values(&[why.as_str()]))).collect();
-        Ok(Self { commit_seconds, transitions })
+        let untold = IntCounter::new(
+            "firedamp_alerts_untold_total",
+            "times an alarm opened, rose or went into a digest and the routes named nobody",
+        )?;
+        registry.register(Box::new(untold.clone()))?;
+        let opts = Opts::new(
+            "firedamp_alerts_roster_holes_total",
+            "times a roster had nobody on duty and its fallback was told",
+        );
+        let holes = IntCounterVec::new(opts, &["roster"])?;
+        registry.register(Box::new(holes.clone()))?;
+        Ok(Self { commit_seconds, transitions, untold, holes })
+    }
+
+    /// A row for each roster: a counter that is there before its first count shows that count.
+    pub fn expect(&self, routes: &Routes) {
+        for roster in routes.roster_names() {
+            self.holes.with_label_values(&[roster]);
+        }
+    }
+
+    /// Counts what nobody was told of in a committed transaction.
+    pub fn untold(&self, untold: &Untold) {
+        self.untold.inc_by(untold.alarms);
+        for roster in &untold.holes {
+            self.holes.with_label_values(&[roster]).inc();
+        }
     }
 
     /// Counts what the transitions of a committed transaction did.

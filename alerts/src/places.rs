@@ -31,10 +31,17 @@ impl Places for Catalog {
                 point_name: of.name.clone(),
                 quantity: of.quantity.clone(),
                 unit: of.unit.clone(),
+                class: of.place.clone(),
+                site_state: at.state.clone(),
             };
         }
         match self.site(site) {
-            Some(at) => Place { region: at.region.clone(), site_name: at.name.clone(), ..Place::default() },
+            Some(at) => Place {
+                region: at.region.clone(),
+                site_name: at.name.clone(),
+                site_state: at.state.clone(),
+                ..Place::default()
+            },
             None => Place::default(),
         }
     }

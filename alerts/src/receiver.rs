@@ -28,6 +28,8 @@ pub struct Receiver {
     pub deadline: Duration,
     /// How it is reached.
     pub settings: Arc<dyn Settings>,
+    /// Where it is configured: `firedamp.toml:12`; empty for one made in code.
+    pub place: String,
 }
 
 const COMMON: &[KeyDoc] = &[
@@ -38,7 +40,8 @@ const COMMON: &[KeyDoc] = &[
         "severity",
         "`red`, `orange`, `yellow` or `blue`",
         "\"blue\"",
-        "the mildest severity it is told of; once told of an alarm it is told how that goes on",
+        "the mildest severity it is told of; once told of an alarm it is told how that goes on; with `alerts.routes` this key, `sites`, `regions` \
+         and `own` are refused: the routes decide",
     ),
     key("sites", "list of texts", "", "site codes it is told of; all when empty"),
     key(
@@ -89,6 +92,7 @@ impl Receiver {
             checkpoints: false,
             deadline: Duration::from_secs(86_400),
             settings,
+            place: String::new(),
         }
     }
 
@@ -126,6 +130,8 @@ impl Receiver {
         };
         let settings = (kind.read)(s);
         let severity = severity.unwrap_or(Severity::Blue);
+        let (file, line, _) = s.file().place(s.at());
+        let (settings, place) = (settings?, format!("{file}:{line}"));
         Some(Self {
             name: name?,
             drill,
@@ -135,7 +141,8 @@ impl Receiver {
             own,
             checkpoints,
             deadline,
-            settings: settings?,
+            settings,
+            place,
         })
     }
 }

@@ -2,24 +2,35 @@
 //! what it is about and the receiver, and all that is rendered follows from the transitions, so that a key never stands for two
 //! contents, not even in a database restored from a backup.
 //!
-//! A receiver is told `raised` when an alarm first is what it wants to be told of, and from then on how that alarm goes on to its
-//! end, also where it falls below what it asked for: who was warned hears the all-clear.
+//! A receiver is told `raised` when an alarm opens or rises and the routes choose it ([`crate::route`]), and from then on how that alarm goes
+//! on to its end, also where it falls below what would choose it: who was warned hears the all-clear. Routes are asked at the time at
+//! which the rules decided, which every replay finds again, so that the same receivers are told under the same keys.
 
 use crate::journal::Checkpoint;
-use crate::life::{Class, Row};
+use crate::life::{Class, Row, Told};
 use crate::notifiers::Notice;
 use crate::receiver::Receiver;
-use crate::{EventKind, OutboxRow, own};
+use crate::{EventKind, OutboxRow, Routes, own};
 use model::time::rfc3339;
 use model::{Alarm, AlarmState, Micros};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Alarms in one digest message; more go in further parts.
 pub const DIGEST_ALARMS_MAX: usize = 500;
 
+/// What telling met that is counted once the transaction is committed.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Untold {
+    /// Alarms of which nobody was told.
+    pub alarms: u64,
+    /// Names of rosters that had nobody on duty.
+    pub holes: Vec<String>,
+}
+
 /// The messages of what happened to an alarm; `row.told` is brought up to date.
-pub fn event(receivers: &[Receiver], row: &mut Row, now: Micros) -> Vec<OutboxRow> {
+pub fn event(routes: &Routes, row: &mut Row, now: Micros, untold: &mut Untold) -> Vec<OutboxRow> {
     let active = row.alarm.state == AlarmState::Active;
     let shown = active.then(|| (row.alarm.level.clone(), row.alarm.severity));
     if row.class == Class::Late {
@@ -27,19 +38,21 @@ pub fn event(receivers: &[Receiver], row: &mut Row, now: Micros) -> Vec<OutboxRo
     }
     let mut out = Vec::new();
     let mut told = std::mem::take(&mut row.told);
+    let mut who: BTreeSet<usize> = told.receivers.iter().filter_map(|name| routes.position(name)).collect();
+    // Decided while calibrating: recorded, not told.
+    if active && !row.alarm.marks.calibrating && (who.is_empty() || is_news(&told, row)) {
+        who.extend(choose(routes, row, untold));
+        untold.alarms += u64::from(who.is_empty() && row.class == Class::Live);
+    }
     // What is said is the same for all who hear the same event.
     let (mut raised, mut further) = (None, None);
-    for receiver in receivers {
+    for receiver in who.into_iter().map(|number| &routes.receivers()[number]) {
         let (kind, json) = match (told.receivers.contains(&receiver.name), active) {
             // One more that meets its condition is told though the level is the same.
             (true, true) if told.shown == shown && !row.alarm.marks.further => continue,
             (true, true) => (EventKind::Changed, &mut further),
             (true, false) => (EventKind::Cleared, &mut further),
-            // Decided while calibrating: recorded, not told.
-            (false, true) if !row.alarm.marks.calibrating && wants(receiver, row) => {
-                (EventKind::Raised, &mut raised)
-            }
-            (false, _) => continue,
+            (false, _) => (EventKind::Raised, &mut raised),
         };
         let said = json.get_or_insert_with(|| Said::of(row, kind));
         let saying =
@@ -52,6 +65,28 @@ pub fn event(receivers: &[Receiver], row: &mut Row, now: Micros) -> Vec<OutboxRo
     }
     row.told = told;
     out
+}
+
+/// Whether further receivers may be told: it rose since the last time. A window that opens and a shift that begins while an alarm stands tell
+/// nobody by themselves: who was told has it.
+fn is_news(told: &Told, row: &Row) -> bool {
+    let Some((level, severity)) = &told.shown else { return true };
+    let shown = &row.alarm.level;
+    let rank = |level: &String| row.levels.get(level).map(|l| l.rank);
+    row.alarm.marks.further
+        || row.alarm.severity < *severity
+        || match rank(level) {
+            Some(before) => rank(shown).is_some_and(|rank| rank > before),
+            // The level they know is off: it rose if none was higher than the one shown now.
+            None => shown != level && *shown == row.top.0,
+        }
+}
+
+/// Who is told of an alarm as it stands, judged when it was decided.
+fn choose(routes: &Routes, row: &Row, untold: &mut Untold) -> BTreeSet<usize> {
+    let choice = routes.choose(&row.alarm, row.decided);
+    untold.holes.extend(choice.holes.iter().map(|roster| routes.roster_name(*roster).to_owned()));
+    choice.receivers
 }
 
 /// What an event says, whoever hears it.
@@ -69,11 +104,19 @@ impl Said {
 }
 
 /// One digest a receiver: what rose and fell while notifications were held, and what late readings showed.
-pub fn digest(receivers: &[Receiver], rows: &[Row], now: Micros) -> Vec<OutboxRow> {
+pub fn digest(routes: &Routes, rows: &[Row], now: Micros, untold: &mut Untold) -> Vec<OutboxRow> {
+    let mut by_receiver: BTreeMap<usize, Vec<&Row>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.is_real()) {
+        let chosen = choose(routes, row, untold);
+        untold.alarms += u64::from(chosen.is_empty() && row.told.receivers.is_empty());
+        let new = |number: &usize| !row.told.receivers.contains(&routes.receivers()[*number].name);
+        for number in chosen.into_iter().filter(new) {
+            by_receiver.entry(number).or_default().push(row);
+        }
+    }
     let mut out = Vec::new();
-    for receiver in receivers {
-        let new = |r: &&Row| r.is_real() && wants(receiver, r) && !r.told.receivers.contains(&receiver.name);
-        let rows: Vec<&Row> = rows.iter().filter(new).collect();
+    for (number, rows) in by_receiver {
+        let receiver = &routes.receivers()[number];
         let parts = rows.len().div_ceil(DIGEST_ALARMS_MAX);
         for (i, part) in rows.chunks(DIGEST_ALARMS_MAX).enumerate() {
             let alarms: Vec<&Alarm> = part.iter().map(|r| &r.alarm).collect();
@@ -105,20 +148,6 @@ pub fn checkpoint(receivers: &[Receiver], signed: &Checkpoint, now: Micros) -> V
 /// Whether a held alarm belongs into the digest: it is over, and somebody may not have heard of it.
 pub fn rose_and_fell(row: &Row) -> bool {
     row.alarm.state == AlarmState::Closed && row.is_real() && row.alarm.shelved.is_none()
-}
-
-fn wants(receiver: &Receiver, row: &Row) -> bool {
-    let alarm = &row.alarm;
-    if receiver.drill != (row.class == Class::Drill) || alarm.severity > receiver.severity {
-        return false;
-    }
-    if alarm.site == own::SITE {
-        let about_itself = own::is_about_receiver(&alarm.rule) && alarm.point == receiver.name;
-        return receiver.own && !about_itself;
-    }
-    let region = &alarm.place.region;
-    (receiver.sites.is_empty() || receiver.sites.contains(&alarm.site))
-        && (receiver.regions.is_empty() || receiver.regions.iter().any(|r| region.starts_with(r)))
 }
 
 /// A notice that has no key yet.

@@ -38,6 +38,11 @@ pub struct Place {
     pub quantity: String,
     /// Unit of value and limits.
     pub unit: String,
+    /// Place class `T0` ... `T8`.
+    #[serde(rename = "place")]
+    pub class: String,
+    /// What the site was doing: `operating`, `idle`, `maintenance` or `starting`.
+    pub site_state: String,
 }
 
 /// Put aside by a person for a time, with a reason: it is recorded and nobody is told, until it is worse than it was then.
@@ -105,7 +110,7 @@ pub struct Alarm {
     pub site: String,
     /// Point code.
     pub point: String,
-    /// Region, name of the site, name of the point, quantity and unit, as the catalog had them when it opened.
+    /// Region, names, quantity, place class and state of the site, as the catalog had them when it opened.
     #[serde(flatten)]
     pub place: Place,
     /// Rule name.

@@ -11,7 +11,15 @@ use std::sync::Arc;
 
 mod csv_file;
 
-pub use csv_file::{points_from_csv, sites_from_csv};
+pub use csv_file::{SITE_STATES, points_from_csv, sites_from_csv};
+
+/// Whether an attribute is the one that is wanted, or begins with it where that ends in `*`.
+pub fn fits(is: &str, want: &str) -> bool {
+    match want.strip_suffix('*') {
+        Some(prefix) => is.starts_with(prefix),
+        None => is == want,
+    }
+}
 
 /// What is empty is left out of the JSON: most fields of most points are.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -9,6 +9,7 @@
 pub mod alarm;
 pub mod catalog;
 pub mod clock;
+pub mod csv_file;
 pub mod follow;
 pub mod ids;
 pub mod keys;

@@ -67,6 +67,48 @@ pub fn parse_national(text: &str) -> Result<Micros, String> {
         .ok_or_else(|| format!("time `{text}` does not exist"))
 }
 
+/// A zone as an offset from UTC, `Z`, `+08:00`, `-0330`, in seconds.
+pub fn parse_zone(text: &str) -> Option<i32> {
+    if text == "Z" {
+        return Some(0);
+    }
+    let (sign, rest) = match text.split_at_checked(1)? {
+        ("+", rest) => (1, rest),
+        ("-", rest) => (-1, rest),
+        _ => return None,
+    };
+    let digits = rest.replace(':', "");
+    if digits.len() != 4 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let hours: i32 = digits[..2].parse().ok()?;
+    let minutes: i32 = digits[2..].parse().ok()?;
+    (hours <= 14 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+/// A time as people of one zone write it: RFC 3339, or local as `2026-12-01 08:00`, with or without seconds or a `T`.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub fn parse_local(text: &str, zone_offset_s: i32) -> Result<Micros, String> {
+    let text = text.trim();
+    if let Ok(d) = DateTime::parse_from_rfc3339(text) {
+        return Ok(d.timestamp_micros());
+    }
+    let forms = ["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"];
+    let naive = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    let utc = naive.map(|n| n.and_utc().timestamp_micros() - Micros::from(zone_offset_s) * SECOND);
+    utc.ok_or_else(|| format!("time `{text}` is neither RFC 3339 nor local as `2026-12-01 08:00`"))
+}
+
+/// A time as people of one zone read it: `2026-12-01 08:00`.
+pub fn show_local(t: Micros, zone_offset_s: i32) -> String {
+    match DateTime::<Utc>::from_timestamp_micros(t.saturating_add(Micros::from(zone_offset_s) * SECOND)) {
+        Some(d) => d.format("%Y-%m-%d %H:%M").to_string(),
+        None => format!("invalid time {t}"),
+    }
+}
+
 /// A duration as users write it: `500ms`, `60s`, `5min`, `2h`, `90d`, `2y`. In microseconds.
 ///
 /// # Errors
@@ -147,6 +189,12 @@ mod tests {
         assert!(parse("yesterday").is_err());
         assert_eq!(rfc3339(parse_national("2026-09-23 10:13:19").unwrap()), "2026-09-23T02:13:19.000Z");
         assert!(parse_national("2026-9-23 10:13:19").is_err());
+        let east = parse_zone("+08:00").unwrap();
+        for same in ["2026-12-01 08:00", "2026-12-01T08:00:00", "2026-12-01T00:00:00Z"] {
+            assert_eq!(show_local(parse_local(same, east).unwrap(), east), "2026-12-01 08:00", "{same}");
+        }
+        assert!(parse_local("1 December", east).is_err());
+        assert_eq!((parse_zone("-0330"), parse_zone("Asia/Shanghai")), (Some(-12_600), None));
         assert_eq!(parse_duration("5min").unwrap(), 5 * MINUTE);
         assert_eq!(parse_duration("1.5s").unwrap(), 1_500_000);
         assert!(parse_duration("5 minutes").unwrap_err().contains("min"));

@@ -112,6 +112,11 @@ impl<'a> Section<'a> {
         self.raw(key).is_some()
     }
 
+    /// Byte position of the value of a key that stands here; counts as asking for it.
+    pub fn at_value(&self, key: &'static str) -> Option<usize> {
+        self.raw(key).map(|v| v.span().start)
+    }
+
     /// Keys that stand here and were not yet asked for, with their values as text: for free-form tables such as labels.
     pub fn rest_as_text(&self) -> Vec<(String, Located<String>)> {
         let known = self.known.borrow().clone();

@@ -1,5 +1,6 @@
 //! Which points a rule is for: by attribute, each one value, a list, or a prefix `14*`.
 
+use model::catalog::fits;
 use model::toml_file::{Located, Section};
 use model::{Catalog, Problems};
 
@@ -15,14 +16,6 @@ const ATTRIBUTES: [(&str, Read); 8] = [
     ("hazard_level", |c, ix| &c.point(ix).hazard_level),
     ("kind", |c, ix| &c.site_of(ix).kind),
 ];
-
-/// Whether a text is the one that is wanted, or begins with it where that ends in `*`.
-pub(crate) fn fits(is: &str, want: &str) -> bool {
-    match want.strip_suffix('*') {
-        Some(prefix) => is.starts_with(prefix),
-        None => is == want,
-    }
-}
 
 /// All conditions must hold.
 #[derive(Clone, Debug, PartialEq, Default)]

@@ -15,7 +15,7 @@ use crate::snapshots::{FolderSnapshots, SnapshotStore};
 use crate::source_watch;
 use crate::sources::Sources;
 use crate::trim;
-use ::alerts::{AlarmStore, Dispatcher, SqliteStore};
+use ::alerts::{AlarmStore, Dispatcher, RoutesInForce, SqliteStore};
 use ::storage::Storage;
 use anyhow::{Context, anyhow};
 use model::{Catalog, Clock, SystemClock};
@@ -102,7 +102,8 @@ impl App {
             None
         };
         steps.done("table opened");
-        let alarms = open_alarms(&config, &catalog, &registry).await?;
+        let routes = RoutesInForce::new(loaded.routes.clone());
+        let alarms = open_alarms(&config, &catalog, &routes, &registry).await?;
         let dispatcher = has(ProcessRole::Alerts)
             .then(|| Dispatcher::new(alarms.clone(), config.receivers.clone(), clock.clone(), &registry))
             .transpose()
@@ -147,7 +148,7 @@ impl App {
             let keeper = Keeper::new(&config, alarms.clone(), clock.clone(), kept);
             tokio::spawn(keeper.run(stop.clone()));
         }
-        let active = Arc::new(Active::new(loaded, catalog.clone(), versions));
+        let active = Arc::new(Active::new(loaded, catalog.clone(), routes, versions));
         let config = Arc::new(config);
         let metrics = ingest::metrics::Metrics::register(&registry).context("metrics of the sources")?;
         let sources = Sources::new(&config, pipeline.edge.clone(), catalog, clock.clone(), metrics);
@@ -305,12 +306,13 @@ async fn open_table(
 async fn open_alarms(
     config: &Config,
     catalog: &Arc<RwLock<Arc<Catalog>>>,
+    routes: &RoutesInForce,
     registry: &Registry,
 ) -> anyhow::Result<Arc<dyn AlarmStore>> {
     let url = &config.alerts.database;
     let store = SqliteStore::open(url, config.receivers.clone(), registry).await;
     let store = store.with_context(|| format!("the alarm database {url} cannot be opened"))?;
-    Ok(Arc::new(store.with_places(catalog.clone())))
+    Ok(Arc::new(store.with_places(catalog.clone()).with_routes(routes.clone())))
 }
 
 struct Logs {

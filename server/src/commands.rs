@@ -17,6 +17,7 @@ mod offline;
 mod points;
 mod probe;
 mod query;
+mod routes;
 mod rules;
 mod run;
 mod simulate;
@@ -61,6 +62,9 @@ enum Command {
     /// Alarms
     #[command(subcommand)]
     Alarms(alarms::AlarmsCommand),
+    /// Routes of alarms: check them
+    #[command(subcommand)]
+    Routes(routes::RoutesCommand),
     /// Rules: check them, show those of a point, run their tests
     #[command(subcommand)]
     Rules(rules::RulesCommand),
@@ -140,6 +144,7 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Query(args) => query::query(args).await,
         Command::Balance(args) => balance::balance(args).await,
         Command::Alarms(command) => alarms::alarms(command).await,
+        Command::Routes(command) => routes::routes(command),
         Command::Rules(command) => rules::rules(command),
         Command::Backtest(args) => backtest::backtest(args).await,
         Command::Explain(args) => explain::explain(args).await,

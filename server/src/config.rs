@@ -21,7 +21,7 @@ mod server;
 pub use alerts::AlertsConfig;
 pub use kafka::KafkaConfig;
 pub use load::{
-    Loaded, Stamps, catalog_of_files, load_catalog, load_rules, pack_files, registered_file,
+    Loaded, Stamps, catalog_of_files, load_catalog, load_routes, load_rules, pack_files, registered_file,
     rule_and_test_files, rule_files, stamps,
 };
 pub use server::{Role, ServerConfig, Tls, TokenConfig};
@@ -262,6 +262,9 @@ fn read_root(path: &Path, root: &Section<'_>) -> Option<Config> {
     let mut receivers = Vec::new();
     for section in root.tables("receiver") {
         receivers.extend(::alerts::Receiver::from_section(&section));
+        if alerts.routes.is_some() {
+            ::alerts::route::refuse_filters(&section);
+        }
         section.finish();
     }
     let server = server::read(path, root.table("server"));

@@ -1,10 +1,11 @@
-//! Rules and catalog change while running: when a file changes or on SIGHUP everything is read again, whole, and taken only
+//! Rules, catalog and routes change while running: when a file changes or on SIGHUP everything is read again, whole, and taken only
 //! when it holds no error. The rules of each partition then come into force through a record of the log. Whoever asks for it (the
 //! watch, a request, a registration), files that are in force are not read again.
 
 use crate::config::{Config, Loaded, Stamps, stamps};
 use crate::runners::own::OwnAlarms;
 use crate::versions::Version;
+use alerts::RoutesInForce;
 use model::{Catalog, Problems};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -19,6 +20,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct Active {
     /// The catalog of edge, live values and storage.
     pub catalog: Arc<RwLock<Arc<Catalog>>>,
+    /// Who is told.
+    pub routes: RoutesInForce,
     /// The version the rules are to activate.
     pub versions: watch::Sender<Arc<Version>>,
     /// The files as they were read.
@@ -32,10 +35,12 @@ impl Active {
     pub fn new(
         loaded: Loaded,
         catalog: Arc<RwLock<Arc<Catalog>>>,
+        routes: RoutesInForce,
         versions: watch::Sender<Arc<Version>>,
     ) -> Self {
         Self {
             catalog,
+            routes,
             versions,
             in_force: Mutex::new(loaded.stamps.clone()),
             loaded: RwLock::new(Arc::new(loaded)),
@@ -104,6 +109,7 @@ impl Active {
         // The rules hear of it first: a reading of a new point then finds its rules in force or on their way.
         self.versions.send_replace(loaded.version.clone());
         *self.catalog.write().expect("no holder of this lock panics") = loaded.catalog.clone();
+        self.routes.replace(loaded.routes.clone());
         *self.loaded.write().expect("no holder of this lock panics") = Arc::new(loaded);
         *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = read;
         Ok(())
@@ -113,10 +119,10 @@ impl Active {
 /// Watches files and SIGHUP until stopped.
 pub async fn watch(config: Arc<Config>, active: Arc<Active>, own: OwnAlarms, stop: CancellationToken) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return tracing::error!("SIGHUP cannot be caught; rules and points are not reloaded");
+        return tracing::error!("SIGHUP cannot be caught; rules, points and routes are not reloaded");
     };
     // This process has started with the files: what an earlier one told of them is over.
-    own.clear("reload-refused", "config", "rules and catalog are read".to_owned());
+    own.clear("reload-refused", "config", "rules, catalog and routes are read".to_owned());
     let mut refused: Option<Stamps> = None;
     loop {
         let asked = tokio::select! {
@@ -128,28 +134,28 @@ pub async fn watch(config: Arc<Config>, active: Arc<Active>, own: OwnAlarms, sto
         let is_in_force = now == active.in_force();
         if !asked && (is_in_force || refused.as_ref() == Some(&now)) {
             if is_in_force && refused.take().is_some() {
-                own.clear("reload-refused", "config", "rules and catalog are read".to_owned());
+                own.clear("reload-refused", "config", "rules, catalog and routes are read".to_owned());
             }
             continue;
         }
         match active.reload(&config, asked).await {
             Ok(()) => {
-                tracing::info!("rules and catalog read again");
+                tracing::info!("rules, catalog and routes read again");
                 refused = None;
-                own.clear("reload-refused", "config", "rules and catalog are read".to_owned());
+                own.clear("reload-refused", "config", "rules, catalog and routes are read".to_owned());
             }
             Err(problems) => {
                 refused = Some(now);
                 let first = problems.0.iter().find(|p| p.level == model::problem::Level::Error);
                 let first = first.map(ToString::to_string).unwrap_or_default();
                 tracing::error!(
-                    "rules and catalog stay as they were, {} mistakes:\n{problems}",
+                    "rules, catalog and routes stay as they were, {} mistakes:\n{problems}",
                     problems.errors()
                 );
                 own.raise(
                     "reload-refused",
                     "config",
-                    format!("rules and catalog stay as they were: {first}"),
+                    format!("rules, catalog and routes stay as they were: {first}"),
                 );
             }
         }

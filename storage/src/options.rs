@@ -1,6 +1,6 @@
 //! Settings of `[storage]`, each with its default, unit and a sentence ([`KEYS`]), read from the configuration file.
 
-use model::time::{Micros, SECOND};
+use model::time::{Micros, SECOND, parse_zone};
 use model::toml_file::Section;
 use std::fmt;
 use std::time::Duration;
@@ -345,25 +345,6 @@ fn secret_from(section: &Section<'_>) -> Result<String, String> {
             .map_err(|e| format!("file `{}` of `secret_key`: {e}", path.value)),
         _ => Err("`secret_key` needs one of `env` and `file`".to_owned()),
     }
-}
-
-/// `Z`, `+08:00`, `-0330` in seconds.
-fn parse_zone(text: &str) -> Option<i32> {
-    if text == "Z" {
-        return Some(0);
-    }
-    let (sign, rest) = match text.split_at_checked(1)? {
-        ("+", rest) => (1, rest),
-        ("-", rest) => (-1, rest),
-        _ => return None,
-    };
-    let digits = rest.replace(':', "");
-    if digits.len() != 4 || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let hours: i32 = digits[..2].parse().ok()?;
-    let minutes: i32 = digits[2..].parse().ok()?;
-    (hours <= 14 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod page;
 mod people;
 mod points;
 mod registration;
+mod routes;
 mod rule_tools;
 mod s3;
 mod same;

@@ -55,7 +55,7 @@ struct State {
 /// Alarms in memory; clones are the same store, as processes share a database.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
-    receivers: Arc<Vec<Receiver>>,
+    routes: RoutesInForce,
     places: Arc<dyn Places>,
     state: Arc<Mutex<State>>,
     /// One writer: a transaction works on a copy, and no other may come between.
@@ -68,7 +68,7 @@ impl MemoryStore {
     pub fn new(receivers: Vec<Receiver>) -> Self {
         let (places, changed) = (Arc::new(NoPlaces), watch::Sender::new(0));
         Self {
-            receivers: Arc::new(receivers),
+            routes: RoutesInForce::new(Arc::new(Routes::of_receivers(receivers))),
             places,
             state: Arc::default(),
             writer: Arc::default(),
@@ -80,6 +80,12 @@ impl MemoryStore {
     #[must_use]
     pub fn with_places(self, places: Arc<dyn Places>) -> Self {
         Self { places, ..self }
+    }
+
+    /// With routes that may be replaced, instead of the receivers' own keys.
+    #[must_use]
+    pub fn with_routes(self, routes: RoutesInForce) -> Self {
+        Self { routes, ..self }
     }
 
     /// Plants a mistake.
@@ -113,7 +119,8 @@ impl MemoryStore {
     ) -> Result<R, StoreError> {
         let _writer = self.writer.lock().await;
         let mut copy = self.lock().clone();
-        let mut todo = Work::new(&mut copy, &self.receivers, &*self.places);
+        let routes = self.routes.get();
+        let mut todo = Work::new(&mut copy, &routes, &*self.places);
         let result = work(&mut todo).await?;
         todo.finish().await?;
         let written = todo.written;

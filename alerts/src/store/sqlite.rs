@@ -29,7 +29,7 @@ const STATEMENTS: usize = 128;
 /// Alarms in SQLite.
 #[derive(Debug)]
 pub struct SqliteStore {
-    receivers: Vec<Receiver>,
+    routes: RoutesInForce,
     places: Arc<dyn Places>,
     options: SqliteConnectOptions,
     writer: Mutex<Writer>,
@@ -96,7 +96,7 @@ impl SqliteStore {
         let metrics = StoreMetrics::register(registry).map_err(failed)?;
         let (readers, changed) = (readers.map_err(failed)?, watch::Sender::new(0));
         Ok(Self {
-            receivers,
+            routes: RoutesInForce::new(Arc::new(Routes::of_receivers(receivers))),
             places: Arc::new(NoPlaces),
             options,
             writer: Mutex::new(Writer { connection: writer, doubtful: false }),
@@ -110,6 +110,13 @@ impl SqliteStore {
     #[must_use]
     pub fn with_places(self, places: Arc<dyn Places>) -> Self {
         Self { places, ..self }
+    }
+
+    /// With routes that may be replaced, instead of the receivers' own keys.
+    #[must_use]
+    pub fn with_routes(self, routes: RoutesInForce) -> Self {
+        self.metrics.expect(&routes.get());
+        Self { routes, ..self }
     }
 
     /// A transaction that is on disk when this returns.
@@ -133,15 +140,17 @@ impl SqliteStore {
         if !synced {
             set_synced(connection, false).await?;
         }
-        let (result, did, written) = {
+        let routes = self.routes.get();
+        let (result, did, untold, written) = {
             let inner = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
             let mut tables = Transaction { inner };
-            let mut todo = Work::new(&mut tables, &self.receivers, &*self.places);
+            let mut todo = Work::new(&mut tables, &routes, &*self.places);
             let result = work(&mut todo).await?;
             todo.finish().await?;
             let (did, written) = (std::mem::take(&mut todo.did), todo.written);
+            let untold = std::mem::take(&mut todo.untold);
             tables.inner.commit().await.map_err(failed)?;
-            (result, did, written)
+            (result, did, untold, written)
         };
         if !synced {
             set_synced(connection, true).await?;
@@ -149,6 +158,7 @@ impl SqliteStore {
         *doubtful = false;
         drop(timer);
         self.metrics.count(&did);
+        self.metrics.untold(&untold);
         if written {
             self.changed.send_modify(|n| *n += 1);
         }

@@ -3,10 +3,10 @@
 use super::{Settled, ShelfKey, Tables, text};
 use crate::journal::{Checkpoint, Entry, Head, Signer};
 use crate::life::{self, Act, Changed, Class, Row, Step, What, Why};
-use crate::receiver::Receiver;
+use crate::tell::{self, Untold};
 use crate::{
-    AlarmEvent, Counts, EventKind, Happened, OutboxRow, Outcome, OwnAlarm, Places, StoreError,
-    TransitionBatch, own, tell,
+    AlarmEvent, Counts, EventKind, Happened, OutboxRow, Outcome, OwnAlarm, Places, Routes, StoreError,
+    TransitionBatch, own,
 };
 use model::{AlarmState, Micros, To, Transition};
 use serde_json::json;
@@ -42,10 +42,12 @@ struct NewEvent<'a> {
 /// What batches and actions do, over any tables.
 pub(crate) struct Work<'a, T> {
     pub tables: &'a mut T,
-    pub receivers: &'a [Receiver],
+    pub routes: &'a Routes,
     pub places: &'a dyn Places,
     /// What each transition did, for the metrics.
     pub did: Vec<Why>,
+    /// What nobody was told of, for the metrics.
+    pub untold: Untold,
     /// What the sums grow by at the end.
     pub more: Counts,
     /// A message was written.
@@ -57,12 +59,13 @@ pub(crate) struct Work<'a, T> {
 }
 
 impl<'a, T: Tables> Work<'a, T> {
-    pub fn new(tables: &'a mut T, receivers: &'a [Receiver], places: &'a dyn Places) -> Self {
+    pub fn new(tables: &'a mut T, routes: &'a Routes, places: &'a dyn Places) -> Self {
         Self {
             tables,
-            receivers,
+            routes,
             places,
             did: Vec::new(),
+            untold: Untold::default(),
             more: Counts::default(),
             written: false,
             head: None,
@@ -132,7 +135,7 @@ impl<'a, T: Tables> Work<'a, T> {
     /// Signs the newest entry.
     pub async fn checkpoint(&mut self, signer: &Signer, now: Micros) -> Result<Checkpoint, StoreError> {
         let checkpoint = signer.sign(self.head().await?, now);
-        self.send(tell::checkpoint(self.receivers, &checkpoint, now)).await?;
+        self.send(tell::checkpoint(self.routes.receivers(), &checkpoint, now)).await?;
         let signed = Entry { detail: checkpoint.to_json(), ..entry("signed", "firedamp", "", now) };
         self.append(signed).await?;
         Ok(checkpoint)
@@ -239,7 +242,7 @@ impl<'a, T: Tables> Work<'a, T> {
         if row.alarm.is_shelved() {
             return Ok(());
         }
-        let messages = tell::event(self.receivers, row, now);
+        let messages = tell::event(self.routes, row, now, &mut self.untold);
         self.send(messages).await
     }
 
@@ -281,7 +284,8 @@ impl<'a, T: Tables> Work<'a, T> {
             }
         }
         let rows = self.tables.digest_take(now, now - DIGEST_HELD_MAX, DIGEST_TAKE).await?;
-        self.send(tell::digest(self.receivers, &rows, now)).await?;
+        let messages = tell::digest(self.routes, &rows, now, &mut self.untold);
+        self.send(messages).await?;
         self.tables.forget(now - REMEMBER, now - KEEP_DELIVERED, REMOVE).await
     }
 

@@ -14,7 +14,7 @@ use super::shared::{Rung, decimal, read_compare, read_positive};
 use super::{Binding, Bound, Read, Spec};
 use crate::compare::Compare;
 use crate::level::{LevelDef, read_delay, read_severity, reported};
-use crate::select::fits;
+use model::catalog::fits;
 use model::time::Micros;
 use model::toml_file::Section;
 use model::{Point, Severity};

@@ -4,7 +4,7 @@ mod act;
 mod verify;
 
 use super::client::Client;
-use super::{ConfigArg, Form, Stop, check};
+use super::{ConfigArg, Form, Stop, check, routes};
 use crate::config::Config;
 use ::alerts::{AlarmFilter, AlarmStore, SqliteStore};
 use act::{CommonArgs, DisposeArgs, ShelveArgs, UrgeArgs};
@@ -39,6 +39,8 @@ pub enum AlarmsCommand {
     Return(CommonArgs),
     /// Whether the journal is what was written
     Verify(VerifyArgs),
+    /// Who would be told of an alarm, by which route and why
+    Route(routes::RouteArgs),
 }
 
 #[derive(Args, Debug)]
@@ -81,6 +83,7 @@ pub async fn alarms(command: AlarmsCommand) -> Result<(), Stop> {
         AlarmsCommand::Close(args) => act::plain("close", args).await,
         AlarmsCommand::Return(args) => act::plain("return", args).await,
         AlarmsCommand::Verify(args) => verify::verify(args).await,
+        AlarmsCommand::Route(args) => routes::route(&args),
     }
 }
 

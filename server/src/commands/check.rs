@@ -1,6 +1,6 @@
 //! `firedamp check`: every mistake, nothing started.
 
-use super::Stop;
+use super::{Stop, routes};
 use crate::config::{Config, Loaded, reference};
 use clap::Args;
 use model::Problems;
@@ -23,6 +23,7 @@ pub fn check(args: &CheckArgs) -> Result<(), Stop> {
         return Ok(());
     }
     let (config, loaded) = load(&args.config)?;
+    eprint!("{}", routes::found(&config, &loaded.routes, &loaded.catalog));
     println!(
         "{}: good: {} sites, {} points, {} rules, {} sources, {} receivers",
         args.config.display(),
@@ -60,7 +61,8 @@ pub fn config(path: &Path) -> Result<Config, Stop> {
     config.filter(|_| problems.errors() == 0).ok_or_else(|| Stop::Input(told(path, &problems)))
 }
 
-fn told(path: &Path, problems: &Problems) -> String {
+/// What was found, and what came of it.
+pub fn told(path: &Path, problems: &Problems) -> String {
     let (errors, warnings) = (problems.errors(), problems.warnings());
     format!("{problems}{}: {errors} errors, {warnings} warnings; nothing was started", path.display())
 }

@@ -1,4 +1,4 @@
-//! `[alerts]`: where alarms lie, how long one may be put aside, and who signs the journal.
+//! `[alerts]`: where alarms lie, who is told, how long one may be put aside, and who signs the journal.
 
 use super::Config;
 use ::alerts::journal::Signer;
@@ -6,7 +6,7 @@ use model::keys::{KeyDoc, key};
 use model::secret::read_secret;
 use model::time::{MINUTE, Micros};
 use model::toml_file::Section;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// `[alerts]`.
@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub struct AlertsConfig {
     /// URL of the alarm database.
     pub database: String,
+    /// File of the routes that decide who is told.
+    pub routes: Option<PathBuf>,
     /// Longest time on the shelf.
     pub shelve_max: Micros,
     /// Signs checkpoints of the journal, if any.
@@ -25,6 +27,12 @@ pub struct AlertsConfig {
 /// Its keys.
 pub const KEYS: &[KeyDoc] = &[
     key("database", "text", "\"sqlite:<data.dir>/alarms.db\"", "alarm database"),
+    key(
+        "routes",
+        "path",
+        "",
+        "file of the routes that decide who is told (`docs/routing.md`); without it the receivers' own keys do",
+    ),
     key("shelve_max", "duration", "\"8h\"", "longest time for which an alarm may be shelved"),
     key(
         "signing_key",
@@ -40,6 +48,7 @@ pub const KEYS: &[KeyDoc] = &[
 pub fn read(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> AlertsConfig {
     let mut out = AlertsConfig {
         database: format!("sqlite:{}", data_dir.join("alarms.db").display()),
+        routes: None,
         shelve_max: 8 * 60 * MINUTE,
         signer: None,
         checkpoint: 60 * MINUTE,
@@ -54,6 +63,7 @@ pub fn read(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> Alert
             }
         }
     }
+    out.routes = s.str("routes").map(|p| Config::resolve(path, p.value));
     for (name, time) in [("shelve_max", &mut out.shelve_max), ("checkpoint", &mut out.checkpoint)] {
         let Some(given) = s.duration(name) else { continue };
         if given.value <= 0 {

@@ -1,7 +1,8 @@
-//! The files a configuration points to: catalog and rules, read whole, every mistake told.
+//! The files a configuration points to: catalog, rules and routes, read whole, every mistake told.
 
 use super::{Config, Unknown};
 use crate::versions::Version;
+use alerts::Routes;
 use ingest::NamedPoint;
 use model::problem::{Level, Problem, line_column, nearest};
 use model::{Catalog, Problems};
@@ -13,7 +14,7 @@ use std::time::SystemTime;
 /// Most places of points that the catalog lacks; with a wrong catalog all of them do.
 const LACKING_MAX: usize = 20;
 
-/// Catalog and rules as they stand in the files.
+/// Catalog, rules and routes as they stand in the files.
 pub struct Loaded {
     /// Sites and points.
     pub catalog: Arc<Catalog>,
@@ -21,7 +22,9 @@ pub struct Loaded {
     pub rules: Vec<RuleFile>,
     /// The rules compiled against the catalog.
     pub program: Arc<Program>,
-    /// The same for each partition, as the log carries it.
+    /// Who is told.
+    pub routes: Arc<Routes>,
+    /// The rules for each partition, as the log carries them.
     pub version: Arc<Version>,
     /// How the files were just before they were read: one that changes meanwhile is read again.
     pub stamps: Stamps,
@@ -37,6 +40,7 @@ impl Loaded {
             named_points(config, &catalog, &mut problems);
         }
         let rules = load_rules(config, &mut problems);
+        let routes = Arc::new(load_routes(config, &mut problems));
         // With a million points each of the two takes seconds.
         let (program, version) = std::thread::scope(|threads| {
             let version = threads.spawn(|| Arc::new(Version::of_all(&rules, &catalog)));
@@ -45,7 +49,7 @@ impl Loaded {
             problems.extend(program.check_coverage(&catalog));
             (program, version.join().expect("compiling does not panic"))
         });
-        let loaded = Self { catalog, rules, program, version, stamps };
+        let loaded = Self { catalog, rules, program, routes, version, stamps };
         (if problems.errors() == 0 { Some(loaded) } else { None }, problems)
     }
 }
@@ -228,14 +232,22 @@ pub fn pack_files(names: &[String]) -> Vec<RuleFile> {
     packs.map(|(name, text)| RuleFile { name: format!("pack:{name}"), text: (*text).to_owned() }).collect()
 }
 
+/// The routes, or those that the receivers' own keys stand for; of a file with an error too, which is among the problems.
+pub fn load_routes(config: &Config, problems: &mut Problems) -> Routes {
+    let given =
+        config.alerts.routes.as_deref().and_then(|path| Routes::read(path, &config.receivers, problems));
+    given.unwrap_or_else(|| Routes::of_receivers(config.receivers.clone()))
+}
+
 /// Paths with their times and lengths; a change of any is a change.
 pub type Stamps = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 
-/// How the files of catalog and rules are now.
+/// How the files of catalog, rules and routes are now.
 pub fn stamps(config: &Config) -> Stamps {
     let mut paths: Vec<PathBuf> =
         config.catalog.sites.iter().chain(&config.catalog.points).cloned().collect();
     paths.push(registered_file(config));
+    paths.extend(config.alerts.routes.iter().flat_map(|path| alerts::route::route_files(path)));
     for path in &config.rules.paths {
         paths.push(path.clone());
         if let Ok(dir) = std::fs::read_dir(path) {

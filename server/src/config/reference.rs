@@ -17,7 +17,7 @@ pub fn markdown() -> String {
         storage::KEYS.iter().map(|(key, default, doc)| KeyDoc { key, kind: "", default, doc }).collect();
     table(&mut out, "[storage]", &keys);
     table(&mut out, "[server]", super::server::KEYS);
-    for (title, keys) in alerts::receiver_keys() {
+    for (title, keys) in alerts::receiver_keys().into_iter().chain(alerts::route::route_keys()) {
         table(&mut out, &title, keys);
     }
     table(&mut out, "[[source]]", ingest::keys::COMMON);

@@ -157,7 +157,9 @@ fn acting() -> Vec<Route> {
             "Register an unknown point and release its readings",
             || post(unknown::register),
         ),
-        post_json("/api/v1/reload", Engineer, "Read rules and catalog again", || post(health::reload)),
+        post_json("/api/v1/reload", Engineer, "Read rules, catalog and routes again", || {
+            post(health::reload)
+        }),
         post_json("/api/v1/readings", Operator, "Push readings as JSON; 200 once durable", || {
             post(push::json)
         }),

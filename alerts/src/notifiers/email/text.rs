@@ -142,6 +142,7 @@ mod tests {
             point_name: "1301回风隅角".into(),
             quantity: "ch4".into(),
             unit: "%".into(),
+            ..Place::default()
         };
         alarm
     }
