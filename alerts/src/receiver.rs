@@ -30,7 +30,7 @@ pub struct Receiver {
 
 const COMMON: &[KeyDoc] = &[
     key("name", "text", "-", "name; the outbox and the dead letters go by it"),
-    key("kind", "`webhook` or `email`", "-", "how it is reached"),
+    key("kind", "`webhook`, `email`, `mqtt`, `kafka` or `alertmanager`", "-", "how it is reached"),
     key("drill", "true or false", "false", "told of drills only; other receivers are never told of one"),
     key(
         "severity",

@@ -10,7 +10,7 @@ use crate::notifiers::Notice;
 use crate::receiver::Receiver;
 use crate::{EventKind, OutboxRow, own};
 use model::time::rfc3339;
-use model::{Alarm, AlarmState, Micros};
+use model::{Alarm, AlarmState, Micros, Severity};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -41,8 +41,10 @@ pub fn event(receivers: &[Receiver], row: &mut Row, now: Micros) -> Vec<OutboxRo
             (false, _) => continue,
         };
         let said = json.get_or_insert_with(|| Said::of(row, kind));
-        let saying =
-            Saying { event: kind.as_str(), alarms: &[&row.alarm], time: row.decided, json: &said.json };
+        let before = told.shown.as_ref().filter(|_| kind != EventKind::Raised);
+        let before = before.map(|(level, severity)| (level.as_str(), *severity));
+        let (event, alarms, time) = (kind.as_str(), &[&row.alarm], row.decided);
+        let saying = Saying { event, alarms, time, before, json: &said.json };
         out.push(OutboxRow { alarm: row.alarm.id.clone(), ..message(receiver, &said.about, saying, now) });
         told.receivers.insert(receiver.name.clone());
     }
@@ -81,7 +83,8 @@ pub fn digest(receivers: &[Receiver], rows: &[Row], now: Micros) -> Vec<OutboxRo
                 "event": "digest", "late": true, "alarms": alarms, "part": i + 1, "parts": parts, "time": rfc3339(time),
             });
             let about: Vec<&str> = part.iter().map(|r| r.last_transition.as_str()).collect();
-            let saying = Saying { event: "digest", alarms: &alarms, time, json: &body.to_string() };
+            let saying =
+                Saying { event: "digest", alarms: &alarms, time, before: None, json: &body.to_string() };
             out.push(message(
                 receiver,
                 &format!("digest/{}/{parts}/{}", i + 1, about.join(",")),
@@ -117,19 +120,21 @@ struct Saying<'a> {
     event: &'a str,
     alarms: &'a [&'a Alarm],
     time: Micros,
+    before: Option<(&'a str, Severity)>,
     json: &'a str,
 }
 
 fn message(receiver: &Receiver, about: &str, s: Saying<'_>, now: Micros) -> OutboxRow {
     let hash = Sha256::digest(format!("{about}/{}", receiver.name).as_bytes());
     let key = hex::encode(&hash[..16]);
-    let notice = Notice { key: &key, event: s.event, alarms: s.alarms, time: s.time, json: s.json };
+    let Saying { event, alarms, time, before, json } = s;
+    let notice = Notice { key: &key, event, alarms, time, before, json };
     let body = receiver.settings.render(&notice);
     OutboxRow {
         receiver: receiver.name.clone(),
         alarm: String::new(),
         drill: receiver.drill,
-        quiet: s.alarms.iter().all(|a| a.site == own::SITE && own::is_about_receiver(&a.rule)),
+        quiet: alarms.iter().all(|a| a.site == own::SITE && own::is_about_receiver(&a.rule)),
         body,
         attempts: 0,
         created: now,

@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod clock;
 pub mod follow;
 pub mod ids;
+pub mod kafka;
 pub mod keys;
 pub mod people;
 pub mod problem;

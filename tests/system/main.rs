@@ -13,6 +13,7 @@ mod once;
 mod page;
 mod people;
 mod points;
+mod receivers;
 mod registration;
 mod rule_tools;
 mod s3;

@@ -4,6 +4,7 @@ mod bureau;
 mod email;
 mod full;
 mod kill;
+mod notifiers;
 mod settings;
 mod stores;
 mod telling;
