@@ -69,7 +69,7 @@ pub trait Settings: Send + Sync + Debug {
     /// The bytes that lie in the outbox: a function of the notice and the settings only, so that a key stands for one content.
     fn render(&self, notice: &Notice<'_>) -> Vec<u8>;
 
-    /// The notifier; nothing is connected yet.
+    /// The notifier; it waits for nobody.
     ///
     /// # Errors
     /// A sentence, when the settings cannot be used.

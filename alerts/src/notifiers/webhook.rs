@@ -1,6 +1,5 @@
 //! Webhook: POST of the JSON in the outbox, with `Idempotency-Key` and `X-Firedamp-Signature: sha256=<hex HMAC-SHA256 of the body>`.
-//! 2xx is delivered. 400, 410, 413, 415 and 422 say that this message will never be taken; everything else is tried again, a wrong
-//! token and a redirect too: those are mended at the receiver or in the configuration, and then nothing must be lost.
+//! What its answer means stands in `http.rs`.
 
 use super::{Message, Notice, Notifier, SendError, Settings, http, read_ca, read_timeout};
 use async_trait::async_trait;
