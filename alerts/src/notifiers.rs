@@ -5,13 +5,18 @@
 use crate::OutboxRow;
 use async_trait::async_trait;
 use model::keys::KeyDoc;
+use model::secret::{Secret, read_secret};
 use model::toml_file::Section;
-use model::{Alarm, Micros};
+use model::{Alarm, Micros, Severity};
 use std::fmt::Debug;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+pub mod alertmanager;
 pub mod email;
+mod http;
+pub mod kafka;
+pub mod mqtt;
 pub mod webhook;
 
 /// Messages on their way to one receiver at once.
@@ -31,6 +36,9 @@ pub struct Notice<'a> {
     pub alarms: &'a [&'a Alarm],
     /// When it was decided.
     pub time: Micros,
+    /// The level and severity that those who hear of the alarm were told last; `None` where they hear of it for the first time.
+    /// In a database restored from a backup it may differ for one key: only for channels that send none.
+    pub before: Option<(&'a str, Severity)>,
     /// The same as JSON.
     pub json: &'a str,
 }
@@ -61,7 +69,7 @@ pub trait Settings: Send + Sync + Debug {
     /// The bytes that lie in the outbox: a function of the notice and the settings only, so that a key stands for one content.
     fn render(&self, notice: &Notice<'_>) -> Vec<u8>;
 
-    /// The notifier; nothing is connected yet.
+    /// The notifier; it waits for nobody.
     ///
     /// # Errors
     /// A sentence, when the settings cannot be used.
@@ -83,16 +91,17 @@ pub fn kinds() -> &'static [Kind] {
     &[
         Kind { name: "webhook", keys: webhook::KEYS, read: webhook::read },
         Kind { name: "email", keys: email::KEYS, read: email::read },
+        Kind { name: "mqtt", keys: mqtt::KEYS, read: mqtt::read },
+        Kind { name: "kafka", keys: kafka::KEYS, read: kafka::read },
+        Kind { name: "alertmanager", keys: alertmanager::KEYS, read: alertmanager::read },
     ]
 }
 
-/// Reads `ca`: a file of certificates, PEM, that are trusted beside the usual ones; a relative path is below the folder of the
-/// configuration. The outer `None`: it is there and cannot be used, which is told.
+/// Reads `ca`: a file of certificates, PEM, that are trusted beside the usual ones. The outer `None`: it is there and cannot be
+/// used, which is told.
 fn read_ca(s: &Section<'_>) -> Option<Option<Vec<u8>>> {
-    let Some(path) = s.str("ca") else { return Some(None) };
-    let (config, ..) = s.file().place(path.at);
-    let full = Path::new(&config).parent().unwrap_or(Path::new("")).join(path.value);
-    let read = std::fs::read(&full).map_err(|e| e.to_string());
+    let Some(path) = s.path("ca") else { return Some(None) };
+    let read = std::fs::read(&path.value).map_err(|e| e.to_string());
     let read = read.and_then(|pem| match reqwest::Certificate::from_pem_bundle(&pem) {
         Ok(certificates) if !certificates.is_empty() => Ok(pem),
         Ok(_) => Err("it holds no certificate".to_owned()),
@@ -101,12 +110,57 @@ fn read_ca(s: &Section<'_>) -> Option<Option<Vec<u8>>> {
     match read {
         Ok(pem) => Some(Some(pem)),
         Err(e) => {
-            s.file().error_at(
-                path.at,
-                format!("certificates of `{}` cannot be read: {e}", path.value),
-                "give a file in PEM",
-            );
+            let file = path.value.display();
+            let message = format!("certificates of `{file}` cannot be read: {e}");
+            s.file().error_at(path.at, message, "give a file in PEM");
             None
         }
     }
+}
+
+/// Reads `timeout`.
+fn read_timeout(s: &Section<'_>, default: Duration) -> Duration {
+    s.duration("timeout").map_or(default, |d| Duration::from_micros(d.value.max(0) as u64))
+}
+
+/// Reads `user` and `password`, both or neither; `None` where one is missing.
+fn read_login(s: &Section<'_>) -> Option<Option<(String, Secret)>> {
+    let user = s.str("user").map(|u| u.value.to_owned());
+    let password = s.has("password").then(|| read_secret(s, "password"));
+    match (user, password) {
+        (None, None) => Some(None),
+        (Some(user), Some(password)) => Some(Some((user, password?))),
+        (Some(_), None) => {
+            s.missing("password", "{ env = \"FIREDAMP_PASSWORD\" }");
+            None
+        }
+        (None, Some(_)) => {
+            s.missing("user", "\"firedamp\"");
+            None
+        }
+    }
+}
+
+/// What stands for a value that no alarm of a message has, or that those of a digest do not share.
+const NONE: &str = "-";
+
+/// What all alarms of a notice have, else [`NONE`].
+fn common<'a>(alarms: &[&'a Alarm], of: impl Fn(&'a Alarm) -> &'a str) -> &'a str {
+    let mut values = alarms.iter().map(|a| of(a));
+    let first = values.next().unwrap_or_default();
+    if first.is_empty() || values.any(|v| v != first) { NONE } else { first }
+}
+
+/// The JSON of a notice below a line of what a channel needs beside it (a topic, a key): in the outbox too that is the same at
+/// every try, whatever the configuration has become meanwhile.
+fn below(line: &str, json: &str) -> Vec<u8> {
+    format!("{line}\n{json}").into_bytes()
+}
+
+/// Takes both apart again.
+fn apart(body: &[u8]) -> Result<(&str, &[u8]), SendError> {
+    let line = body.iter().position(|b| *b == b'\n').map(|end| (&body[..end], &body[end + 1..]));
+    let read = line.and_then(|(line, json)| Some((std::str::from_utf8(line).ok()?, json)));
+    // A receiver that was of another kind when this was written.
+    read.ok_or_else(|| SendError::Refused("the message was written for another kind of receiver".to_owned()))
 }

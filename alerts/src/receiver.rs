@@ -34,7 +34,7 @@ pub struct Receiver {
 
 const COMMON: &[KeyDoc] = &[
     key("name", "text", "-", "name; the outbox and the dead letters go by it"),
-    key("kind", "`webhook` or `email`", "-", "how it is reached"),
+    key("kind", "`webhook`, `email`, `mqtt`, `kafka` or `alertmanager`", "-", "how it is reached"),
     key("drill", "true or false", "false", "told of drills only; other receivers are never told of one"),
     key(
         "severity",
@@ -128,6 +128,12 @@ impl Receiver {
             let _ = notifiers::kinds().iter().flat_map(|k| k.keys).filter(|k| s.has(k.key)).count();
             return None;
         };
+        if checkpoints && kind.name == "alertmanager" {
+            s.error(
+                "`checkpoints` for an Alertmanager, which keeps nothing",
+                "give them to a receiver that keeps what it gets",
+            );
+        }
         let settings = (kind.read)(s);
         let severity = severity.unwrap_or(Severity::Blue);
         let (file, line, _) = s.file().place(s.at());

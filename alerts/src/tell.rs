@@ -12,7 +12,7 @@ use crate::notifiers::Notice;
 use crate::receiver::Receiver;
 use crate::{EventKind, OutboxRow, Routes, own};
 use model::time::rfc3339;
-use model::{Alarm, AlarmState, Micros};
+use model::{Alarm, AlarmState, Micros, Severity};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,8 +55,10 @@ pub fn event(routes: &Routes, row: &mut Row, now: Micros, untold: &mut Untold) -
             (false, _) => (EventKind::Raised, &mut raised),
         };
         let said = json.get_or_insert_with(|| Said::of(row, kind));
-        let saying =
-            Saying { event: kind.as_str(), alarms: &[&row.alarm], time: row.decided, json: &said.json };
+        let before = told.shown.as_ref().filter(|_| kind != EventKind::Raised);
+        let before = before.map(|(level, severity)| (level.as_str(), *severity));
+        let (event, alarms, time) = (kind.as_str(), &[&row.alarm], row.decided);
+        let saying = Saying { event, alarms, time, before, json: &said.json };
         out.push(OutboxRow { alarm: row.alarm.id.clone(), ..message(receiver, &said.about, saying, now) });
         told.receivers.insert(receiver.name.clone());
     }
@@ -125,7 +127,8 @@ pub fn digest(routes: &Routes, rows: &[Row], now: Micros, untold: &mut Untold) -
                 "event": "digest", "late": true, "alarms": alarms, "part": i + 1, "parts": parts, "time": rfc3339(time),
             });
             let about: Vec<&str> = part.iter().map(|r| r.last_transition.as_str()).collect();
-            let saying = Saying { event: "digest", alarms: &alarms, time, json: &body.to_string() };
+            let saying =
+                Saying { event: "digest", alarms: &alarms, time, before: None, json: &body.to_string() };
             out.push(message(
                 receiver,
                 &format!("digest/{}/{parts}/{}", i + 1, about.join(",")),
@@ -141,7 +144,7 @@ pub fn digest(routes: &Routes, rows: &[Row], now: Micros, untold: &mut Untold) -
 pub fn checkpoint(receivers: &[Receiver], signed: &Checkpoint, now: Micros) -> Vec<OutboxRow> {
     let json = format!("{{\"event\":\"checkpoint\",\"checkpoint\":{}}}", signed.to_json());
     let about = format!("checkpoint/{}/{}/{}", signed.seq, hex::encode(signed.hash), signed.at);
-    let saying = || Saying { event: "checkpoint", alarms: &[], time: signed.at, json: &json };
+    let saying = || Saying { event: "checkpoint", alarms: &[], time: signed.at, before: None, json: &json };
     receivers.iter().filter(|r| r.checkpoints).map(|r| message(r, &about, saying(), now)).collect()
 }
 
@@ -155,20 +158,22 @@ struct Saying<'a> {
     event: &'a str,
     alarms: &'a [&'a Alarm],
     time: Micros,
+    before: Option<(&'a str, Severity)>,
     json: &'a str,
 }
 
 fn message(receiver: &Receiver, about: &str, s: Saying<'_>, now: Micros) -> OutboxRow {
     let hash = Sha256::digest(format!("{about}/{}", receiver.name).as_bytes());
     let key = hex::encode(&hash[..16]);
-    let notice = Notice { key: &key, event: s.event, alarms: s.alarms, time: s.time, json: s.json };
+    let Saying { event, alarms, time, before, json } = s;
+    let notice = Notice { key: &key, event, alarms, time, before, json };
     let body = receiver.settings.render(&notice);
     OutboxRow {
         receiver: receiver.name.clone(),
         alarm: String::new(),
         drill: receiver.drill,
-        quiet: !s.alarms.is_empty()
-            && s.alarms.iter().all(|a| a.site == own::SITE && own::is_about_receiver(&a.rule)),
+        quiet: !alarms.is_empty()
+            && alarms.iter().all(|a| a.site == own::SITE && own::is_about_receiver(&a.rule)),
         body,
         attempts: 0,
         created: now,

@@ -18,3 +18,18 @@ pub struct KeyDoc {
 pub const fn key(key: &'static str, kind: &'static str, default: &'static str, doc: &'static str) -> KeyDoc {
     KeyDoc { key, kind, default, doc }
 }
+
+/// Two tables as one: keys that several sections share stand in one place.
+///
+/// # Panics
+/// When `N` is not the sum of both lengths; in a constant that is an error of the compiler.
+pub const fn joined<const N: usize>(first: &[KeyDoc], second: &[KeyDoc]) -> [KeyDoc; N] {
+    assert!(first.len() + second.len() == N);
+    let mut out = [key("", "", "", ""); N];
+    let mut i = 0;
+    while i < N {
+        out[i] = if i < first.len() { first[i] } else { second[i - first.len()] };
+        i += 1;
+    }
+    out
+}

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod csv_file;
 pub mod follow;
 pub mod ids;
+pub mod kafka;
 pub mod keys;
 pub mod people;
 pub mod problem;

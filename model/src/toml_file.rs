@@ -6,6 +6,7 @@
 use crate::problem::{Problem, Problems, line_column, nearest};
 use crate::time::{Micros, parse_duration, parse_size};
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -177,6 +178,14 @@ impl<'a> Section<'a> {
             return None;
         }
         self.str(key)
+    }
+
+    /// A path; a relative one is below the folder of this file.
+    pub fn path(&self, key: &'static str) -> Option<Located<PathBuf>> {
+        let s = self.str(key)?;
+        let joined = Path::new(&self.file.file).parent().unwrap_or(Path::new("")).join(s.value);
+        let value = std::path::absolute(&joined).unwrap_or(joined);
+        Some(Located { value, at: s.at })
     }
 
     /// A number, integer or float.

@@ -343,7 +343,7 @@ fn read_log(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> LogCo
         log.linger = Duration::from_micros(linger.value.clamp(0, 10_000) as u64);
     }
     if let Some(kafka) = s.table("kafka") {
-        log.kafka = Some(KafkaConfig::read(path, &kafka));
+        log.kafka = Some(KafkaConfig::read(&kafka));
         kafka.finish();
     }
     if log.kind == LogKind::Kafka && log.kafka.is_none() {

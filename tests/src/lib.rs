@@ -11,6 +11,7 @@
 //! All of it is blocking and works from plain and from tokio tests alike. What has to be installed is installed by
 //! `tests/install`; a missing component is an error that says so.
 
+pub mod alertmanager;
 pub mod browser;
 mod cache;
 pub mod firedamp;

@@ -14,6 +14,7 @@ mod once;
 mod page;
 mod people;
 mod points;
+mod receivers;
 mod registration;
 mod routes;
 mod rule_tools;

@@ -4,7 +4,7 @@
 //! A server that refuses the content or all addresses for good is believed; everything else is tried again, a refused sign-on too.
 //! Where it refuses only some of the addresses the others get the message.
 
-use super::{Message, Notice, Notifier, SendError, Settings, read_ca};
+use super::{Message, Notice, Notifier, SendError, Settings, read_ca, read_login, read_timeout};
 use async_trait::async_trait;
 use lettre::address::Envelope;
 use lettre::message::Mailbox;
@@ -13,12 +13,12 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls as SmtpTls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor};
 use model::keys::{KeyDoc, key};
-use model::secret::{Secret, read_secret};
+use model::secret::Secret;
 use model::toml_file::{Located, Section};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-mod text;
+pub(super) mod text;
 
 /// Settings of e-mail.
 #[derive(Clone, Debug)]
@@ -88,9 +88,7 @@ pub fn read(s: &Section<'_>) -> Option<Arc<dyn Settings>> {
         s.missing("to", "[\"duty@example.org\"]");
     }
     let (login, ca) = (read_login(s), read_ca(s));
-    let timeout = s
-        .duration("timeout")
-        .map_or(Duration::from_secs(30), |d| Duration::from_micros(d.value.max(0) as u64));
+    let timeout = read_timeout(s, Duration::from_secs(30));
     let host = host?.value.to_owned();
     if tls == "none" && !["127.0.0.1", "localhost", "::1"].contains(&host.as_str()) {
         s.error("`tls = \"none\"` is for a mail server on loopback", "use `starttls` or `tls`");
@@ -103,24 +101,6 @@ pub fn read(s: &Section<'_>) -> Option<Arc<dyn Settings>> {
     };
     (!to.is_empty()).then_some(())?;
     Some(Arc::new(EmailSettings { host, port, tls, from: from?, to, login: login?, ca: ca?, timeout }))
-}
-
-/// Name and password, both or neither; `None` where one is missing.
-fn read_login(s: &Section<'_>) -> Option<Option<(String, Secret)>> {
-    let user = s.str("user").map(|u| u.value.to_owned());
-    let password = s.has("password").then(|| read_secret(s, "password"));
-    match (user, password) {
-        (None, None) => Some(None),
-        (Some(user), Some(password)) => Some(Some((user, password?))),
-        (Some(_), None) => {
-            s.missing("password", "{ env = \"FIREDAMP_MAIL_PASSWORD\" }");
-            None
-        }
-        (None, Some(_)) => {
-            s.missing("user", "\"firedamp\"");
-            None
-        }
-    }
 }
 
 impl Settings for EmailSettings {

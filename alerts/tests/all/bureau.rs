@@ -12,6 +12,7 @@ use model::secret::Secret;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// How a bureau answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,26 +27,44 @@ pub enum Manner {
     Endless,
 }
 
+/// Key and bytes of a message.
+type Taken = (String, Vec<u8>);
+
 /// What came, by key and in order.
 #[derive(Clone)]
 pub struct Bureau {
     manner: Arc<Mutex<Manner>>,
     pub bodies: Arc<Mutex<BTreeMap<String, Vec<Bytes>>>>,
     pub order: Arc<Mutex<Vec<(String, serde_json::Value)>>>,
+    /// What was taken, until somebody takes it away.
+    pub taken: Arc<Mutex<Vec<Taken>>>,
 }
 
 pub const SECRET: &str = "s";
 
 impl Bureau {
+    /// One that does not yet listen.
+    pub fn new(manner: Manner) -> Self {
+        let manner = Arc::new(Mutex::new(manner));
+        Self { manner, bodies: Arc::default(), order: Arc::default(), taken: Arc::default() }
+    }
+
     /// Listens on a free port and gives its address.
     pub async fn start(manner: Manner) -> (Self, String) {
-        let this =
-            Self { manner: Arc::new(Mutex::new(manner)), bodies: Arc::default(), order: Arc::default() };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (this, listener) = (Self::new(manner), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let router = Router::new().route("/", post(take)).with_state(this.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        this.serve(&Handle::current(), listener);
         (this, url)
+    }
+
+    /// Serves whoever comes here, as long as the runtime lives.
+    pub fn serve(&self, runtime: &Handle, listener: std::net::TcpListener) {
+        let router = Router::new().route("/", post(take)).with_state(self.clone());
+        listener.set_nonblocking(true).unwrap();
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, router).await
+        });
     }
 
     pub fn becomes(&self, manner: Manner) {
@@ -75,14 +94,17 @@ async fn take(State(bureau): State<Bureau>, headers: HeaderMap, body: Bytes) -> 
     let tries = {
         let mut bodies = bureau.bodies.lock().unwrap();
         let seen = bodies.entry(key.clone()).or_default();
-        seen.push(body);
+        seen.push(body.clone());
         seen.len()
     };
     let manner = *bureau.manner.lock().unwrap();
     match manner {
         Manner::RefusesFirst(status) if tries == 1 => return (status, "not now").into_response(),
         Manner::Always(status) => return (status, "no").into_response(),
-        _ => bureau.order.lock().unwrap().push((key, message)),
+        _ => {
+            bureau.taken.lock().unwrap().push((key.clone(), body.to_vec()));
+            bureau.order.lock().unwrap().push((key, message));
+        }
     }
     if manner == Manner::Endless {
         let chunks =
@@ -92,15 +114,14 @@ async fn take(State(bureau): State<Bureau>, headers: HeaderMap, body: Bytes) -> 
     StatusCode::OK.into_response()
 }
 
-/// A webhook receiver with the secret of the bureau.
+/// Settings of a webhook with the secret of the bureau.
+pub fn settings(url: &str, timeout: Duration) -> WebhookSettings {
+    WebhookSettings { url: url.to_owned(), secret: Some(Secret::new(SECRET)), ca: None, timeout }
+}
+
+/// A webhook receiver with these.
 pub fn receiver(name: &str, url: &str) -> Receiver {
-    let settings = WebhookSettings {
-        url: url.to_owned(),
-        secret: Some(Secret::new(SECRET)),
-        ca: None,
-        timeout: Duration::from_secs(2),
-    };
-    Receiver::new(name, Arc::new(settings))
+    Receiver::new(name, Arc::new(settings(url, Duration::from_secs(2))))
 }
 
 /// Waits until the store says so.

@@ -1,16 +1,15 @@
 //! E-mail against a mail server of another make: what arrives, byte for byte the same at each try, signed on, over STARTTLS.
 
 use alerts::notifiers::email::{EmailSettings, Tls};
-use alerts::{
-    AlarmStore, MemoryStore, Message, Notifier, Receiver, SendError, Settings, TransitionBatch, conformance,
-};
+use alerts::{AlarmStore, MemoryStore, Message, Notifier, SendError, Settings, TransitionBatch, conformance};
 use model::To;
 use model::secret::Secret;
 use sha2::{Digest, Sha256};
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 const PACKAGE: &str = "aiosmtpd==1.4.*";
@@ -35,14 +34,14 @@ fn python() -> Option<PathBuf> {
     }
 }
 
-struct Server {
+pub struct Server {
     child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Receiver<String>,
     port: u16,
 }
 
 impl Server {
-    fn start(args: &[&str]) -> Option<Self> {
+    pub fn start(args: &[&str]) -> Option<Self> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/all/email/server.py");
         let mut command = Command::new(python()?);
         let mut child = command
@@ -52,15 +51,23 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .expect("python starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-        let line = lines.next().expect("it prints").expect("it prints text");
+        let out = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let (sender, lines) = channel();
+        std::thread::spawn(move || out.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let line: String = lines.recv().expect("it prints");
         let port = line.trim().parse().unwrap_or_else(|_| panic!("the mail server printed `{line}`"));
         Some(Self { child, lines, port })
     }
 
     /// The next message it took: who from, who to, its bytes.
-    fn taken(&mut self) -> serde_json::Value {
-        serde_json::from_str(&self.lines.next().expect("it took something").unwrap()).unwrap()
+    pub fn taken(&self) -> serde_json::Value {
+        let line = self.lines.recv_timeout(Duration::from_secs(60)).expect("it took something");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// Messages that it took and nobody asked for.
+    pub fn waiting(&self) -> usize {
+        self.lines.try_iter().count()
     }
 }
 
@@ -71,7 +78,7 @@ impl Drop for Server {
     }
 }
 
-fn settings(port: u16, to: &[&str]) -> EmailSettings {
+pub fn settings(port: u16, to: &[&str]) -> EmailSettings {
     EmailSettings {
         host: "localhost".to_owned(),
         port,
@@ -86,7 +93,7 @@ fn settings(port: u16, to: &[&str]) -> EmailSettings {
 
 /// The message of an alarm that opened, as it lies in the outbox.
 async fn message(settings: &EmailSettings) -> Message {
-    let receiver = Receiver::new("duty", Arc::new(settings.clone()));
+    let receiver = alerts::Receiver::new("duty", Arc::new(settings.clone()));
     let store = MemoryStore::new(vec![receiver]).with_places(conformance::places());
     let transitions = vec![conformance::transition(1_764_000_000, "alarm", To::On, 1.62)];
     store.apply(TransitionBatch { partition: 0, next: 1, transitions, now: 5, hold: false }).await.unwrap();
@@ -99,7 +106,7 @@ async fn send(settings: &EmailSettings, message: &Message) -> Result<(), SendErr
 }
 
 /// Bytes as the server got them, with the line ends of the outbox.
-fn bytes(taken: &serde_json::Value) -> Vec<u8> {
+pub fn bytes(taken: &serde_json::Value) -> Vec<u8> {
     let text = taken["data"].as_str().unwrap();
     let mut command =
         Command::new("base64").arg("-d").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -109,7 +116,7 @@ fn bytes(taken: &serde_json::Value) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_arrives_as_it_lies_in_the_outbox() {
-    let Some(mut server) = Server::start(&[]) else { return };
+    let Some(server) = Server::start(&[]) else { return };
     let settings = settings(server.port, &["值班 <duty@example.org>", "li@example.org"]);
     let message = message(&settings).await;
     for _ in 0..2 {
@@ -126,7 +133,7 @@ async fn a_mail_arrives_as_it_lies_in_the_outbox() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_is_gone_keeps_it_from_nobody_else() {
-    let Some(mut server) = Server::start(&[]) else { return };
+    let Some(server) = Server::start(&[]) else { return };
     let some = settings(server.port, &["duty@example.org", "gone@example.org", "li@example.org"]);
     let error = send(&some, &message(&some).await).await.unwrap_err();
     assert!(
@@ -147,7 +154,7 @@ async fn an_address_that_is_gone_keeps_it_from_nobody_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_is_mended_later_so_nothing_is_given_up() {
-    let Some(mut server) = Server::start(&["--login", "firedamp", "right"]) else { return };
+    let Some(server) = Server::start(&["--login", "firedamp", "right"]) else { return };
     let mut settings = settings(server.port, &["duty@example.org"]);
     let message = message(&settings).await;
     settings.login = Some(("firedamp".to_owned(), Secret::new("wrong")));
@@ -184,7 +191,7 @@ fn certificate(dir: &Path) -> Option<(String, String)> {
 async fn starttls_is_wanted_and_the_certificate_checked() {
     let dir = tempfile::tempdir().unwrap();
     let Some((cert, key)) = certificate(dir.path()) else { return };
-    let Some(mut server) = Server::start(&["--tls", &cert, &key]) else { return };
+    let Some(server) = Server::start(&["--tls", &cert, &key]) else { return };
     let mut settings = settings(server.port, &["duty@example.org"]);
     let message = message(&settings).await;
     settings.tls = Tls::Starttls;

@@ -4,6 +4,7 @@ mod bureau;
 mod email;
 mod full;
 mod kill;
+mod notifiers;
 mod routes;
 mod settings;
 mod stores;

@@ -53,7 +53,7 @@ fn every_mistake_is_named_where_it_stands() {
         "a wrong kind makes no other key wrong:\n{problems}"
     );
     for expected in [
-        "firedamp.toml:3:8: error: `receiver.kind` is `webhok`, expected one of webhook, email",
+        "firedamp.toml:3:8: error: `receiver.kind` is `webhok`, expected one of webhook, email, mqtt, kafka, alertmanager",
         "did you mean `webhook`?",
         "firedamp.toml:8:7: error: `ftp://x/` is no http or https address",
         "firedamp.toml:9:1: error: unknown key `receiver.secert`",
@@ -70,14 +70,75 @@ fn every_mistake_is_named_where_it_stands() {
 }
 
 #[test]
+fn brokers_and_alertmanagers_as_users_write_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "hush\n").unwrap();
+    let (receivers, problems) = read(&format!(
+        "[[receiver]]\nname = \"a\"\nkind = \"mqtt\"\nurl = \"mqtts://broker.example.org\"\ntopic = \"firedamp/{{region}}/{{site}}\"\n\
+         version = \"3.1.1\"\nuser = \"firedamp\"\npassword = {{ file = {secret:?} }}\ntimeout = \"2s\"\n\
+         [[receiver]]\nname = \"b\"\nkind = \"kafka\"\nbrokers = [\"k1:9092\", \"k2:9092\"]\ntopic = \"alarms\"\n\
+         protocol = \"sasl_plaintext\"\nuser = \"firedamp\"\npassword = {{ file = {secret:?} }}\n\
+         [[receiver]]\nname = \"c\"\nkind = \"alertmanager\"\nurl = \"http://127.0.0.1:9093/\"\nlabels = [\"team=gas\", \"to=duty=1\"]\n\
+         link = \"https://firedamp.example.org/{{id}}\"\nuser = \"firedamp\"\npassword = {{ file = {secret:?} }}\n",
+    ));
+    assert_eq!(problems, "");
+    assert_eq!(receivers.len(), 3);
+    let shown = format!("{receivers:?}");
+    for expected in
+        ["port: 8883, tls: true", "version: V3", "timeout: 2s", "\"k2:9092\"", "(\"to\", \"duty=1\")"]
+    {
+        assert!(shown.contains(expected), "missing {expected} in {shown}");
+    }
+    assert!(!shown.contains("hush"), "a secret is never shown");
+}
+
+#[test]
+fn mistakes_of_brokers_and_alertmanagers_are_named_where_they_stand() {
+    let (receivers, problems) = read(
+        "[[receiver]]\nname = \"a\"\nkind = \"mqtt\"\nurl = \"http://x\"\ntopic = \"a/{sight}\"\nversion = \"4\"\nuser = \"u\"\n\
+         [[receiver]]\nname = \"b\"\nkind = \"mqtt\"\nurl = \"mqtt://u:p@x\"\ntopic = \"a/#\"\n\
+         [[receiver]]\nname = \"c\"\nkind = \"mqtt\"\nurl = \"mqtt://x/y\"\n\
+         [[receiver]]\nname = \"d\"\nkind = \"kafka\"\ntopic = \"a b\"\nca = \"x\"\ntimeout = \"100ms\"\n\
+         [[receiver]]\nname = \"e\"\nkind = \"alertmanager\"\nurl = \"ftp://x\"\nlabels = [\"severity=x\"]\nlink = \"nowhere\"\n\
+         [[receiver]]\nname = \"f\"\nkind = \"alertmanager\"\nurl = \"http://u:p@x\"\nlabels = [\"x\"]\n\
+         [[receiver]]\nname = \"g\"\nkind = \"alertmanager\"\nurl = \"http://x\"\nlabels = [\"1x=2\"]\n\
+         [[receiver]]\nname = \"h\"\nkind = \"mqtt\"\nurl = \"mqtt://x\"\ntopic = \"a\"\nca = \"no-such-file\"\n",
+    );
+    assert!(receivers.is_empty(), "{receivers:?}");
+    for expected in [
+        "firedamp.toml:4:7: error: `http://x` is no mqtt or mqtts address",
+        "firedamp.toml:5:9: error: `a/{sight}` is no topic: there is no `{sight}`, only {site}, {region}, {severity}, {rule}",
+        "firedamp.toml:6:11: error: `receiver.version` is `4`, expected one of 5, 3.1.1",
+        "firedamp.toml:1:1: error: `receiver.password` is missing",
+        "firedamp.toml:11:7: error: `url` holds a user or a password",
+        "firedamp.toml:12:9: error: `a/#` is no topic: it holds '#'",
+        "firedamp.toml:16:7: error: `mqtt://x/y` has more than host and port",
+        "firedamp.toml:13:1: error: `receiver.topic` is missing",
+        "firedamp.toml:17:1: error: `receiver.brokers` is missing",
+        "firedamp.toml:20:9: error: `a b` is no topic of Kafka",
+        "`ca` is used by the protocols with `ssl` only",
+        "firedamp.toml:22:11: error: `timeout` is 100ms, outside 1s to 1h",
+        "firedamp.toml:26:7: error: `ftp://x` is no http or https address",
+        "firedamp.toml:27:11: error: label `severity` is set by firedamp",
+        "firedamp.toml:32:7: error: `url` holds a user or a password",
+        "firedamp.toml:33:11: error: `x` is no label",
+        "firedamp.toml:38:11: error: `1x` is no name of a label",
+        "firedamp.toml:44:6: error: certificates of",
+        "firedamp.toml:44:6: error: `ca` is for TLS, and `url` has none",
+    ] {
+        assert!(problems.contains(expected), "missing: {expected}\nin:\n{problems}");
+    }
+}
+
+#[test]
 fn every_key_that_is_read_is_in_the_reference() {
     let sections = receiver_keys();
     let names: Vec<&str> = sections.iter().map(|(title, _)| title.as_str()).collect();
-    assert_eq!(
-        names,
-        ["[[receiver]]", "[[receiver]] with kind = \"webhook\"", "[[receiver]] with kind = \"email\""]
-    );
-    for (kind, keys) in [("webhook", &sections[1].1), ("email", &sections[2].1)] {
+    let kinds = ["webhook", "email", "mqtt", "kafka", "alertmanager"];
+    let titles = kinds.map(|kind| format!("[[receiver]] with kind = \"{kind}\""));
+    assert_eq!(names[1..], titles);
+    for (kind, keys) in kinds.iter().zip(sections[1..].iter().map(|(_, keys)| keys)) {
         // What a section was asked for is what it would have known.
         let text = format!("[[receiver]]\nkind = \"{kind}\"\nzzzzzzzz = 1\n");
         let (_, problems) = read(&text);

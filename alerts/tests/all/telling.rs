@@ -12,14 +12,14 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-fn start(store: &MemoryStore, receivers: Vec<Receiver>) -> (CancellationToken, JoinHandle<()>) {
+pub fn start(store: &MemoryStore, receivers: Vec<Receiver>) -> (CancellationToken, JoinHandle<()>) {
     let stop = CancellationToken::new();
     let clock = Arc::new(SystemClock);
     let dispatcher = Dispatcher::new(Arc::new(store.clone()), receivers, clock, &Registry::new()).unwrap();
     (stop.clone(), tokio::spawn(dispatcher.run(stop)))
 }
 
-async fn apply(store: &MemoryStore, next: u64, steps: &[(u64, &str, To)]) {
+pub async fn apply(store: &MemoryStore, next: u64, steps: &[(u64, &str, To)]) {
     let transitions =
         steps.iter().map(|(n, level, to)| conformance::transition(*n, level, *to, 1.1)).collect();
     store
@@ -29,25 +29,29 @@ async fn apply(store: &MemoryStore, next: u64, steps: &[(u64, &str, To)]) {
 }
 
 /// Raised, changed, cleared.
-const EPISODE: [(u64, &str, To); 4] =
+pub const EPISODE: [(u64, &str, To); 4] =
     [(1, "alarm", To::On), (2, "cut", To::On), (3, "cut", To::Off), (4, "alarm", To::Off)];
 
 fn episode_id() -> String {
     conformance::transition(1, "alarm", To::On, 1.1).id.to_string()
 }
 
-/// A server that does `act` with each connection.
-async fn raw<F: Future<Output = ()> + Send>(
+/// A server that does `act` with each connection; its port.
+pub async fn raw<F: Future<Output = ()> + Send + 'static>(
     act: impl Fn(tokio::net::TcpStream) -> F + Send + Sync + 'static,
-) -> String {
+) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
-            act(socket).await;
+            tokio::spawn(act(socket));
         }
     });
-    url
+    port
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}/")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,9 +68,9 @@ async fn a_receiver_that_misbehaves_delays_nobody_and_gets_all_in_order_later() 
     });
     let closing = raw(|socket| async move { drop(socket) });
     let receivers = vec![
-        receiver("hangs", &format!("http://{}/", hanging.local_addr().unwrap())),
-        receiver("garbage", &garbage.await),
-        receiver("closes", &closing.await),
+        receiver("hangs", &url(hanging.local_addr().unwrap().port())),
+        receiver("garbage", &url(garbage.await)),
+        receiver("closes", &url(closing.await)),
         receiver("good", &good_url),
         receiver("flaky", &flaky_url),
         receiver("endless", &endless_url),
@@ -138,7 +142,7 @@ async fn what_is_due_at_the_stop_still_goes_out_and_what_waits_stays() {
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let (target, target_url) = Bureau::start(Manner::Good).await;
-    let redirect = raw(move |mut socket| {
+    let port = raw(move |mut socket| {
         let answer =
             format!("HTTP/1.1 307 Temporary Redirect\r\nlocation: {target_url}\r\ncontent-length: 0\r\n\r\n");
         async move {
@@ -148,6 +152,7 @@ async fn a_redirect_is_not_followed() {
         }
     })
     .await;
+    let redirect = url(port);
     let webhook = receiver("moved", &redirect).settings.connect().unwrap();
     let store = MemoryStore::new(vec![receiver("moved", &redirect)]);
     apply(&store, 1, &EPISODE[..1]).await;

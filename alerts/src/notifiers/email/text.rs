@@ -36,8 +36,8 @@ fn term(code: &str) -> (&str, &str) {
 /// Alarms of a digest whose names stand in the text; of more it says how many.
 const LISTED_MAX: usize = 100;
 
-/// Subject and text of a notice.
-pub(super) fn words(n: &Notice<'_>) -> (String, String) {
+/// What a notice says in one line.
+pub(in crate::notifiers) fn subject(n: &Notice<'_>) -> String {
     let withdrawn = n.event == "cleared" && n.alarms.first().is_some_and(|a| a.withdrawn);
     let (zh, en) = term(if withdrawn { "withdrawn" } else { n.event });
     let drill = n.alarms.first().is_some_and(|a| a.marks.simulated);
@@ -50,7 +50,11 @@ pub(super) fn words(n: &Notice<'_>) -> (String, String) {
         }
         many => format!("{} 条 / {drill_en}{en}, {} alarms", many.len(), many.len()),
     };
-    let subject = plain(&format!("{drill_zh}{zh} {what}"));
+    plain(&format!("{drill_zh}{zh} {what}"))
+}
+
+/// Subject and text of a notice.
+pub(super) fn words(n: &Notice<'_>) -> (String, String) {
     let mut out = String::new();
     if n.event == "digest" {
         let _ = writeln!(out, "以下报警已发生并结束，补报备查，无需应急处置。");
@@ -70,7 +74,7 @@ pub(super) fn words(n: &Notice<'_>) -> (String, String) {
         let _ = writeln!(out, "另有 {rest} 条，见报警列表。 {rest} more stand in the alarm list.\n");
     }
     let _ = writeln!(out, "时间 time: {}\n编号 key: {}", local(n.time), n.key);
-    (subject, out)
+    (subject(n), out)
 }
 
 fn one(out: &mut String, a: &Alarm) {
@@ -150,7 +154,14 @@ mod tests {
     #[test]
     fn both_languages_names_and_the_offset() {
         let alarm = alarm();
-        let notice = Notice { key: "k", event: "raised", alarms: &[&alarm], time: alarm.opened, json: "" };
+        let notice = Notice {
+            key: "k",
+            event: "raised",
+            alarms: &[&alarm],
+            time: alarm.opened,
+            before: None,
+            json: "",
+        };
         let (subject, text) = words(&notice);
         assert_eq!(subject, "报警 黄色预警 东矿 1301回风隅角 / alarm, yellow warning (level 3)");
         for line in [
@@ -167,8 +178,9 @@ mod tests {
     fn a_name_cannot_add_a_header() {
         let mut alarm = alarm();
         alarm.place.point_name = "x\r\nBcc: all@example.org".into();
-        let (subject, text) =
-            words(&Notice { key: "k", event: "cleared", alarms: &[&alarm], time: 0, json: "" });
+        let notice =
+            Notice { key: "k", event: "cleared", alarms: &[&alarm], time: 0, before: None, json: "" };
+        let (subject, text) = words(&notice);
         assert!(!subject.contains(['\r', '\n']), "{subject}");
         assert!(!text.lines().any(|l| l.starts_with("Bcc")), "{text}");
     }

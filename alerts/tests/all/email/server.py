@@ -1,5 +1,7 @@
 """A mail server of another make (aiosmtpd): prints its port, then one JSON line a message it took.
 
+Listens on a free port, or with --port on that one.
+
 Refuses the address gone@ for good, busy@ for now. Arguments: --tls CERT KEY offers STARTTLS and wants it,
 --login NAME PASSWORD wants a sign-on.
 """
@@ -38,6 +40,7 @@ async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--tls", nargs=2)
     parser.add_argument("--login", nargs=2)
+    parser.add_argument("--port", type=int, default=0)
     args = parser.parse_args()
     options = {"hostname": "localhost"}
     if args.tls:
@@ -52,7 +55,7 @@ async def main():
 
         options |= {"authenticator": check, "auth_required": True, "auth_require_tls": bool(args.tls)}
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(Handler(), **options), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: SMTP(Handler(), **options), "127.0.0.1", args.port)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
