@@ -297,7 +297,9 @@ impl Routes {
         for (_, roster) in self.rosters.iter().enumerate().filter(|(i, _)| !named.contains(i)) {
             warn(roster.at, format!("no route names roster `{}`", roster.name), NAME_IT);
         }
-        for (_, r) in self.receivers.iter().enumerate().filter(|(i, _)| !told.contains(i)) {
+        // One that keeps checkpoints has its work without any route.
+        let is_idle = |(i, r): &(usize, &Receiver)| !told.contains(i) && !r.checkpoints;
+        for (_, r) in self.receivers.iter().enumerate().filter(is_idle) {
             let of = if r.drill { " with `drill = true`" } else { "" };
             let at = if r.place.is_empty() { String::new() } else { format!(" ({})", r.place) };
             let message = format!("no route{of} names receiver `{}`{at}: it is never told", r.name);

@@ -16,8 +16,11 @@ const EAST: i32 = 8 * 3600;
 
 /// Receivers of these names, those that begin with `drill` for drills.
 fn receivers(names: &[&str]) -> Vec<Receiver> {
-    let of =
-        |name: &&str| Receiver { drill: name.starts_with("drill"), ..receiver(name, "http://127.0.0.1:1/") };
+    let of = |name: &&str| Receiver {
+        drill: name.starts_with("drill"),
+        checkpoints: *name == "keeper",
+        ..receiver(name, "http://127.0.0.1:1/")
+    };
     names.iter().map(of).collect()
 }
 
@@ -338,7 +341,7 @@ name = "own"
 own = true
 to = "it"
 "#;
-    let (routes, problems) = read(text, &["county", "it", "lost", "drill"]);
+    let (routes, problems) = read(text, &["county", "it", "lost", "drill", "keeper"]);
     assert!(routes.is_some(), "{problems}");
     for expected in [
         "routes.toml:6:1: warning: route `late night` is never reached",

@@ -103,7 +103,8 @@ fn mistakes_of_brokers_and_alertmanagers_are_named_where_they_stand() {
          [[receiver]]\nname = \"e\"\nkind = \"alertmanager\"\nurl = \"ftp://x\"\nlabels = [\"severity=x\"]\nlink = \"nowhere\"\n\
          [[receiver]]\nname = \"f\"\nkind = \"alertmanager\"\nurl = \"http://u:p@x\"\nlabels = [\"x\"]\n\
          [[receiver]]\nname = \"g\"\nkind = \"alertmanager\"\nurl = \"http://x\"\nlabels = [\"1x=2\"]\n\
-         [[receiver]]\nname = \"h\"\nkind = \"mqtt\"\nurl = \"mqtt://x\"\ntopic = \"a\"\nca = \"no-such-file\"\n",
+         [[receiver]]\nname = \"h\"\nkind = \"mqtt\"\nurl = \"mqtt://x\"\ntopic = \"a\"\nca = \"no-such-file\"\n\
+         [[receiver]]\nname = \"i\"\nkind = \"alertmanager\"\nurl = \"ftp://y\"\ncheckpoints = true\n",
     );
     assert!(receivers.is_empty(), "{receivers:?}");
     for expected in [
@@ -125,6 +126,7 @@ fn mistakes_of_brokers_and_alertmanagers_are_named_where_they_stand() {
         "firedamp.toml:33:11: error: `x` is no label",
         "firedamp.toml:38:11: error: `1x` is no name of a label",
         "firedamp.toml:44:6: error: certificates of",
+        "firedamp.toml:45:1: error: `checkpoints` for an Alertmanager, which keeps nothing",
         "firedamp.toml:44:6: error: `ca` is for TLS, and `url` has none",
     ] {
         assert!(problems.contains(expected), "missing: {expected}\nin:\n{problems}");
