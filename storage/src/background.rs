@@ -19,7 +19,7 @@ pub fn lower_priority() {
     }
 }
 
-/// Computes on a thread of its own.
+/// Computes on a thread of its own, which stands back.
 ///
 /// # Errors
 /// A sentence, when the thread cannot be started or panics.
@@ -27,9 +27,23 @@ pub async fn run<T: Send + 'static>(
     name: &str,
     compute: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
+    let after_path = || {
+        lower_priority();
+        compute()
+    };
+    run_beside(name, after_path).await
+}
+
+/// Computes on a thread of its own with the priority of the path: what others wait for.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_beside<T: Send + 'static>(
+    name: &str,
+    compute: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
     let (done, result) = oneshot::channel();
     let work = move || {
-        lower_priority();
         let _ = done.send(compute()); // nobody waits any more
     };
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|e| format!("no thread: {e}"))?;

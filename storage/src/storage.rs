@@ -268,7 +268,7 @@ impl Storage {
             return Ok(());
         }
         self.inner.metrics.waits.inc();
-        self.inner.flush().await.map(|_| ())
+        self.inner.make_room().await
     }
 
     /// Takes transitions of a record of the stream of transitions, in the order of its offsets. A transition that is there
@@ -330,9 +330,7 @@ impl Storage {
     /// How much of the memory for rows not yet committed is taken, 1 being all, as of the last push. `None` while nobody can say when there
     /// is room again: this writer has stopped, or its last commit failed. Nobody is waited for.
     pub fn fullness(&self) -> Option<f64> {
-        let taken =
-            self.inner.metrics.tail_bytes.get() as f64 / self.inner.options.tail_bytes_max.max(1) as f64;
-        self.inner.takes_commits.load(Ordering::Relaxed).then_some(taken)
+        self.inner.takes_commits.load(Ordering::Relaxed).then(|| self.inner.taken())
     }
 
     /// Stops this writer: what is not committed is thrown away and nothing more is taken. The first reason stays.

@@ -31,6 +31,8 @@ use std::sync::atomic::Ordering;
 const IDLE_COMMIT: Micros = 600 * model::time::SECOND;
 /// Level of zstd for new files; compaction packs them tighter.
 const LEVEL: i32 = 1;
+/// How much of the memory for what is not committed may be taken before a commit stands back for the path no more, of 1.
+const URGENT: f64 = 0.4;
 
 /// Name of the transaction of a partition of the stream of readings.
 pub fn readings_app(partition: u32) -> String {
@@ -169,11 +171,14 @@ impl Writer {
         };
         let rows = generation.clone();
         let encode = move || Table::ALL.map(|table| encode(table, &rows, &making));
+        let failed = |e| StorageError::Unavailable(format!("writing files in memory failed: {e}"));
         let encoded = match inner.options.query_threads {
             0 => encode(), // everything on the caller's thread
-            _ => crate::background::run("commit", encode)
-                .await
-                .map_err(|e| StorageError::Unavailable(format!("writing files in memory failed: {e}")))?,
+            // A commit that stands back while the memory fills would not come to its end: what comes in takes both cores.
+            _ if inner.taken() >= URGENT => {
+                crate::background::run_beside("commit", encode).await.map_err(failed)?
+            }
+            _ => crate::background::run("commit", encode).await.map_err(failed)?,
         };
         let mut pending = Pending { changes: Vec::new(), put: Vec::new(), done: 0 };
         for (table, files) in Table::ALL.into_iter().zip(encoded) {
@@ -265,16 +270,36 @@ impl Inner {
     /// [`StorageError::OtherWriter`] stops this writer; after any other the same call goes on where it failed.
     pub async fn flush(&self) -> Result<Flushed, StorageError> {
         let mut writer = self.writer.lock().await;
-        let result = self.flush_locked(&mut writer).await;
+        self.flush_by(&mut writer).await
+    }
+
+    /// Commits where the memory is still full once the commit under way has ended: that one may have made the room, and another one of all
+    /// the rest takes a minute in which nothing could be taken.
+    ///
+    /// # Errors
+    /// As [`Inner::flush`].
+    pub async fn make_room(&self) -> Result<(), StorageError> {
+        let mut writer = self.writer.lock().await;
+        let is_full = self.state().tail_bytes() >= self.options.tail_bytes_max;
+        if is_full { self.flush_by(&mut writer).await.map(|_| ()) } else { Ok(()) }
+    }
+
+    async fn flush_by(&self, writer: &mut Writer) -> Result<Flushed, StorageError> {
+        let result = self.flush_locked(writer).await;
         self.takes_commits.store(result.is_ok(), Ordering::Relaxed);
         match &result {
             Ok(_) => {}
             Err(e @ StorageError::OtherWriter { .. }) => {
-                self.stop(&mut writer, e.to_string());
+                self.stop(writer, e.to_string());
             }
             Err(_) => self.metrics.flush_errors.inc(),
         }
         result
+    }
+
+    /// How much of the memory for rows not yet committed is taken, 1 being all, as of the last push.
+    pub fn taken(&self) -> f64 {
+        self.metrics.tail_bytes.get() as f64 / self.options.tail_bytes_max.max(1) as f64
     }
 
     /// Throws away what is not committed and takes nothing more.
