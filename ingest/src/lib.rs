@@ -29,6 +29,7 @@ use model::people::Positions;
 use model::record::Quarantined;
 use model::{Catalog, Clock, Micros, Readings};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// What a source is, for runs, metrics and health.
@@ -84,6 +85,12 @@ pub trait Sink: Send + Sync {
     /// Returns when everything in the delivery is durable. Deliveries of one source are kept in the order of the calls
     /// (the first poll of the future counts), so a source may have several under way.
     async fn accept(&self, source: &SourceInfo, delivery: Delivery) -> Result<(), SinkError>;
+
+    /// How long one that polls rests before it asks its devices again. What was handed over never waits for it, and what a poll brings
+    /// then is as new as ever: only less of it comes.
+    fn pause(&self, _source: &SourceInfo) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// State of a source as operators see it.

@@ -65,7 +65,7 @@ impl Source for Modbus {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                polled = async { sleep_until(due).await; poller.poll(&outlet).await } => {
+                polled = async { sleep_until(due).await; outlet.rest().await; poller.poll(&outlet).await } => {
                     if polled.is_err() {
                         break;
                     }

@@ -23,6 +23,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// The source's end.
 pub struct Outlet {
+    context: Context,
     queue: mpsc::Sender<Item>,
     task: JoinHandle<()>,
 }
@@ -44,8 +45,17 @@ impl Outlet {
     /// Starts the task.
     pub fn start(context: Context, metrics: SourceMetrics, stop: CancellationToken) -> Self {
         let (queue, rest) = mpsc::channel(QUEUE);
-        let task = Task { context, metrics, stop, window: FuturesOrdered::new() };
-        Self { queue, task: tokio::spawn(task.run(rest)) }
+        let task = Task { context: context.clone(), metrics, stop, window: FuturesOrdered::new() };
+        Self { context, queue, task: tokio::spawn(task.run(rest)) }
+    }
+
+    /// Rests as long as the sink asks for, before devices are asked again: with many deliveries under way the source hardly notices that
+    /// their answers are held back.
+    pub async fn rest(&self) {
+        let pause = self.context.sink.pause(&self.context.info);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
     }
 
     /// Hands one delivery over.
@@ -66,7 +76,7 @@ impl Outlet {
 
     /// Lets what is under way finish; false when it did not within five seconds and was given up.
     pub async fn close(self) -> bool {
-        let Self { queue, mut task } = self;
+        let Self { queue, mut task, .. } = self;
         drop(queue);
         if tokio::time::timeout(DRAIN, &mut task).await.is_ok() {
             return true;

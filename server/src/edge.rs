@@ -71,13 +71,19 @@ struct Part {
 #[derive(Clone, Default)]
 struct Ticket(Arc<AtomicBool>);
 
-/// The line of a source: the place of what is under way, gone when nothing is.
-type Line = Weak<AtomicBool>;
+/// The line of a source.
+#[derive(Default)]
+struct Line {
+    /// The place of what is under way, gone when nothing is.
+    place: Weak<AtomicBool>,
+    /// Where its last delivery went.
+    partitions: Vec<u32>,
+}
 
 impl Ticket {
     fn of(line: &mut Line) -> Self {
-        let ticket = line.upgrade().map(Self).unwrap_or_default();
-        *line = Arc::downgrade(&ticket.0);
+        let ticket = line.place.upgrade().map(Self).unwrap_or_default();
+        line.place = Arc::downgrade(&ticket.0);
         ticket
     }
 
@@ -175,6 +181,15 @@ impl Edge {
     fn ticket(&self, source: &SourceInfo) -> Ticket {
         let mut lines = self.lines.lock().expect("no holder of this lock panics");
         Ticket::of(lines.entry(source.name.clone()).or_default())
+    }
+
+    /// Remembers where the last delivery of a source went.
+    fn went(&self, source: &SourceInfo, partitions: &[u32]) {
+        let mut lines = self.lines.lock().expect("no holder of this lock panics");
+        if let Some(line) = lines.get_mut(&source.name) {
+            line.partitions.clear();
+            line.partitions.extend_from_slice(partitions);
+        }
     }
 
     fn split(&self, readings: &Readings) -> Vec<(u32, Rows)> {
@@ -349,11 +364,19 @@ impl Sink for Edge {
         self.book.enter(source, note, &catalog);
         // What waits only for its answer is under way no more: a line that is void must not stay so for it.
         drop(ticket);
+        self.went(source, &partitions);
         let hold = self.brake.hold(&partitions);
         if !hold.is_zero() {
             self.metrics.held.inc_by(hold.as_secs_f64());
             tokio::time::sleep(hold).await;
         }
         Ok(())
+    }
+
+    fn pause(&self, source: &SourceInfo) -> Duration {
+        let lines = self.lines.lock().expect("no holder of this lock panics");
+        let pause = lines.get(&source.name).map_or(Duration::ZERO, |line| self.brake.hold(&line.partitions));
+        self.metrics.held.inc_by(pause.as_secs_f64());
+        pause
     }
 }

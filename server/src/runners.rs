@@ -100,8 +100,8 @@ pub struct RunnerMetrics {
     pub lost_end: IntCounterVec,
     /// Offset read next.
     pub position: IntGaugeVec,
-    /// How old the newest record was that the table's reader has read, in seconds.
-    pub storing_behind: IntGaugeVec,
+    /// Up to when the table's reader has read the log, Unix seconds; it stands still while that waits for room or for its store.
+    pub storing_until: IntGaugeVec,
     /// Transitions made, by what they became.
     pub transitions: IntCounterVec,
 }
@@ -122,14 +122,14 @@ impl RunnerMetrics {
             &["consumer", "partition"],
         )?;
         registry.register(Box::new(position.clone()))?;
-        let storing_behind = IntGaugeVec::new(
+        let storing_until = IntGaugeVec::new(
             Opts::new(
-                "firedamp_storage_behind_seconds",
-                "age of the newest record read for the table, when it was read",
+                "firedamp_storage_read_until_seconds",
+                "append time up to which the log was read for the table, Unix seconds",
             ),
             &["partition"],
         )?;
-        registry.register(Box::new(storing_behind.clone()))?;
+        registry.register(Box::new(storing_until.clone()))?;
         Ok(Self {
             records: counter("firedamp_consumer_records_total", "records read from the log", "consumer")?,
             rows: counter("firedamp_consumer_rows_total", "rows of readings read from the log", "consumer")?,
@@ -149,7 +149,7 @@ impl RunnerMetrics {
                 "stream",
             )?,
             position,
-            storing_behind,
+            storing_until,
             transitions: counter("firedamp_transitions_total", "transitions decided by the rules", "to")?,
         })
     }

@@ -122,7 +122,7 @@ impl Storage {
         let next;
         let view = {
             let state = self.inner.state();
-            for arrival in state.generations().iter().flat_map(|g| &g.arrivals) {
+            for arrival in state.generations().flat_map(|g| &g.arrivals) {
                 add(&arrival.source, &Sums::pending(arrival));
             }
             next = state.next_offsets();

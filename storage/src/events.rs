@@ -24,7 +24,7 @@ impl Inner {
             let state = self.state();
             let tail = state.generations();
             let ids: HashSet<String> =
-                tail.iter().flat_map(|g| &g.events).map(|e| e.transition.id.to_string()).collect();
+                tail.flat_map(|g| &g.events).map(|e| e.transition.id.to_string()).collect();
             (state.view.clone(), ids)
         };
         // The partition clock never goes back: what was decided after everything in the files is in none of them.

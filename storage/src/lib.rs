@@ -49,7 +49,7 @@ pub use history::{History, HistoryRecord};
 pub use maintain::Maintained;
 #[doc(hidden)]
 pub use options::Planted;
-pub use options::{KEYS, Limits, Options, Retain, S3, Secret};
+pub use options::{KEYS, Limits, Options, Retain, S3};
 pub use quarantine::{QuarantinedPoint, QuarantinedReading, STRANGERS_MAX};
 pub use query::QueryStream;
 pub use storage::Storage;

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub tail_rows: IntGauge,
     /// Times that taking a record waited for a commit because the tail was full.
     pub waits: IntCounter,
+    /// Commits made with the priority of the path, since what came in next waited already.
+    pub urgent: IntCounter,
     /// How long a flush took.
     pub flush_seconds: Histogram,
     /// Commits made.
@@ -86,6 +88,10 @@ impl Metrics {
             tail_bytes: gauge("tail_bytes", "Memory of rows not yet committed")?,
             tail_rows: gauge("tail_readings", "Readings not yet committed")?,
             waits: counter("tail_full_total", "Times that a record waited because the tail was full")?,
+            urgent: counter(
+                "urgent_commits_total",
+                "Commits that stood back for nobody, since more waited already",
+            )?,
             flush_seconds,
             commits: counter("commits_total", "Commits made")?,
             flush_errors: counter("flush_errors_total", "Flushes that failed")?,

@@ -1,8 +1,8 @@
 //! Settings of `[storage]`, each with its default, unit and a sentence ([`KEYS`]), read from the configuration file.
 
+use model::secret::{Secret, read_secret};
 use model::time::{Micros, SECOND, parse_zone};
 use model::toml_file::Section;
-use std::fmt;
 use std::time::Duration;
 
 /// Every key of `[storage]`: name, default, and what it does.
@@ -55,28 +55,6 @@ pub const KEYS: &[(&str, &str, &str)] = &[
         "Secret key, as { env = \"NAME\" } or { file = \"PATH\" }; absent: AWS_SECRET_ACCESS_KEY.",
     ),
 ];
-
-/// A text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps it.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
 
 /// How to reach an S3-compatible store; what is absent comes from the usual AWS variables.
 #[derive(Clone, Debug, Default)]
@@ -319,32 +297,14 @@ fn read_retain(section: Section<'_>, retain: &mut Retain) {
 
 fn read_s3(section: Section<'_>) -> S3 {
     let text = |key| section.str(key).map(|s| s.value.to_owned());
-    let mut s3 = S3 {
+    let s3 = S3 {
         endpoint: text("endpoint"),
         region: text("region"),
         access_key: text("access_key"),
-        secret_key: None,
+        secret_key: section.has("secret_key").then(|| read_secret(&section, "secret_key")).flatten(),
     };
-    if let Some(secret) = section.table("secret_key") {
-        match secret_from(&secret) {
-            Ok(found) => s3.secret_key = Some(Secret(found)),
-            Err(message) => secret.error(message, "write { env = \"NAME\" } or { file = \"PATH\" }"),
-        }
-        secret.finish();
-    }
     section.finish();
     s3
-}
-
-fn secret_from(section: &Section<'_>) -> Result<String, String> {
-    match (section.str("env"), section.str("file")) {
-        (Some(name), None) => std::env::var(name.value)
-            .map_err(|_| format!("environment variable `{}` of `secret_key` is not set", name.value)),
-        (None, Some(path)) => std::fs::read_to_string(path.value)
-            .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-            .map_err(|e| format!("file `{}` of `secret_key`: {e}", path.value)),
-        _ => Err("`secret_key` needs one of `env` and `file`".to_owned()),
-    }
 }
 
 #[cfg(test)]
@@ -382,9 +342,16 @@ mod tests {
         }
     }
 
+    /// Wherever the process stands: under systemd that is `/`.
     #[test]
-    fn a_secret_is_never_printed() {
-        let s3 = S3 { secret_key: Some(Secret::new("abc123")), ..S3::default() };
+    fn a_secret_lies_beside_the_configuration_and_is_never_printed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("table.secret"), "abc123\n").unwrap();
+        let text = "[storage.s3]\nsecret_key = { file = \"table.secret\" }\n";
+        let file = TomlFile::parse(&dir.path().join("firedamp.toml").display().to_string(), text);
+        let s3 = Options::from_section(file.root().table("storage").unwrap()).s3;
+        assert_eq!(file.into_problems().to_string(), "");
+        assert_eq!(s3.secret_key, Some(Secret::new("abc123")));
         assert!(!format!("{s3:?}").contains("abc123"));
     }
 }

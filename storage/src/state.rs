@@ -18,7 +18,7 @@ use lookup::Lookup;
 use model::record::{Quarantined, run_flags};
 use model::status::{MISSING, NO_DEVICE_TIME};
 use model::{Catalog, Entry, PointId, Readings, ReadingsBuilder, Record, Run, Transition};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Reason of a reading whose point id no catalog has named.
@@ -34,8 +34,8 @@ pub struct State {
     pub newest: Newest,
     /// What is being pushed into.
     pub current: Generation,
-    /// What is being committed.
-    pub flushing: Option<Arc<Generation>>,
+    /// What is to be committed, oldest first: the first may be under way.
+    pub sealed: VecDeque<Arc<Generation>>,
     /// Files that queries see.
     pub view: Arc<View>,
     /// Why this writer takes nothing more.
@@ -83,7 +83,7 @@ impl State {
             newest,
             current: Generation::new(1, names.clone()),
             names,
-            flushing: None,
+            sealed: VecDeque::new(),
             view: Arc::new(view),
             stopped: None,
             is_others: false,
@@ -100,7 +100,7 @@ impl State {
 
     /// Goes on from where the tables stand now; whether there was nothing to lose.
     pub fn restart(&mut self, start: Start, newest: &Newest) -> bool {
-        if self.flushing.is_some() || self.current.has_rows() {
+        if !self.sealed.is_empty() || self.current.has_rows() {
             return false;
         }
         self.current = Generation::new(self.current.number + 1, self.names.clone());
@@ -133,12 +133,12 @@ impl State {
 
     /// Memory of the tail.
     pub fn tail_bytes(&self) -> usize {
-        self.current.bytes() + self.flushing.as_ref().map_or(0, |g| g.bytes())
+        self.generations().map(Generation::bytes).sum()
     }
 
     /// Whether some reading is still to be looked up.
     pub fn has_suspects(&self) -> bool {
-        !self.current.suspects.is_empty() || self.flushing.as_ref().is_some_and(|g| !g.suspects.is_empty())
+        self.generations().any(|g| !g.suspects.is_empty())
     }
 
     /// Sees a new catalog.
@@ -149,10 +149,8 @@ impl State {
         let names = Arc::new(Names::build(catalog, &self.names));
         self.newest.rename(&self.names, &names);
         self.current.rename(&names);
-        if let Some(flushing) = &mut self.flushing
-            && !flushing.suspects.is_empty()
-        {
-            Arc::make_mut(flushing).rename(&names);
+        for sealed in self.sealed.iter_mut().filter(|g| !g.suspects.is_empty()) {
+            Arc::make_mut(sealed).rename(&names);
         }
         self.lookup = Lookup::default();
         self.names = names;
@@ -399,26 +397,25 @@ impl State {
             *next = committed(Table::Events, transitions_app(*partition));
         }
         self.metrics.stopped.set(1);
-        self.flushing = None;
+        self.sealed.clear();
         self.current = Generation::new(self.current.number + 1, self.names.clone());
         self.stopped = Some(why);
     }
 
     /// Begins a new generation; the old one is to be committed.
     pub fn cut(&mut self) {
-        debug_assert!(self.flushing.is_none());
         let next = Generation::new(self.current.number + 1, self.names.clone());
-        self.flushing = Some(Arc::new(std::mem::replace(&mut self.current, next)));
+        self.sealed.push_back(Arc::new(std::mem::replace(&mut self.current, next)));
     }
 
     /// The generations of the tail, oldest first.
-    pub fn generations(&self) -> Vec<&Generation> {
-        self.flushing.as_deref().into_iter().chain([&self.current]).collect()
+    pub fn generations(&self) -> impl Iterator<Item = &Generation> + Clone {
+        self.sealed.iter().map(Arc::as_ref).chain([&self.current])
     }
 
     /// View and tail as they stand, the tail only of some tables.
     pub fn pin(&self, tables: &[Table]) -> Pinned {
-        let generations = self.generations();
+        let generations: Vec<&Generation> = self.generations().collect();
         let tail =
             Table::ALL.map(|t| if tables.contains(&t) { Tail::of(t, &generations) } else { Tail::Empty });
         Pinned { view: self.view.clone(), tail }
@@ -427,7 +424,7 @@ impl State {
     /// Shows the size of the tail.
     pub fn show(&self) {
         self.metrics.tail_bytes.set(self.tail_bytes() as i64);
-        self.metrics.tail_rows.set(self.generations().iter().map(|g| g.readings() as i64).sum());
+        self.metrics.tail_rows.set(self.generations().map(|g| g.readings() as i64).sum());
     }
 }
 

@@ -87,9 +87,9 @@ impl Inner {
             let mut state = self.state();
             if state.current.number == number {
                 state.current.decide(&duplicate);
-            } else if let Some(flushing) = state.flushing.as_mut().filter(|g| g.number == number) {
+            } else if let Some(sealed) = state.sealed.iter_mut().find(|g| g.number == number) {
                 drop(before); // else the generation would be copied
-                Arc::make_mut(flushing).decide(&duplicate);
+                Arc::make_mut(sealed).decide(&duplicate);
             }
         }
     }
@@ -97,12 +97,12 @@ impl Inner {
     fn question(&self) -> Option<(u64, Question, Before)> {
         let state = self.state();
         let generations = state.generations();
-        let asking = generations.iter().find(|g| !g.suspects.is_empty())?;
+        let asking = generations.clone().find(|g| !g.suspects.is_empty())?;
         let question = Question::of(asking);
         let before = Before {
             view: state.view.clone(),
-            chunks: generations.iter().flat_map(|g| g.chunks.iter().cloned()).collect(),
-            open: generations.iter().map(|g| g.open.clone()).collect(),
+            chunks: generations.clone().flat_map(|g| g.chunks.iter().cloned()).collect(),
+            open: generations.map(|g| g.open.clone()).collect(),
             zone_offset_s: self.options.zone_offset_s,
         };
         Some((asking.number, question, before))
@@ -236,7 +236,7 @@ impl Storage {
     }
 
     /// Takes a record of the stream of readings, in the order of the offsets of its partition. A record behind
-    /// [`Storage::next_offset`], or sent twice by its origin, is skipped. Where the tail is full it commits first. For an
+    /// [`Storage::next_offset`], or sent twice by its origin, is skipped. Where the tail is full it commits the oldest of it first. For an
     /// entry that cannot be decoded push [`Record::Tick`]: its offset is noted.
     ///
     /// # Errors
@@ -244,16 +244,18 @@ impl Storage {
     pub async fn push(&self, entry: &Entry, record: Record) -> Result<(), StorageError> {
         self.make_room().await?;
         let catalog = self.inner.catalog();
-        let (suspects, bytes) = {
+        let suspects = {
             let mut state = self.inner.state();
             state.set_catalog(&catalog);
             state.push(entry, record)?;
+            let suspects = state.current.suspects.len();
+            if state.current.bytes() >= self.inner.options.flush_bytes {
+                state.cut();
+                self.inner.flush_wanted.notify_one();
+            }
             state.show();
-            (state.current.suspects.len(), state.current.bytes())
+            suspects
         };
-        if bytes >= self.inner.options.flush_bytes {
-            self.inner.flush_wanted.notify_one();
-        }
         if suspects >= SUSPECTS_MAX {
             // The record is taken: where the look-up fails now, the next flush does it.
             if let Err(e) = self.inner.resolve().await {
@@ -282,7 +284,7 @@ impl Storage {
         self.inner.state().push_events(entry, transitions, &known)
     }
 
-    /// Returns when the tail has grown to [`Options::flush_bytes`]: flush then, else every [`Options::flush`].
+    /// Returns when [`Options::flush_bytes`] have come together: flush then, else every [`Options::flush`].
     pub async fn flush_wanted(&self) {
         self.inner.flush_wanted.notified().await;
     }
@@ -330,7 +332,9 @@ impl Storage {
     /// How much of the memory for rows not yet committed is taken, 1 being all, as of the last push. `None` while nobody can say when there
     /// is room again: this writer has stopped, or its last commit failed. Nobody is waited for.
     pub fn fullness(&self) -> Option<f64> {
-        self.inner.takes_commits.load(Ordering::Relaxed).then(|| self.inner.taken())
+        let taken =
+            self.inner.metrics.tail_bytes.get() as f64 / self.inner.options.tail_bytes_max.max(1) as f64;
+        self.inner.takes_commits.load(Ordering::Relaxed).then_some(taken)
     }
 
     /// Stops this writer: what is not committed is thrown away and nothing more is taken. The first reason stays.

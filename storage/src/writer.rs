@@ -31,8 +31,6 @@ use std::sync::atomic::Ordering;
 const IDLE_COMMIT: Micros = 600 * model::time::SECOND;
 /// Level of zstd for new files; compaction packs them tighter.
 const LEVEL: i32 = 1;
-/// How much of the memory for what is not committed may be taken before a commit stands back for the path no more, of 1.
-const URGENT: f64 = 0.4;
 
 /// Name of the transaction of a partition of the stream of readings.
 pub fn readings_app(partition: u32) -> String {
@@ -172,12 +170,12 @@ impl Writer {
         let rows = generation.clone();
         let encode = move || Table::ALL.map(|table| encode(table, &rows, &making));
         let failed = |e| StorageError::Unavailable(format!("writing files in memory failed: {e}"));
+        // Where another one waits already, one that stood back would not come to its end: what comes in takes both cores.
+        let is_urgent = inner.state().sealed.len() > 1;
+        inner.metrics.urgent.inc_by(is_urgent.into());
         let encoded = match inner.options.query_threads {
             0 => encode(), // everything on the caller's thread
-            // A commit that stands back while the memory fills would not come to its end: what comes in takes both cores.
-            _ if inner.taken() >= URGENT => {
-                crate::background::run_beside("commit", encode).await.map_err(failed)?
-            }
+            _ if is_urgent => crate::background::run_beside("commit", encode).await.map_err(failed)?,
             _ => crate::background::run("commit", encode).await.map_err(failed)?,
         };
         let mut pending = Pending { changes: Vec::new(), put: Vec::new(), done: 0 };
@@ -270,22 +268,37 @@ impl Inner {
     /// [`StorageError::OtherWriter`] stops this writer; after any other the same call goes on where it failed.
     pub async fn flush(&self) -> Result<Flushed, StorageError> {
         let mut writer = self.writer.lock().await;
-        self.flush_by(&mut writer).await
+        let newest = self.state().current.number;
+        self.commit_while(&mut writer, |oldest| oldest <= newest).await
     }
 
-    /// Commits where the memory is still full once the commit under way has ended: that one may have made the room, and another one of all
-    /// the rest takes a minute in which nothing could be taken.
+    /// Commits the oldest of the tail until there is room: who waits for it waits for no more than that.
     ///
     /// # Errors
     /// As [`Inner::flush`].
     pub async fn make_room(&self) -> Result<(), StorageError> {
         let mut writer = self.writer.lock().await;
-        let is_full = self.state().tail_bytes() >= self.options.tail_bytes_max;
-        if is_full { self.flush_by(&mut writer).await.map(|_| ()) } else { Ok(()) }
+        let is_full = |_| self.state().tail_bytes() >= self.options.tail_bytes_max;
+        self.commit_while(&mut writer, is_full).await.map(|_| ())
     }
 
-    async fn flush_by(&self, writer: &mut Writer) -> Result<Flushed, StorageError> {
-        let result = self.flush_locked(writer).await;
+    /// Commits generations, oldest first, while the number of the next one is wanted.
+    async fn commit_while(
+        &self,
+        writer: &mut Writer,
+        wanted: impl Fn(u64) -> bool,
+    ) -> Result<Flushed, StorageError> {
+        let mut flushed = Flushed::default();
+        let result = loop {
+            match self.seal(writer, &wanted) {
+                Ok(true) => {}
+                Ok(false) => break Ok(flushed),
+                Err(e) => break Err(e),
+            }
+            if let Err(e) = self.flush_generation(writer, &mut flushed).await {
+                break Err(e);
+            }
+        };
         self.takes_commits.store(result.is_ok(), Ordering::Relaxed);
         match &result {
             Ok(_) => {}
@@ -297,11 +310,6 @@ impl Inner {
         result
     }
 
-    /// How much of the memory for rows not yet committed is taken, 1 being all, as of the last push.
-    pub fn taken(&self) -> f64 {
-        self.metrics.tail_bytes.get() as f64 / self.options.tail_bytes_max.max(1) as f64
-    }
-
     /// Throws away what is not committed and takes nothing more.
     pub fn stop(&self, writer: &mut Writer, why: String) {
         writer.pending = None;
@@ -310,22 +318,17 @@ impl Inner {
         self.takes_commits.store(false, Ordering::Relaxed);
     }
 
-    async fn flush_locked(&self, writer: &mut Writer) -> Result<Flushed, StorageError> {
-        let mut flushed = Flushed::default();
-        let left_over = self.state().flushing.is_some();
-        if left_over {
-            self.flush_generation(writer, &mut flushed).await?;
+    /// Whether a generation that is wanted is there to be committed; the current one becomes it where no other is older and it is worth it.
+    fn seal(&self, writer: &Writer, wanted: impl Fn(u64) -> bool) -> Result<bool, StorageError> {
+        let oldest = self.state().generations().next().map_or(0, |g| g.number);
+        if !wanted(oldest) {
+            return Ok(false);
         }
-        if self.cut(writer)? {
-            self.flush_generation(writer, &mut flushed).await?;
-        }
-        Ok(flushed)
-    }
-
-    /// Makes the current generation the one to be committed, unless there is nothing worth it.
-    fn cut(&self, writer: &Writer) -> Result<bool, StorageError> {
         let mut state = self.state();
         state.check_running()?;
+        if !state.sealed.is_empty() {
+            return Ok(true);
+        }
         let idle = !state.current.has_rows() && self.clock.now() - writer.last_commit < IDLE_COMMIT;
         if state.current.is_empty() || idle {
             return Ok(false);
@@ -339,12 +342,12 @@ impl Inner {
         self.resolve().await?;
         let generation = {
             let mut state = self.state();
-            let flushing =
-                state.flushing.as_mut().expect("only a flush takes it away, and flushes exclude each other");
-            if flushing.open.rows() > 0 {
-                Arc::make_mut(flushing).seal();
+            let oldest =
+                state.sealed.front_mut().expect("only a flush takes it away, and flushes exclude each other");
+            if oldest.open.rows() > 0 {
+                Arc::make_mut(oldest).seal();
             }
-            flushing.clone()
+            oldest.clone()
         };
         if writer.pending.is_none() {
             writer.pending = Some(writer.prepare(self, &generation).await?);
@@ -367,7 +370,7 @@ impl Inner {
         }
         self.metrics.files.set(Table::ALL.iter().map(|t| view.files(*t).files.len() as i64).sum());
         state.view = Arc::new(view);
-        state.flushing = None;
+        state.sealed.pop_front();
         state.show();
     }
 

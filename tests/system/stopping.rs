@@ -8,7 +8,7 @@ use model::{ManualClock, PointId, ReadingsBuilder, Record, Run, Stream};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::*;
-use prometheus::Registry;
+use prometheus::{IntGauge, Registry};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
@@ -66,8 +66,8 @@ impl ObjectStore for Away {
     }
 }
 
-/// What [`Stand::live`] returns: the storage, its runner, and what stops it.
-type Living = (Storage, tokio::task::JoinHandle<()>, CancellationToken);
+/// What [`Stand::live`] returns: the storage, its runner, what stops it, and up to when it has read.
+type Living = (Storage, tokio::task::JoinHandle<()>, CancellationToken, IntGauge);
 
 struct Stand {
     lake: Away,
@@ -84,11 +84,12 @@ impl Stand {
         let storage = Storage::open(options, Some(lake), self.catalog.clone(), self.clock.clone(), &registry);
         let storage = storage.await.unwrap();
         let metrics = RunnerMetrics::register(&Registry::new()).unwrap();
+        let until = metrics.storing_until.with_label_values(&["0"]);
         let (log, own) = (Arc::new(self.log.clone()), OwnAlarms::queue().0);
         let shared = Shared::new(log, self.clock.clone(), metrics, Aside(None), own);
         let (live, stop) = (Live::new(self.catalog.clone()), CancellationToken::new());
         let run = runner::readings(shared, storage.clone(), live, 0, stop.clone());
-        (storage, tokio::spawn(run), stop)
+        (storage, tokio::spawn(run), stop, until)
     }
 }
 
@@ -112,9 +113,12 @@ async fn nothing_is_skipped_when_the_store_comes_back_during_a_stop() {
         stand.log.append(Stream::Readings, 0, vec![Append { bytes, origin: None }]).await.unwrap();
     }
 
-    let (storage, run, stop) = stand.live().await;
+    let (storage, run, stop, until) = stand.live().await;
     stand.lake.1.store(u32::MAX, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(30)).await;
+    stand.clock.advance(660 * model::time::SECOND);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(until.get(), 1_795_478_400, "that it reads nothing more is seen from outside");
     assert!(!run.is_finished() && storage.next_offset(0) < 4, "it tries again and again");
     // The store fails once more, and is back while the process stops.
     stand.lake.1.store(1, Ordering::SeqCst);
@@ -122,7 +126,7 @@ async fn nothing_is_skipped_when_the_store_comes_back_during_a_stop() {
     run.await.unwrap();
     storage.flush().await.unwrap();
 
-    let (storage, run, stop) = stand.live().await;
+    let (storage, run, stop, _) = stand.live().await;
     stop.cancel(); // what the log holds is stored before it ends
     run.await.unwrap();
     storage.flush().await.unwrap();

@@ -1,6 +1,6 @@
 //! Answers sources later where what they handed over is judged too late, or stored too slowly. What comes faster than the machine can
 //! judge makes alarms late, and what comes faster than the table takes it makes the page's last values old; what is not answered is not
-//! sent by those who wait for an answer: brokers and collectors keep it, polls come less often. It slows down and never stops anybody:
+//! sent by those who wait for an answer: brokers and collectors keep it. Who polls rests as long before it asks again. It slows down and never stops anybody:
 //! what is handed over is taken, however far rules and table are behind.
 //!
 //! Promises: only who sends into a partition that is behind waits for its rules; rules that were not heard of for [`SILENT`] hold nobody,

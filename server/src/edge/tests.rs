@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::runners::Lag;
+use ingest::outlet::Outlet;
 use model::{ManualClock, PointId, Record, Stream};
 use stream::{Fault, MemoryLog};
 
@@ -91,6 +92,52 @@ async fn a_source_is_answered_later_while_the_rules_are_behind() {
     log.heal();
     lag.set(1, 0, 2);
     assert!(took(&["MA"], 5).await < soon, "it lets go");
+}
+
+/// One that polls keeps many deliveries under way: their answers do not slow it, so it rests. What it brings is durable at once, and who
+/// is asked by others is answered in time however many ask.
+#[tokio::test(start_paused = true)]
+async fn one_that_polls_rests_while_the_rules_are_behind() {
+    let log = MemoryLog::new(2, 7, Arc::new(ManualClock::at(0)));
+    let (edge, lag) = edge(&log);
+    let mut context = ingest::testing::Fixture::new(0).context;
+    context.sink = edge.clone();
+    let metrics = context.metrics.source("test");
+    let outlet = Outlet::start(context, metrics, Default::default());
+    let polls = async |time: Micros, for_seconds: u64| {
+        let (began, mut n) = (Instant::now(), 0);
+        while began.elapsed() < Duration::from_secs(for_seconds) {
+            outlet.rest().await;
+            outlet.send(delivery(&["MA"], time + n)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(6)).await;
+            n += 1;
+            assert_eq!(
+                times(&log, 1).await.last(),
+                Some(&(time + n - 1)),
+                "it is durable while its answer is held"
+            );
+        }
+        n
+    };
+    let free = polls(0, 1).await;
+    assert!(free > 100, "{free}");
+    lag.set(1, 3600 * model::time::SECOND, 1);
+    let slowed = polls(10_000, 10).await;
+    assert!((38..=42).contains(&slowed), "{slowed} in ten seconds");
+    let (asked, many) = (Instant::now(), (0..100).map(|n| hand_over(&edge, &["MA"], 20_000 + n)));
+    for taken in many.collect::<Vec<_>>() {
+        taken.await.unwrap().unwrap();
+    }
+    assert!(asked.elapsed() < Duration::from_millis(300), "{:?}", asked.elapsed());
+    // A source of another partition does not rest, nor does this one once the rules are there again.
+    hand_over(&edge, &["MC"], 1).await.unwrap().unwrap();
+    let pause = |name: &str| edge.pause(&SourceInfo { name: name.into(), flags: 0 });
+    assert_eq!(
+        (pause("gateway"), pause("test") > Duration::ZERO, pause("nobody")),
+        (Duration::ZERO, true, Duration::ZERO)
+    );
+    lag.set(1, 0, 2);
+    assert_eq!(pause("test"), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

@@ -37,7 +37,11 @@ pub async fn readings(
         // Where there is nothing to read it is at the end of the log.
         let behind = entries.last().map_or(0, |e| (now - e.appended).max(0));
         shared.storing_lag.set(partition, behind, now);
-        shared.metrics.storing_behind.with_label_values(&[&partition.to_string()]).set(behind / SECOND);
+        shared
+            .metrics
+            .storing_until
+            .with_label_values(&[&partition.to_string()])
+            .set((now - behind) / SECOND);
         for entry in entries {
             // What cannot be decoded is set aside; its offset is noted like a tick's.
             let record = reader.decode(&entry).unwrap_or(Record::Tick);

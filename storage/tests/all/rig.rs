@@ -149,10 +149,17 @@ impl Rig {
     }
 
     pub async fn try_open(&self) -> std::result::Result<Storage, StorageError> {
+        self.open_counted(&prometheus::Registry::new()).await
+    }
+
+    /// With its metrics in this registry.
+    pub async fn open_counted(
+        &self,
+        registry: &prometheus::Registry,
+    ) -> std::result::Result<Storage, StorageError> {
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
-        let registry = prometheus::Registry::new();
         let store: Arc<dyn ObjectStore> = self.store.clone();
-        Storage::open(self.options.clone(), Some(store), self.catalog.clone(), clock, &registry).await
+        Storage::open(self.options.clone(), Some(store), self.catalog.clone(), clock, registry).await
     }
 
     pub async fn open(&self) -> Storage {
