@@ -3,7 +3,9 @@
 
 use crate::keys::KeyDoc;
 use crate::{Source, SourceInfo, kinds};
+use model::Micros;
 use model::record::run_flags;
+use model::time::show_duration;
 use model::toml_file::Section;
 use std::sync::Arc;
 
@@ -108,4 +110,22 @@ pub fn sources_from_section(section: &Section<'_>) -> Option<Configured> {
     let protocol = (kind.configure)(&common, section)?;
     name?;
     Some(Configured { info: common.info, kind: kind.name, source: (protocol.make)(), protocol })
+}
+
+/// A duration within a range; the default where there is none, or one outside, which is told.
+pub(crate) fn duration(
+    section: &Section<'_>,
+    key: &'static str,
+    default: Micros,
+    (min, max): (Micros, Micros),
+) -> Micros {
+    match section.duration(key) {
+        Some(d) if !(min..=max).contains(&d.value) => {
+            let [is, min, max] = [d.value, min, max].map(show_duration);
+            section.file().error_at(d.at, format!("`{key}` is {is}, outside {min} to {max}"), "");
+            default
+        }
+        Some(d) => d.value,
+        None => default,
+    }
 }

@@ -29,7 +29,7 @@ mod watch;
 mod window;
 
 pub use keys::KEYS;
-pub use options::{MqttOptions, ProtocolVersion, Secret, Tls};
+pub use options::MqttOptions;
 
 use crate::{Common, Context, Protocol, Source, TimeFrom};
 use async_trait::async_trait;
@@ -61,7 +61,7 @@ impl MqttSource {
 pub fn configure(common: &Common, section: &Section<'_>) -> Option<Protocol> {
     let options = Arc::new(MqttOptions::from_section(section)?);
     let time = common.time;
-    let summary = format!("{} {}", options.shown_url(), options.topics.join(" "));
+    let summary = format!("{} {}", options.broker, options.topics.join(" "));
     let make = move || Box::new(MqttSource::new(options.clone(), time)) as Box<dyn Source>;
     Some(Protocol { make: Arc::new(make), summary, points: Vec::new() })
 }

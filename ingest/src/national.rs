@@ -19,7 +19,7 @@ pub use catalog::catalog_from_file;
 pub use people::{read_areas, read_people};
 
 use crate::backoff::Backoff;
-use crate::configure::{Common, Kind, Protocol, TimeFrom};
+use crate::configure::{Common, Kind, Protocol, TimeFrom, duration};
 use crate::keys::KeyDoc;
 use crate::metrics::SourceMetrics;
 use crate::outlet::Outlet;
@@ -27,7 +27,7 @@ use crate::{Context, Source};
 use async_trait::async_trait;
 use inbox::{Inbox, remove_old};
 use model::Micros;
-use model::time::{DAY, MINUTE, SECOND, show_duration};
+use model::time::{DAY, MINUTE, SECOND};
 use model::toml_file::Section;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub const KIND: Kind = Kind {
     keys: &[
         KeyDoc {
             key: "dir",
-            kind: "text",
+            kind: "path",
             default: "required",
             doc: "The inbox folder, made when it is not there; files may lie in subfolders.",
         },
@@ -92,27 +92,6 @@ pub struct Config {
     pub receive_time: bool,
 }
 
-fn duration(
-    section: &Section<'_>,
-    key: &'static str,
-    default: Micros,
-    (min, max): (Micros, Micros),
-) -> Micros {
-    match section.duration(key) {
-        Some(d) if !(min..=max).contains(&d.value) => {
-            let range = format!("{} to {}", show_duration(min), show_duration(max));
-            section.file().error_at(
-                d.at,
-                format!("`{key}` is {}, outside {range}", show_duration(d.value)),
-                "",
-            );
-            default
-        }
-        Some(d) => d.value,
-        None => default,
-    }
-}
-
 fn configure(common: &Common, section: &Section<'_>) -> Option<Protocol> {
     let dir = section.need_str("dir", "\"inbox\"");
     let every = duration(section, "every", SECOND, (10_000, 60 * MINUTE));
@@ -123,14 +102,15 @@ fn configure(common: &Common, section: &Section<'_>) -> Option<Protocol> {
         section.file().error_at(dir.at, "`dir` is empty", "write the path of the inbox folder");
         return None;
     }
+    let dir = section.path("dir")?.value;
+    let summary = format!("files in {}", dir.display());
     let config = Config {
-        dir: PathBuf::from(dir.value),
+        dir,
         every: Duration::from_micros(every as u64),
         failed_after,
         keep,
         receive_time: common.time == TimeFrom::Receive,
     };
-    let summary = format!("files in {}", dir.value);
     Some(Protocol {
         make: std::sync::Arc::new(move || Box::new(National { config: config.clone() })),
         summary,

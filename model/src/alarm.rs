@@ -45,7 +45,7 @@ pub struct Place {
     pub site_state: String,
 }
 
-/// Put aside by a person for a time, with a reason: it is recorded and nobody is told, until it is worse than it was then.
+/// Put aside by a person for a time, with a reason: it is recorded and nobody is told, until it rises or opens worse than it was then.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Shelved {
     /// Who did it.
@@ -62,6 +62,9 @@ pub struct Shelved {
     pub one_shot: bool,
     /// What is worse than this was not put aside.
     pub severity: Severity,
+    /// Nor was what is real: it was an alarm of a calibration.
+    #[serde(default)]
+    pub calibrating: bool,
 }
 
 /// How far what is done about an alarm has come.

@@ -1,5 +1,5 @@
 //! What every part of firedamp speaks: sites and points, readings as columns, log records, transitions,
-//! alarms, the clock. No I/O except reading a catalog file that was handed over as text.
+//! alarms, the clock. No I/O but reading secrets and certificates that a configuration names; a catalog is handed over as text.
 //!
 //! The meaning of each type is fixed here once: ids and partitions in [`ids`], the status word in
 //! [`status`], the wire format of a record in [`record`]. All times are microseconds since 1970, UTC.
@@ -14,6 +14,8 @@ pub mod follow;
 pub mod ids;
 pub mod kafka;
 pub mod keys;
+pub mod mqtt;
+pub mod pem;
 pub mod people;
 pub mod problem;
 pub mod readings;

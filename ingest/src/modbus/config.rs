@@ -5,9 +5,9 @@ mod register;
 use super::link::Target;
 use super::plan::{self, Item, Shape};
 use super::value::{Linear, Order, Type};
-use crate::configure::{Common, NamedPoint, TimeFrom};
+use crate::configure::{Common, NamedPoint, TimeFrom, duration};
 use model::Micros;
-use model::time::{DAY, SECOND, parse, show_duration};
+use model::time::{DAY, SECOND, parse};
 use model::toml_file::Section;
 use register::{Defaults, Drafts};
 use std::time::Duration;
@@ -133,8 +133,8 @@ type RowPlace = (u8, Item, Type, Order);
 /// Reads the keys of the section. Mistakes are reported through it; `None` when one of them leaves nothing to run.
 pub fn from_section(common: &Common, section: &Section<'_>) -> Option<Config> {
     let target = target(section);
-    let every = duration(section, "every", SECOND, EVERY);
-    let timeout = duration(section, "timeout", SECOND, TIMEOUT);
+    let length = |key, range| Duration::from_micros(duration(section, key, SECOND, range) as u64);
+    let (every, timeout) = (length("every", EVERY), length("timeout", TIMEOUT));
     let registers_max = i64::from(plan::REGISTERS_MAX);
     let default = Shape::default();
     let block = section.int("block", 4, registers_max).map_or(default.block, |n| n.value as u16);
@@ -196,29 +196,6 @@ pub fn parse_target(text: &str) -> Result<Target, String> {
     let host = url.host_str().filter(|h| !h.is_empty()).ok_or_else(|| format!("url `{text}` has no host"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     Ok(Target { host, port: url.port().unwrap_or(502) })
-}
-
-fn duration(
-    section: &Section<'_>,
-    key: &'static str,
-    default: Micros,
-    (min, max): (Micros, Micros),
-) -> Duration {
-    let value = match section.duration(key) {
-        Some(d) if !(min..=max).contains(&d.value) => {
-            let message = format!(
-                "`{key}` is {}, outside {} to {}",
-                show_duration(d.value),
-                show_duration(min),
-                show_duration(max)
-            );
-            section.file().error_at(d.at, message, "");
-            default
-        }
-        Some(d) => d.value,
-        None => default,
-    };
-    Duration::from_micros(value as u64)
 }
 
 /// `unit = 1`, or `units = "1-20, 33"` for the same registers on each of them.

@@ -4,10 +4,11 @@
 //! [`Connection::next`] may be cancelled at any await: the poll that was under way stays where it was. (A cancelled
 //! `EventLoop::poll` could lose a PUBACK that it had taken and not yet written.)
 
-use super::{MqttOptions, ProtocolVersion, UNDER_WAY_MAX};
+use super::{MqttOptions, UNDER_WAY_MAX};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
+use model::mqtt::Version;
 use rumqttc::{Outgoing, v5};
 use std::time::Duration;
 
@@ -80,20 +81,20 @@ impl Connection {
     /// Nothing happens before the first [`Connection::next`].
     pub(super) fn open(options: &MqttOptions, client_id: &str) -> Self {
         match options.protocol {
-            ProtocolVersion::V3 => Self::open_v3(options, client_id),
-            ProtocolVersion::V5 => Self::open_v5(options, client_id),
+            Version::V3 => Self::open_v3(options, client_id),
+            Version::V5 => Self::open_v5(options, client_id),
         }
     }
 
     fn open_v3(options: &MqttOptions, client_id: &str) -> Self {
-        let mut set = rumqttc::MqttOptions::new(client_id, &options.host, options.port);
+        let mut set = rumqttc::MqttOptions::new(client_id, &options.broker.host, options.broker.port);
         set.set_clean_session(false)
             .set_manual_acks(true)
             .set_keep_alive(options.keep_alive)
             .set_inflight(OUTGOING_INFLIGHT)
             .set_max_packet_size(PACKET_LEN_MAX as usize, OUTGOING_LEN_MAX);
-        if let Some((user, password)) = &options.login {
-            set.set_credentials(user, &password.0);
+        if let Some((user, password)) = &options.broker.login {
+            set.set_credentials(user, password.expose());
         }
         if let Some(transport) = transport(options) {
             set.set_transport(transport);
@@ -109,7 +110,7 @@ impl Connection {
     }
 
     fn open_v5(options: &MqttOptions, client_id: &str) -> Self {
-        let mut set = v5::MqttOptions::new(client_id, &options.host, options.port);
+        let mut set = v5::MqttOptions::new(client_id, &options.broker.host, options.broker.port);
         let expiry = u32::try_from(options.session_expiry.as_secs()).unwrap_or(u32::MAX);
         set.set_clean_start(false)
             .set_manual_acks(true)
@@ -119,8 +120,8 @@ impl Connection {
             .set_receive_maximum(Some(options.receive_maximum))
             .set_session_expiry_interval(Some(expiry))
             .set_max_packet_size(Some(PACKET_LEN_MAX));
-        if let Some((user, password)) = &options.login {
-            set.set_credentials(user, &password.0);
+        if let Some((user, password)) = &options.broker.login {
+            set.set_credentials(user, password.expose());
         }
         if let Some(transport) = transport(options) {
             set.set_transport(transport);
@@ -210,7 +211,7 @@ impl Connection {
 
 fn transport(options: &MqttOptions) -> Option<rumqttc::Transport> {
     let tls = options.tls.as_ref()?;
-    Some(rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(tls.0.clone())))
+    Some(rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(tls.clone())))
 }
 
 fn ack_of(id: u16, qos: u8) -> Option<Ack> {

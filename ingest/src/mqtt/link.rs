@@ -15,6 +15,7 @@ use crate::backoff::Backoff;
 use crate::builder::DeliveryBuilder;
 use crate::mapping::Scratch;
 use crate::metrics::SourceMetrics;
+use model::mqtt::Version;
 use prometheus::IntGauge;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,12 +150,12 @@ impl Link {
 
     /// Says what happened in a way that helps.
     fn why_shown(&self, why: &str, session: &Session) -> String {
-        let url = self.options.shown_url();
+        let url = &self.options.broker;
         if session.since.is_some() {
             return format!("connection to {url} lost: {why}");
         }
         let hint = match (self.connected_before, self.options.protocol) {
-            (false, super::ProtocolVersion::V5) => " (a broker without MQTT 5 needs protocol = \"3.1.1\")",
+            (false, Version::V5) => " (a broker without MQTT 5 needs protocol = \"3.1.1\")",
             _ => "",
         };
         format!("cannot connect to {url}: {why}{hint}")

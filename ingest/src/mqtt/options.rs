@@ -2,54 +2,28 @@
 
 use super::tls;
 use crate::mapping::{KeyError, Mapping, Texts, TimeFormat};
+use model::mqtt::{Broker, Version};
 use model::toml_file::{Located, Section};
-use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
-
-/// A text that is not shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
-/// TLS as configured and loaded.
-#[derive(Clone, Debug)]
-pub struct Tls(pub std::sync::Arc<rustls::ClientConfig>);
-
-/// MQTT version.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ProtocolVersion {
-    /// 3.1.1
-    V3,
-    /// 5
-    V5,
-}
 
 /// A source of kind `mqtt`, understood.
 #[derive(Clone, Debug)]
 pub struct MqttOptions {
-    /// Name or address of the broker.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
+    /// The broker and the way to it.
+    pub broker: Broker,
     /// Set for `mqtts`.
-    pub tls: Option<Tls>,
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Topic filters.
     pub topics: Vec<String>,
     /// What messages mean.
     pub mapping: Mapping,
     /// MQTT version.
-    pub protocol: ProtocolVersion,
+    pub protocol: Version,
     /// Quality of service, 0 or 1.
     pub qos: u8,
     /// `None`: made from the source's name.
     pub client_id: Option<String>,
-    /// User and password.
-    pub login: Option<(String, Secret)>,
     /// How often the broker is pinged.
     pub keep_alive: Duration,
     /// Unacknowledged messages that the broker may send; MQTT 5.
@@ -70,19 +44,13 @@ impl MqttOptions {
     /// Reads all keys of kind `mqtt`; problems are reported through the section. `None` when no source
     /// can be made of it.
     pub fn from_section(section: &Section<'_>) -> Option<Self> {
-        let url = section.need_str("url", "\"mqtt://127.0.0.1:1883\"");
+        let broker = Broker::read(section, "username", &["client_cert", "client_key"]);
         let topics = topics(section);
         let mapping = mapping(section, topics.as_deref().unwrap_or_default());
-        let version = section.one_of("protocol", &["5", "3.1.1"]);
-        let protocol = match version.as_ref().map(|v| v.value) {
-            Some("3.1.1") => ProtocolVersion::V3,
-            _ => ProtocolVersion::V5,
-        };
+        let protocol = Version::read(section, "protocol");
         let keep_alive = keep_alive(section, protocol);
         let clients = clients(section, topics.as_deref().unwrap_or_default());
-        let login = login(section);
-        let url = url.and_then(|url| broker(section, &url));
-        let tls = tls::from_section(section, url.as_ref().is_some_and(|b| b.tls));
+        let tls = tls::from_section(section, broker.as_ref());
         let qos = section.int("qos", 0, 1).map_or(1, |q| q.value as u8);
         let client_id = section.str("client_id").and_then(|id| checked_client_id(section, &id));
         let receive_maximum = section.int("receive_maximum", 1, 65_535).map_or(512, |n| n.value as u16);
@@ -90,17 +58,14 @@ impl MqttOptions {
         let message_len_max = section.size("max_message").map_or(1 << 20, |s| s.value as usize);
         let under_way_bytes_max = section.size("under_way_max").map_or(256 << 20, |s| s.value as usize);
         let watch_broker = section.bool("watch_broker").is_none_or(|w| w.value);
-        let (broker, topics) = (url?, topics?);
         Some(Self {
-            host: broker.host,
-            port: broker.port,
+            broker: broker?,
             tls: tls?,
-            topics: topics.into_iter().map(|t| t.value.to_owned()).collect(),
+            topics: topics?.into_iter().map(|t| t.value.to_owned()).collect(),
             mapping: mapping?,
             protocol,
             qos,
             client_id,
-            login: login?,
             keep_alive: keep_alive?,
             receive_maximum,
             session_expiry: Duration::from_micros(u64::try_from(expiry).unwrap_or(0)),
@@ -109,49 +74,6 @@ impl MqttOptions {
             under_way_bytes_max,
             watch_broker,
         })
-    }
-
-    /// The broker as people write it, without secrets.
-    pub fn shown_url(&self) -> String {
-        let scheme = if self.tls.is_some() { "mqtts" } else { "mqtt" };
-        format!("{scheme}://{}:{}", self.host, self.port)
-    }
-}
-
-struct Broker {
-    host: String,
-    port: u16,
-    tls: bool,
-}
-
-fn broker(section: &Section<'_>, url: &Located<&str>) -> Option<Broker> {
-    let error = |message: String, help: &str| {
-        section.file().error_at(url.at, message, help);
-        None
-    };
-    let example = "write for example \"mqtt://127.0.0.1:1883\"";
-    let parsed = match url::Url::parse(url.value) {
-        Ok(parsed) => parsed,
-        Err(e) => return error(format!("`url` is no URL: {e}"), example),
-    };
-    let tls = match parsed.scheme() {
-        "mqtt" => false,
-        "mqtts" => true,
-        other => return error(format!("`url` has scheme `{other}`, expected mqtt or mqtts"), example),
-    };
-    if !parsed.username().is_empty() || parsed.password().is_some() {
-        return error("`url` holds a user or password".to_owned(), "use the keys `username` and `password`");
-    }
-    if !matches!(parsed.path(), "" | "/") || parsed.query().is_some() || parsed.fragment().is_some() {
-        return error("`url` has more than host and port".to_owned(), example);
-    }
-    match parsed.host_str() {
-        Some(host) if !host.is_empty() => Some(Broker {
-            host: host.to_owned(),
-            port: parsed.port().unwrap_or(if tls { 8883 } else { 1883 }),
-            tls,
-        }),
-        _ => error("`url` has no host".to_owned(), example),
     }
 }
 
@@ -236,12 +158,12 @@ fn levels(filter: &str) -> usize {
     if filter.starts_with("$share/") { parts.saturating_sub(2) } else { parts }
 }
 
-fn keep_alive(section: &Section<'_>, protocol: ProtocolVersion) -> Option<Duration> {
+fn keep_alive(section: &Section<'_>, protocol: Version) -> Option<Duration> {
     let Some(set) = section.duration("keep_alive") else {
         return (!section.has("keep_alive")).then_some(Duration::from_secs(30));
     };
     // rumqttc's own limits; MQTT itself counts whole seconds in 16 bits.
-    let least = if protocol == ProtocolVersion::V5 { 5 } else { 1 };
+    let least = if protocol == Version::V5 { 5 } else { 1 };
     let seconds = set.value / model::time::SECOND;
     if !(least..=65_535).contains(&seconds) {
         let shown = model::time::show_duration(set.value);
@@ -270,43 +192,6 @@ fn checked_client_id(section: &Section<'_>, id: &Located<&str>) -> Option<String
         return None;
     }
     Some(id.value.to_owned())
-}
-
-/// User and password; the outer `None` when there is a mistake.
-fn login(section: &Section<'_>) -> Option<Option<(String, Secret)>> {
-    let username = section.str("username");
-    if !section.has("password") {
-        return Some(username.map(|u| (u.value.to_owned(), Secret(String::new()))));
-    }
-    let table = section.table("password")?;
-    let (env, file) = (table.str("env"), table.str("file"));
-    let at = table.at();
-    table.finish();
-    let error = |at: usize, message: String, help: &str| {
-        section.file().error_at(at, message, help);
-        None
-    };
-    let secret = match (env, file) {
-        (Some(env), None) => match std::env::var(env.value) {
-            Ok(value) => value,
-            Err(_) => return error(env.at, format!("environment variable `{}` is not set", env.value), ""),
-        },
-        (None, Some(file)) => match std::fs::read_to_string(file.value) {
-            Ok(text) => text.trim_end_matches(['\r', '\n']).to_owned(),
-            Err(e) => return error(file.at, format!("cannot read `{}`: {e}", file.value), ""),
-        },
-        _ => {
-            return error(
-                at,
-                "`password` needs one of `env` and `file`".to_owned(),
-                "write { env = \"NAME\" }",
-            );
-        }
-    };
-    match username {
-        Some(user) => Some(Some((user.value.to_owned(), Secret(secret)))),
-        None => error(at, "`password` without `username`".to_owned(), "add `username`"),
-    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! The MQTT source against Mosquitto, and against a scripted broker where the wire itself must be seen.
 
-mod broker;
 mod mosquitto;
 mod wire;
 
-use broker::{Mosquitto, publish};
 use ingest::testing::Fixture;
 use ingest::{Configured, sources_from_section};
 use model::toml_file::TomlFile;
+use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -104,4 +103,30 @@ fn values(fixture: &Fixture) -> Vec<usize> {
         .iter()
         .flat_map(|d| d.readings.value.iter().map(|v| *v as usize).collect::<Vec<_>>())
         .collect()
+}
+
+/// Publishes with QoS 1 and returns when the broker has acknowledged all.
+async fn publish(port: u16, messages: impl IntoIterator<Item = (String, String)>) {
+    let messages: Vec<_> = messages.into_iter().collect();
+    let count = messages.len();
+    let mut options =
+        MqttOptions::new(format!("test-publisher-{:x}", rand::random::<u32>()), "127.0.0.1", port);
+    options.set_inflight(100).set_max_packet_size(8 << 20, 8 << 20);
+    let (client, mut events) = AsyncClient::new(options, 100);
+    let sender = tokio::spawn(async move {
+        for (topic, payload) in messages {
+            client.publish(topic, QoS::AtLeastOnce, false, payload).await.expect("the event loop is polled");
+        }
+        client
+    });
+    let acknowledged = async {
+        let mut acked = 0;
+        while acked < count {
+            if let Event::Incoming(Packet::PubAck(_)) = events.poll().await.expect("the broker is there") {
+                acked += 1;
+            }
+        }
+    };
+    patiently("the broker to take what is published", acknowledged).await;
+    sender.await.expect("the sender does not panic");
 }

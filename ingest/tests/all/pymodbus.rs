@@ -7,15 +7,13 @@ use ingest::sources_from_section;
 use ingest::testing::Fixture;
 use model::toml_file::TomlFile;
 use model::{PointId, status};
-use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use tests::python::{PYMODBUS, venv};
 use tokio_util::sync::CancellationToken;
 
-const PACKAGE: &str = "pymodbus==3.16.*";
 /// Registers from one value to the next; the ones between do not exist.
 const STRIDE: usize = 6;
 /// The same list stands in `device.py`.
@@ -30,40 +28,20 @@ const VALUES: [(&str, f64); 8] = [
     ("f64", -273.15),
 ];
 
-/// A Python with pymodbus, in the place and under the lock of `tests/install venv`; `None` where there is no pip.
-fn python() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    let cache = set("FIREDAMP_TEST_CACHE").or_else(|| cache.map(|c| c.join("firedamp-tests")))?;
-    std::fs::create_dir_all(&cache).ok()?;
-    let name = format!("venv-{}", &hex::encode(Sha256::digest(format!("{PACKAGE}\n")))[..12]);
-    let script = "[ -e $1/.ready ] || { rm -rf $1 && python3 -m venv $1 && $1/bin/pip install -q --disable-pip-version-check \
-                  \"$2\" </dev/null && touch $1/.ready; }";
-    let mut command = Command::new("flock");
-    command.current_dir(&cache).args([&format!("{name}.lock"), "sh", "-c", script, "sh", &name, PACKAGE]);
-    match command.status() {
-        Ok(status) if status.success() => Some(cache.join(name).join("bin/python")),
-        other => {
-            eprintln!("SKIPPED: no Python environment with {PACKAGE}: {other:?}");
-            None
-        }
-    }
-}
-
 struct Device {
     child: Child,
     port: u16,
 }
 
 impl Device {
-    fn start() -> Option<Self> {
+    fn start() -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/all/pymodbus/device.py");
         let mut child =
-            Command::new(python()?).arg(script).stdout(Stdio::piped()).spawn().expect("python starts");
+            Command::new(venv(PYMODBUS)).arg(script).stdout(Stdio::piped()).spawn().expect("python starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("it prints");
         let port = line.trim().parse().unwrap_or_else(|_| panic!("the device printed `{line}`"));
-        Some(Self { child, port })
+        Self { child, port }
     }
 }
 
@@ -108,7 +86,7 @@ fn points() -> Vec<(String, f64, String)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_type_and_order_of_every_table_on_two_units_and_a_third_that_is_not_there() {
-    let Some(device) = Device::start() else { return };
+    let device = Device::start();
     let points = points();
     let mut names: Vec<&str> = points.iter().map(|p| p.0.as_str()).collect();
     names.push("nobody");
@@ -157,7 +135,7 @@ async fn every_type_and_order_of_every_table_on_two_units_and_a_third_that_is_no
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_probe_shows_the_value_in_its_type_and_order() {
-    let Some(device) = Device::start() else { return };
+    let device = Device::start();
     for (i, (ty, value)) in VALUES.iter().enumerate() {
         let ty = Type::from_word(ty).unwrap();
         for (j, order) in Order::ALL.into_iter().enumerate() {

@@ -3,17 +3,18 @@
 use super::Config;
 use ::alerts::journal::Signer;
 use model::keys::{KeyDoc, key};
-use model::secret::read_secret;
+use model::secret::{Secret, read_secret};
 use model::time::{MINUTE, Micros};
 use model::toml_file::Section;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use url::Url;
 
 /// `[alerts]`.
 #[derive(Clone, Debug)]
 pub struct AlertsConfig {
-    /// URL of the alarm database.
-    pub database: String,
+    /// URL of the alarm database, with the password.
+    pub database: Secret,
     /// File of the routes that decide who is told.
     pub routes: Option<PathBuf>,
     /// Longest time on the shelf.
@@ -26,7 +27,18 @@ pub struct AlertsConfig {
 
 /// Its keys.
 pub const KEYS: &[KeyDoc] = &[
-    key("database", "text", "\"sqlite:<data.dir>/alarms.db\"", "alarm database"),
+    key(
+        "database",
+        "text",
+        "\"sqlite:<data.dir>/alarms.db\"",
+        "alarm database: a file, or `postgres://USER@HOST:PORT/DATABASE` of a database that exists (PostgreSQL 12 or newer)",
+    ),
+    key(
+        "password",
+        "`{ env = \"NAME\" }` or `{ file = \"PATH\" }`",
+        "",
+        "password of the user of a PostgreSQL database; when absent that of PGPASSWORD or ~/.pgpass",
+    ),
     key(
         "routes",
         "path",
@@ -47,21 +59,15 @@ pub const KEYS: &[KeyDoc] = &[
 /// Reads the section.
 pub fn read(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> AlertsConfig {
     let mut out = AlertsConfig {
-        database: format!("sqlite:{}", data_dir.join("alarms.db").display()),
+        database: Secret::new(format!("sqlite:{}", data_dir.join("alarms.db").display())),
         routes: None,
         shelve_max: 8 * 60 * MINUTE,
         signer: None,
         checkpoint: 60 * MINUTE,
     };
     let Some(s) = section else { return out };
-    if let Some(url) = s.str("database") {
-        match url.value.strip_prefix("sqlite:") {
-            Some(file) => out.database = format!("sqlite:{}", Config::resolve(path, file).display()),
-            None => {
-                let help = "write `sqlite:data/alarms.db`; PostgreSQL comes with the work on alarms";
-                s.file().error_at(url.at, format!("`{}` is no alarm database", url.value), help);
-            }
-        }
+    if let Some(database) = database(path, &s) {
+        out.database = database;
     }
     out.routes = s.str("routes").map(|p| Config::resolve(path, p.value));
     for (name, time) in [("shelve_max", &mut out.shelve_max), ("checkpoint", &mut out.checkpoint)] {
@@ -82,4 +88,36 @@ pub fn read(path: &Path, data_dir: &Path, section: Option<Section<'_>>) -> Alert
     }
     s.finish();
     out
+}
+
+/// The URL of the database; `None` where there is none or it cannot be used, which is told.
+fn database(path: &Path, s: &Section<'_>) -> Option<Secret> {
+    let password = s.has("password").then(|| read_secret(s, "password"));
+    let of_file = |file: &str| format!("sqlite:{}", Config::resolve(path, file).display());
+    let found = s.str("database");
+    let url = found.as_ref().map_or("sqlite:", |url| url.value);
+    let refused = |message: &str, help: &str| {
+        let at = found.as_ref().map_or_else(|| s.at(), |url| url.at);
+        s.file().error_at(at, message, help);
+        None
+    };
+    match (url.strip_prefix("sqlite:"), Url::parse(url)) {
+        (Some(_), _) if password.is_some() => refused("a file has no password", "leave `password` out"),
+        (Some(file), _) => found.is_some().then(|| Secret::new(of_file(file))),
+        (None, Ok(url)) if url.password().is_some() => refused(
+            "the password stands in the address",
+            "write `password = { env = \"FIREDAMP_DATABASE\" }`",
+        ),
+        (None, Ok(mut url)) if ["postgres", "postgresql"].contains(&url.scheme()) && url.has_host() => {
+            match password {
+                Some(password) => url.set_password(Some(password?.expose())).ok()?,
+                None => {}
+            }
+            Some(Secret::new(url))
+        }
+        _ => refused(
+            &format!("`{url}` is no alarm database"),
+            "write `sqlite:data/alarms.db` or `postgres://firedamp@127.0.0.1/firedamp`",
+        ),
+    }
 }

@@ -26,8 +26,44 @@ pub struct Loaded {
     pub routes: Arc<Routes>,
     /// The rules for each partition, as the log carries them.
     pub version: Arc<Version>,
+    /// What names each text exactly, for the journal.
+    pub hashes: Hashes,
     /// How the files were just before they were read: one that changes meanwhile is read again.
     pub stamps: Stamps,
+}
+
+/// BLAKE3 of each text that decides, hex.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+pub struct Hashes {
+    config: String,
+    rules: String,
+    /// Of the texts of all partitions, in order.
+    catalog: String,
+    /// Of the file of routes and its rosters; empty without one.
+    routes: String,
+}
+
+impl Hashes {
+    fn of(config: &Config, version: &Arc<Version>) -> Self {
+        // The whole has no text of its own.
+        let mut catalog = blake3::Hasher::new();
+        for partition in 0..config.log.partitions {
+            catalog.update(version.of_partition(partition).catalog_text.as_bytes());
+        }
+        let mut routes = blake3::Hasher::new();
+        let files = config.alerts.routes.as_deref().map(alerts::route::route_files).unwrap_or_default();
+        for file in &files {
+            // One that is gone since is read again, as its time says.
+            routes.update(&std::fs::read(file).unwrap_or_default());
+        }
+        let routes = routes.finalize().to_hex().to_string();
+        Self {
+            config: blake3::hash(config.text.as_bytes()).to_hex().to_string(),
+            rules: version.rules_hash.clone(),
+            catalog: catalog.finalize().to_hex().to_string(),
+            routes: if files.is_empty() { String::new() } else { routes },
+        }
+    }
 }
 
 impl Loaded {
@@ -49,7 +85,8 @@ impl Loaded {
             problems.extend(program.check_coverage(&catalog));
             (program, version.join().expect("compiling does not panic"))
         });
-        let loaded = Self { catalog, rules, program, routes, version, stamps };
+        let hashes = Hashes::of(config, &version);
+        let loaded = Self { catalog, rules, program, routes, version, hashes, stamps };
         (if problems.errors() == 0 { Some(loaded) } else { None }, problems)
     }
 }

@@ -52,9 +52,9 @@ fn mistakes_are_named_with_what_to_do() {
         ("name", "name = \"\"", "`name` must have 1 to 64 bytes"),
         ("kind", "kind = \"mqqt\"", "did you mean `mqtt`?"),
         ("url", "", "`source.url` is missing"),
-        ("url", "url = \"http://x\"", "scheme `http`, expected mqtt or mqtts"),
+        ("url", "url = \"http://x\"", "`http://x` is no mqtt or mqtts address"),
         ("url", "url = \"mqtt://me:secret@x\"", "use the keys `username` and `password`"),
-        ("url", "url = \"mqtt://\"", "`url` has no host"),
+        ("url", "url = \"mqtt://\"", "`mqtt://` has no host"),
         ("url", "url = \"mqtt://x/y\"", "more than host and port"),
         ("topics", "", "`source.topics` is missing"),
         ("topics", "topics = []", "`topics` is empty"),
@@ -76,10 +76,21 @@ fn mistakes_are_named_with_what_to_do() {
         ("x", "clients = 2", "there are 1 topics to share out"),
         ("x", "password = \"x\"", "expected a table"),
         ("x", "password = { env = \"FIREDAMP_TEST_UNSET\" }", "`FIREDAMP_TEST_UNSET` is not set"),
-        ("x", "password = {}", "needs one of `env` and `file`"),
-        ("x", "username = \"u\"\npassword = { file = \"/no/such/file\" }", "cannot read `/no/such/file`"),
-        ("x", "ca = \"x.pem\"", "certificates are for TLS"),
-        ("url", "url = \"mqtts://x\"\nca = \"/no/such.pem\"", "cannot read certificates from `/no/such.pem`"),
+        ("x", "password = {}", "needs either `env` or `file`"),
+        ("x", "password = { env = \"PATH\" }", "`source.username` is missing"),
+        ("x", "username = \"u\"\npassword = { file = \"/no/such/file\" }", "`/no/such/file` cannot be read"),
+        ("x", "ca = \"x.pem\"", "`ca` is for TLS, and `url` has none"),
+        ("x", "client_key = \"x.pem\"", "`client_key` is for TLS, and `url` has none"),
+        (
+            "url",
+            "url = \"mqtts://x\"\nca = \"/no/such.pem\"",
+            "certificates of `/no/such.pem` cannot be read",
+        ),
+        (
+            "url",
+            "url = \"mqtts://x\"\nclient_key = \"/no/such.pem\"",
+            "private key of `/no/such.pem` cannot be read",
+        ),
         ("x", "client_id = \"\"", "`client_id` must have"),
         ("x", "time = \"devise\"", "did you mean `device`?"),
         ("x", "topicz = 1", "did you mean `topics`?"),
@@ -101,15 +112,29 @@ fn all_mistakes_come_at_once() {
 #[test]
 fn a_password_is_read_and_never_shown() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("password");
-    std::fs::write(&path, "hunter2\n").unwrap();
-    let text =
-        format!("[[source]]\n{GOOD}username = \"u\"\npassword = {{ file = \"{}\" }}\n", path.display());
-    let file = TomlFile::parse("f", &text);
+    std::fs::write(dir.path().join("password"), "hunter2\n").unwrap();
+    let text = format!("[[source]]\n{GOOD}username = \"u\"\npassword = {{ file = \"password\" }}\n");
+    let file = TomlFile::parse(&dir.path().join("firedamp.toml").display().to_string(), &text);
     let section = file.root().tables("source").pop().unwrap();
     let options = MqttOptions::from_section(&section).unwrap();
-    assert_eq!(options.login.as_ref().unwrap().1.0, "hunter2");
+    assert_eq!(options.broker.login.as_ref().unwrap().1.expose(), "hunter2");
     assert!(!format!("{options:?}").contains("hunter2"));
+}
+
+/// All three files of TLS lie beside the configuration.
+#[test]
+fn certificates_are_read_and_go_together() {
+    let tls = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/firedamp.toml");
+    let read = |more: &str| {
+        let text = format!("[[source]]\n{}{more}", GOOD.replace("mqtt://", "mqtts://"));
+        let file = TomlFile::parse(tls, &text);
+        let options = MqttOptions::from_section(&file.root().tables("source").pop().unwrap());
+        (options.is_some_and(|o| o.tls.is_some()), file.into_problems().to_string())
+    };
+    let own = "client_cert = \"broker.pem\"\nclient_key = \"broker.key\"\n";
+    assert_eq!(read(&format!("ca = \"ca.pem\"\n{own}")), (true, String::new()));
+    let (made, problems) = read("ca = \"ca.pem\"\nclient_cert = \"broker.pem\"\n");
+    assert!(!made && problems.contains(":8:15: error: TLS cannot be used: `client_cert` and"), "{problems}");
 }
 
 /// The reference and the parser know the same keys.

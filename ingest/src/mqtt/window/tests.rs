@@ -50,7 +50,7 @@ async fn acknowledged_in_order_only_after_durable() {
     assert!(window.is_empty() && window.is_idle());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_full_log_is_asked_again_in_order_and_later_messages_wait_behind() {
     let fixture = Fixture::new(0);
     let mut window = window(&fixture);
@@ -135,7 +135,8 @@ proptest! {
     /// However slow and unwilling the sink: each is taken once, each acknowledged once, in order, after it was taken.
     #[test]
     fn each_once_and_in_order(plan in proptest::collection::vec((0u64..4, 0u32..2), 1..20)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let mut fixture = Fixture::new(0);
             let n = plan.len();

@@ -29,6 +29,17 @@ fn mistakes_are_named_where_they_stand() {
     }
 }
 
+/// Wherever the process stands: under systemd that is `/`.
+#[test]
+fn an_inbox_lies_beside_the_configuration() {
+    for (dir, expected) in [("inbox", "/etc/firedamp/inbox"), ("/srv/inbox", "/srv/inbox")] {
+        let text = format!("name = \"inbox\"\nkind = \"national\"\ndir = \"{dir}\"\n");
+        let file = TomlFile::parse("/etc/firedamp/firedamp.toml", &text);
+        let configured = sources_from_section(&file.root()).unwrap();
+        assert_eq!(configured.protocol.summary, format!("files in {expected}"));
+    }
+}
+
 #[test]
 fn every_key_is_documented() {
     let shown = problems("zzzzzzzzzzzzzzzzzzz = 1");

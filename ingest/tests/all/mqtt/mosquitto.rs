@@ -3,6 +3,8 @@
 use super::*;
 use ingest::testing::Mood;
 use std::collections::BTreeSet;
+use tests::mosquitto;
+use tests::mqtt::Subscriber;
 
 const TOPIC: &str = "mine/M1/gas/T1";
 const VERSIONS: [&str; 2] = ["5", "3.1.1"];
@@ -14,7 +16,7 @@ async fn publish_readings(port: u16, range: std::ops::Range<usize>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_messages_come_once_and_in_order() {
     for version in VERSIONS {
-        let broker = Mosquitto::start("max_queued_messages 0").await;
+        let broker = mosquitto::start_with("max_queued_messages 0");
         let fixture = Fixture::new(0);
         let running = Running::start(&fixture, source(broker.port, version, GAS));
         up(&fixture).await;
@@ -29,7 +31,7 @@ async fn thousands_of_messages_come_once_and_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_log_did_not_take_is_sent_again_after_a_restart() {
     for version in VERSIONS {
-        let broker = Mosquitto::start("").await;
+        let broker = mosquitto::start();
         let fixture = Fixture::new(0);
         let running = Running::start(&fixture, source(broker.port, version, GAS));
         up(&fixture).await;
@@ -58,7 +60,7 @@ async fn what_the_log_did_not_take_is_sent_again_after_a_restart() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_frees_up_gets_everything_once() {
-    let broker = Mosquitto::start("").await;
+    let broker = mosquitto::start();
     let fixture = Fixture::new(0);
     fixture.sink.set(Mood::Retry);
     let running = Running::start(&fixture, source(broker.port, "5", GAS));
@@ -76,7 +78,7 @@ async fn a_log_that_frees_up_gets_everything_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_restarts_loses_nothing_through_us() {
     for version in VERSIONS {
-        let mut broker = Mosquitto::start("").await;
+        let mut broker = mosquitto::start();
         let fixture = Fixture::new(0);
         let running = Running::start(&fixture, source(broker.port, version, GAS));
         up(&fixture).await;
@@ -88,7 +90,7 @@ async fn a_broker_that_restarts_loses_nothing_through_us() {
         broker.stop();
         health(&fixture, "down", |h| !h.up && h.message.contains("lost")).await;
         fixture.sink.set(Mood::Take);
-        broker.restart().await;
+        broker.start_again();
         up(&fixture).await;
         publish_readings(broker.port, 150..200).await;
         let all = async {
@@ -103,7 +105,7 @@ async fn a_broker_that_restarts_loses_nothing_through_us() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_reading_is_counted_and_costs_its_neighbours_nothing() {
-    let broker = Mosquitto::start("").await;
+    let broker = mosquitto::start();
     let fixture = Fixture::new(0);
     let map = r#"
 topics = ["gw/#"]
@@ -147,7 +149,7 @@ map = { site = "M1", point = "/p", value = "/v", time = "/t", status = "/q" }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topics_are_shared_out_among_clients() {
-    let broker = Mosquitto::start("").await;
+    let broker = mosquitto::start();
     let fixture = Fixture::new(0);
     let more = r#"
 topics = ["a/+/T1", "a/+/T2", "a/+/T3"]
@@ -168,7 +170,7 @@ map = { site = "{1}", point = "{2}", value = "" }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_refuses_is_named_in_the_health() {
-    let broker = Mosquitto::start("allow_anonymous false").await;
+    let broker = mosquitto::start_with("allow_anonymous false");
     for version in VERSIONS {
         let fixture = Fixture::new(0);
         let running = Running::start(&fixture, source(broker.port, version, GAS));
@@ -182,17 +184,9 @@ async fn a_broker_that_refuses_is_named_in_the_health() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_that_the_broker_drops_are_told() {
-    let broker = Mosquitto::start("sys_interval 1\nmax_queued_messages 5\nmax_inflight_messages 5").await;
+    let broker = mosquitto::start_with("sys_interval 1\nmax_queued_messages 5\nmax_inflight_messages 5");
     // A client that is away and whose queue runs over.
-    let mut options = rumqttc::MqttOptions::new("sleeper", "127.0.0.1", broker.port);
-    options.set_clean_session(false);
-    let (client, mut events) = rumqttc::AsyncClient::new(options, 10);
-    client.subscribe("over/#", rumqttc::QoS::AtLeastOnce).await.unwrap();
-    let subscribed = async {
-        while !matches!(events.poll().await.unwrap(), rumqttc::Event::Incoming(rumqttc::Packet::SubAck(_))) {}
-    };
-    patiently("the sleeper to subscribe", subscribed).await;
-    drop((client, events));
+    drop(Subscriber::start(broker.port, "over").await);
 
     let fixture = Fixture::new(0);
     let running = Running::start(&fixture, source(broker.port, "5", GAS));
@@ -213,11 +207,9 @@ async fn messages_that_the_broker_drops_are_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_trusts_only_the_named_authority() {
     let tls = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let secure = listener.local_addr().unwrap().port();
-    drop(listener);
+    let secure = tests::free_port();
     let more = format!("listener {secure} 127.0.0.1\ncertfile {tls}/broker.pem\nkeyfile {tls}/broker.key");
-    let broker = Mosquitto::start(&more).await;
+    let broker = mosquitto::start_with(&more);
     for version in VERSIONS {
         let text = |ca: &str| {
             format!(
