@@ -3,7 +3,7 @@
 
 use alerts::notifiers::webhook::WebhookSettings;
 use alerts::{
-    AlarmFilter, AlarmStore, Dispatcher, Receiver, SqliteStore, TransitionBatch, conformance, journal,
+    AlarmFilter, AlarmStore, Dispatcher, Receiver, SqlStore, TransitionBatch, conformance, journal,
 };
 use model::{Clock, Origin, PointId, Severity, SystemClock, To, Transition, TransitionId};
 use prometheus::Registry;
@@ -36,11 +36,11 @@ fn receivers(n: usize) -> Vec<Receiver> {
     (0..n).map(|i| Receiver::new(&format!("r{i}"), Arc::new(settings.clone()))).collect()
 }
 
-async fn open(file: &str, n: usize) -> SqliteStore {
+async fn open(file: &str, n: usize) -> SqlStore {
     for end in ["", "-wal", "-shm"] {
         let _ = std::fs::remove_file(format!("{file}{end}"));
     }
-    SqliteStore::open(&format!("sqlite:{file}"), receivers(n), &Registry::new())
+    SqlStore::open(&format!("sqlite:{file}"), receivers(n), &Registry::new())
         .await
         .expect("the file can be made")
 }
@@ -105,7 +105,7 @@ async fn main() {
     println!("file: {} bytes an alarm", size / history);
 }
 
-async fn pages(store: &SqliteStore) {
+async fn pages(store: &SqlStore) {
     let all = AlarmFilter { all: true, limit: 100, ..AlarmFilter::default() };
     let middle =
         store.list(&AlarmFilter { limit: 5_000, ..all.clone() }).await.expect("listed").pop().map(|a| a.id);
@@ -154,7 +154,7 @@ async fn told(file: &str) {
         Arc::new(WebhookSettings { url, secret: None, ca: None, timeout: Duration::from_secs(5) }),
     )];
     drop(open(file, 0).await);
-    let store = SqliteStore::open(&format!("sqlite:{file}"), receivers.clone(), &Registry::new())
+    let store = SqlStore::open(&format!("sqlite:{file}"), receivers.clone(), &Registry::new())
         .await
         .expect("it opens");
     let (store, stop) = (Arc::new(store), CancellationToken::new());

@@ -10,7 +10,8 @@ mod checkpoint;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Signer};
 
-use crate::{AlarmStore, StoreError};
+use crate::StoreError;
+use async_trait::async_trait;
 use model::Micros;
 use model::time::rfc3339;
 use serde::{Serialize, Serializer};
@@ -91,6 +92,13 @@ impl Entry {
         hash.finalize().into()
     }
 
+    /// Stands for one that cannot be read: no hash fits it.
+    pub(crate) fn unreadable() -> Self {
+        let [event, alarm_id, by, note, detail, alarm] = [(); 6].map(|()| String::new());
+        let event = event + "unreadable";
+        Self { seq: 0, at: 0, event, alarm_id, rose: false, by, note, detail, alarm, hash: [0; 32] }
+    }
+
     /// Numbered and chained to the newest.
     #[must_use]
     pub fn after(self, head: Head) -> Self {
@@ -141,8 +149,8 @@ pub enum Broken {
         /// The signed one.
         seq: i64,
     },
-    /// The list says something else of an alarm than its newest entry.
-    #[error("alarm {id} in the list is not as its newest entry, {seq}, says")]
+    /// The list says something else of an alarm than its newest entry, or does not have it.
+    #[error("alarm {id} is not in the list as its newest entry, {seq}, says")]
     Listed {
         /// The alarm.
         id: String,
@@ -186,13 +194,23 @@ impl Chain {
     }
 }
 
+/// Where a journal is read.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Entries after a number, oldest first.
+    async fn journal(&self, after: i64, limit: usize) -> Result<Vec<Entry>, StoreError>;
+
+    /// An alarm that the list shows otherwise than its newest entry, or not at all, and the number of that entry; 0 where it has none.
+    async fn unlike_journal(&self) -> Result<Option<(String, i64)>, StoreError>;
+}
+
 /// Looks through the whole journal of a store, against checkpoints whose signatures hold, and at the list of alarms. `seen` is told how
 /// many entries were looked at. Gives the newest entry.
 ///
 /// # Errors
 /// When the store cannot be read; inside, where it is not what was written.
 pub async fn verify(
-    store: &dyn AlarmStore,
+    store: &(impl Journal + ?Sized),
     checkpoints: &[Checkpoint],
     mut seen: impl FnMut(i64),
 ) -> Result<Result<Head, Broken>, StoreError> {

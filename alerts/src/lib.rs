@@ -2,7 +2,7 @@
 //!
 //! - [`life`]: the pure state machines: alarm × transition -> alarm, event, reason; alarm × what a person does -> the same.
 //! - [`journal`]: every event in a chain of hashes, and what proves that nothing in it was changed.
-//! - [`store`]: where alarms, events and outbox lie: SQLite ([`SqliteStore`]) or memory ([`MemoryStore`], the model), one
+//! - [`store`]: where alarms, events and outbox lie: SQLite or PostgreSQL ([`SqlStore`]), or memory ([`MemoryStore`], the model), one
 //!   [`conformance`] suite for both.
 //! - [`route`]: the tree that decides who is told, and rosters of people on duty.
 //! - [`tell`]: who is told what, and the rendered bytes: one content a key, forever.
@@ -35,11 +35,11 @@ pub use places::{NoPlaces, Places};
 pub use receiver::{Receiver, receiver_keys};
 pub use route::{Routes, RoutesInForce};
 pub use store::conformance;
-pub use store::{MemoryStore, SqliteStore};
+pub use store::{MemoryStore, SqlJournal, SqlStore};
 
 use async_trait::async_trait;
-use journal::{Checkpoint, Entry, Head, Signer};
-use model::{Alarm, Micros, Severity, Transition};
+use journal::{Checkpoint, Entry, Head, Journal, Signer};
+use model::{Alarm, Micros, Severity, Shelved, Transition};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -86,6 +86,8 @@ pub enum EventKind {
     ClosedOut,
     /// They were not enough.
     Returned,
+    /// Nobody acknowledged it in time: the next ones are told.
+    Escalated,
 }
 
 impl EventKind {
@@ -104,6 +106,7 @@ impl EventKind {
             Self::Disposed => "disposed",
             Self::ClosedOut => "closed_out",
             Self::Returned => "returned",
+            Self::Escalated => "escalated",
         }
     }
 }
@@ -155,6 +158,20 @@ pub struct Outcome {
     /// What was done ([`Act::done`]), or why nothing was: `gone` (there is none), `changed` (it rose after what the caller had seen),
     /// else a word of the tables in [`life`].
     pub outcome: &'static str,
+}
+
+/// What a person put aside: all that a rule says of a point.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, serde::Deserialize)]
+pub struct OnShelf {
+    /// Rule name.
+    pub rule: String,
+    /// Site code.
+    pub site: String,
+    /// Point code.
+    pub point: String,
+    /// Who, why and until when.
+    #[serde(flatten)]
+    pub shelved: Shelved,
 }
 
 /// Something that happened and is about no alarm: configuration, rules, who signed on.
@@ -237,7 +254,7 @@ pub enum StoreError {
 /// Where alarms lie. One writer; every method that changes something is one transaction, which is durable when it returns. Only
 /// [`AlarmStore::delivered`] may become so with the next one.
 #[async_trait]
-pub trait AlarmStore: Send + Sync {
+pub trait AlarmStore: Journal {
     /// The offset of stream transitions to read next in a partition.
     async fn position(&self, partition: u32) -> Result<u64, StoreError>;
 
@@ -256,17 +273,14 @@ pub trait AlarmStore: Send + Sync {
     /// Signs the newest entry, sends that out to receivers with `checkpoints`, and writes it down.
     async fn checkpoint(&self, signer: &Signer, now: Micros) -> Result<Checkpoint, StoreError>;
 
-    /// Entries of the journal after a number, oldest first.
-    async fn journal(&self, after: i64, limit: usize) -> Result<Vec<Entry>, StoreError>;
-
     /// Entries about one alarm, oldest first.
     async fn history(&self, id: &str) -> Result<Vec<Entry>, StoreError>;
 
     /// The newest entry of the journal.
     async fn head(&self) -> Result<Head, StoreError>;
 
-    /// An alarm whose newest entry says something else than the list, and the number of that entry.
-    async fn unlike_journal(&self) -> Result<Option<(String, i64)>, StoreError>;
+    /// What is on the shelf now, by when it comes back.
+    async fn shelved(&self) -> Result<Vec<OnShelf>, StoreError>;
 
     /// Alarms: active ones first, newest first. Asked with the last id of a page it gives the next page.
     async fn list(&self, filter: &AlarmFilter) -> Result<Vec<Alarm>, StoreError>;
@@ -308,7 +322,7 @@ pub trait AlarmStore: Send + Sync {
     /// The receiver is there again: all its messages are due now.
     async fn revive(&self, receiver: &str, now: Micros) -> Result<(), StoreError>;
 
-    /// Writes the digests whose time has come, and removes what is remembered no longer.
+    /// Writes the digests whose time has come, presses for what nobody acknowledged, and removes what is remembered no longer.
     async fn flush(&self, now: Micros) -> Result<(), StoreError>;
 
     /// What waits, by receiver.

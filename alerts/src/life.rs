@@ -85,6 +85,17 @@ pub struct Told {
     pub shown: Option<(String, Severity)>,
 }
 
+/// How long nobody has acknowledged an alarm, and what was done about that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Clock {
+    /// When it began to run.
+    pub since: Micros,
+    /// Whom the routes press up to so many microseconds after that was pressed.
+    pub pressed: Micros,
+    /// When to look again; `None` while the routes have nobody more.
+    pub next: Option<Micros>,
+}
+
 /// An alarm as the store keeps it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Row {
@@ -102,6 +113,8 @@ pub struct Row {
     pub top: (String, LevelOn),
     /// Who was told of it.
     pub told: Told,
+    /// Runs while nobody has acknowledged it.
+    pub clock: Option<Clock>,
     /// Changed while notifications were held.
     pub held: bool,
     /// The newest transition that changed it.
@@ -114,6 +127,12 @@ impl Row {
     /// Whether it was ever more than an episode of a calibration.
     pub fn is_real(&self) -> bool {
         !self.top.1.calibrating
+    }
+
+    /// Whether somebody has to acknowledge it.
+    pub fn is_waiting(&self) -> bool {
+        let a = &self.alarm;
+        a.state == AlarmState::Active && !a.acked && !a.is_shelved() && !a.marks.calibrating
     }
 }
 
@@ -267,6 +286,7 @@ fn open(t: &Transition) -> Step {
         levels: BTreeMap::new(),
         top: (t.level.clone(), level.clone()),
         told: Told::default(),
+        clock: None,
         held: false,
         last_transition: String::new(),
         decided: t.decided,

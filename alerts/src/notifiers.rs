@@ -5,7 +5,6 @@
 use crate::OutboxRow;
 use async_trait::async_trait;
 use model::keys::KeyDoc;
-use model::secret::{Secret, read_secret};
 use model::toml_file::Section;
 use model::{Alarm, Micros, Severity};
 use std::fmt::Debug;
@@ -97,48 +96,19 @@ pub fn kinds() -> &'static [Kind] {
     ]
 }
 
-/// Reads `ca`: a file of certificates, PEM, that are trusted beside the usual ones. The outer `None`: it is there and cannot be
-/// used, which is told.
-fn read_ca(s: &Section<'_>) -> Option<Option<Vec<u8>>> {
-    let Some(path) = s.path("ca") else { return Some(None) };
-    let read = std::fs::read(&path.value).map_err(|e| e.to_string());
-    let read = read.and_then(|pem| match reqwest::Certificate::from_pem_bundle(&pem) {
-        Ok(certificates) if !certificates.is_empty() => Ok(pem),
-        Ok(_) => Err("it holds no certificate".to_owned()),
-        Err(e) => Err(e.to_string()),
-    });
-    match read {
-        Ok(pem) => Some(Some(pem)),
-        Err(e) => {
-            let file = path.value.display();
-            let message = format!("certificates of `{file}` cannot be read: {e}");
-            s.file().error_at(path.at, message, "give a file in PEM");
-            None
-        }
-    }
-}
+/// Shortest and longest time of one try.
+const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
-/// Reads `timeout`.
-fn read_timeout(s: &Section<'_>, default: Duration) -> Duration {
-    s.duration("timeout").map_or(default, |d| Duration::from_micros(d.value.max(0) as u64))
-}
-
-/// Reads `user` and `password`, both or neither; `None` where one is missing.
-fn read_login(s: &Section<'_>) -> Option<Option<(String, Secret)>> {
-    let user = s.str("user").map(|u| u.value.to_owned());
-    let password = s.has("password").then(|| read_secret(s, "password"));
-    match (user, password) {
-        (None, None) => Some(None),
-        (Some(user), Some(password)) => Some(Some((user, password?))),
-        (Some(_), None) => {
-            s.missing("password", "{ env = \"FIREDAMP_PASSWORD\" }");
-            None
-        }
-        (None, Some(_)) => {
-            s.missing("user", "\"firedamp\"");
-            None
-        }
+/// Reads `timeout`; `None` where it cannot be used, which is told.
+fn read_timeout(s: &Section<'_>, default: Duration) -> Option<Duration> {
+    let Some(given) = s.duration("timeout") else { return Some(default) };
+    let timeout = Duration::from_micros(given.value.max(0).unsigned_abs());
+    if !TIMEOUTS.contains(&timeout) {
+        let shown = model::time::show_duration(given.value);
+        s.file().error_at(given.at, format!("`timeout` is {shown}, outside 1s to 1h"), "");
+        return None;
     }
+    Some(timeout)
 }
 
 /// What stands for a value that no alarm of a message has, or that those of a digest do not share.

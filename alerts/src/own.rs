@@ -12,10 +12,13 @@ pub const RECEIVER_DOWN: &str = "receiver-down";
 /// A receiver took it, but not for all its addresses. Ended by hand.
 pub const ADDRESS_REFUSED: &str = "address-refused";
 
+/// All that are about a receiver.
+pub const ABOUT_RECEIVERS: [&str; 3] = [DEAD_LETTER, RECEIVER_DOWN, ADDRESS_REFUSED];
+
 /// Whether an alarm of this rule is about a receiver: then it goes out by others, and its own loss raises no further one.
 pub fn is_about_receiver(rule: &str) -> bool {
     let what = rule.strip_prefix("firedamp/");
-    what.is_some_and(|w| [DEAD_LETTER, RECEIVER_DOWN, ADDRESS_REFUSED].contains(&w))
+    what.is_some_and(|w| ABOUT_RECEIVERS.contains(&w))
 }
 
 /// Something of firedamp's own that began or ended.

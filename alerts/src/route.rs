@@ -8,6 +8,7 @@
 //! - A route is for alarms of sites; with `own = true` for firedamp's own, with `drill = true` for drills; those below it are for the same.
 //! - A drill is told to receivers with `drill = true` only and they are told of nothing else, whatever the routes say; and an alarm about
 //!   a receiver is not told to that receiver.
+//! - While nobody acknowledges it, those whom the routes that took it press are told further ([`press`]).
 //! - Times are judged at the time at which the rules decided ([`crate::life::Row::decided`]), not at that of sending: a batch that is taken again
 //!   after a crash, or from a database restored from a backup, then reaches the same receivers with the same keys.
 //! - What is asked of the place (region, quantity, place class, state of the site) stands in the alarm, as it was when the alarm opened.
@@ -15,6 +16,7 @@
 use crate::receiver::Receiver;
 use conditions::{Conditions, Kind, Subject, Unmet};
 use model::{Alarm, Micros};
+use press::Press;
 use roster::Roster;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,12 +25,15 @@ use when::Moment;
 mod check;
 mod conditions;
 mod explain;
+mod names;
+mod press;
 mod read;
 mod roster;
 mod when;
 
 pub use check::{Found, check};
-pub use explain::{Decision, Passed, Told};
+pub use explain::{Decision, Passed, Step, Told};
+pub use press::Pressed;
 pub use read::{refuse_filters, route_files, route_keys};
 
 /// Zone of times in a file that names none, seconds east of UTC.
@@ -60,6 +65,7 @@ struct Route {
     kind: Option<Kind>,
     conditions: Conditions,
     to: Vec<Target>,
+    presses: Vec<Press>,
     goes_on: bool,
     below: Vec<Route>,
 }
@@ -135,6 +141,7 @@ impl Routes {
                 kind: Some(kind),
                 conditions,
                 to: vec![Target::Receiver(i)],
+                presses: Vec::new(),
                 goes_on: true,
                 below: Vec::new(),
             };
@@ -200,15 +207,23 @@ impl Routes {
     pub fn choose(&self, alarm: &Alarm, at: Micros) -> Choice {
         let subject = self.subject(alarm, at);
         let mut choice = Choice::default();
-        self.top.walk(&subject, &mut |seen| {
-            let Seen::Took(route) = seen else { return };
-            for target in &route.to {
-                let reached = self.reach(*target, &subject, at);
-                choice.receivers.extend(reached.receivers.iter().map(|(receiver, _)| *receiver));
-                choice.holes.extend(reached.hole);
+        for target in self.took(alarm, at).into_iter().flat_map(|route| &route.to) {
+            let reached = self.reach(*target, &subject, at);
+            choice.receivers.extend(reached.receivers.iter().map(|(receiver, _)| *receiver));
+            choice.holes.extend(reached.hole);
+        }
+        choice
+    }
+
+    /// The routes whose `to` is told.
+    fn took(&self, alarm: &Alarm, at: Micros) -> Vec<&Route> {
+        let mut took = Vec::new();
+        self.top.walk(&self.subject(alarm, at), &mut |seen| {
+            if let Seen::Took(route) = seen {
+                took.push(route);
             }
         });
-        choice
+        took
     }
 
     fn subject<'a>(&self, alarm: &'a Alarm, at: Micros) -> Subject<'a> {
@@ -276,6 +291,7 @@ impl Route {
             kind: None,
             conditions: Conditions::default(),
             to: Vec::new(),
+            presses: Vec::new(),
             goes_on: false,
             below: Vec::new(),
         }
@@ -321,6 +337,11 @@ impl RoutesInForce {
     /// As they are now.
     pub fn get(&self) -> Arc<Routes> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether they are others than these.
+    pub fn are_other(&self, than: &Option<Arc<Routes>>) -> bool {
+        than.as_ref().is_none_or(|than| !Arc::ptr_eq(&self.get(), than))
     }
 
     /// Others, from now on.

@@ -1,19 +1,21 @@
-//! Where alarms lie. What a batch does is decided once ([`Work`]), over a few reads and writes ([`Tables`]) that SQLite and memory
+//! Where alarms lie. What a batch does is decided once ([`Work`]), over a few reads and writes ([`Tables`]) that databases and memory
 //! each provide inside one transaction.
 
 use crate::journal::{Entry, Head};
 use crate::life::{Class, Row};
-use crate::{Counts, OutboxRow, StoreError};
+use crate::{Counts, OnShelf, OutboxRow, StoreError};
 use async_trait::async_trait;
-use model::{Micros, Shelved};
+use model::Micros;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub mod conformance;
 mod memory;
-mod sqlite;
+mod sql;
 mod work;
 
 pub use memory::{MemoryStore, Mistake};
-pub use sqlite::SqliteStore;
+pub use sql::{SqlJournal, SqlStore};
 pub use work::DIGEST_LATE;
 use work::{KEEP_DELIVERED, REMEMBER, Work};
 
@@ -22,8 +24,8 @@ use work::{KEEP_DELIVERED, REMEMBER, Work};
 pub(crate) trait Tables: Send {
     async fn position(&mut self, partition: u32) -> Result<u64, StoreError>;
     async fn set_position(&mut self, partition: u32, next: u64, held: bool) -> Result<(), StoreError>;
-    /// Remembers an id; false when it was there.
-    async fn remember(&mut self, id: &str, at: Micros) -> Result<bool, StoreError>;
+    /// Remembers ids; false for each that was there.
+    async fn remember(&mut self, ids: &[String], at: Micros) -> Result<Vec<bool>, StoreError>;
     /// Removes at most `limit` of each: ids remembered before, messages delivered before.
     async fn forget(
         &mut self,
@@ -31,23 +33,26 @@ pub(crate) trait Tables: Send {
         delivered_before: Micros,
         limit: i64,
     ) -> Result<(), StoreError>;
-    async fn active(&mut self, rule: &str, point_id: i64, class: Class) -> Result<Option<Row>, StoreError>;
+    /// What is active of these.
+    async fn active(&mut self, keys: &[ShelfKey]) -> Result<Vec<Row>, StoreError>;
     async fn row(&mut self, id: &str) -> Result<Option<Row>, StoreError>;
+    /// Alarms whose clock has come to its next time, but of partitions that are held: whether these are still on is not known.
+    async fn due(&mut self, now: Micros, limit: usize) -> Result<Vec<Row>, StoreError>;
+    /// Starts the clock of an alarm that would start later.
+    async fn start_clock(&mut self, id: &str, now: Micros) -> Result<(), StoreError>;
+    /// All clocks are to be looked at.
+    async fn look_at_clocks(&mut self, now: Micros) -> Result<(), StoreError>;
     async fn held(&mut self, partition: u32) -> Result<Vec<Row>, StoreError>;
-    async fn put(&mut self, row: &Row) -> Result<(), StoreError>;
+    /// Keeps alarms, each of them once, with [`Row::alarm`] as [`text`].
+    async fn put(&mut self, rows: &[(Arc<Row>, String)]) -> Result<(), StoreError>;
     /// The newest entry of the journal.
     async fn head(&mut self) -> Result<Head, StoreError>;
-    /// Adds an entry that is chained to the newest.
-    async fn append(&mut self, entry: &Entry) -> Result<(), StoreError>;
-    async fn shelf(&mut self, key: ShelfKey<'_>) -> Result<Option<Shelved>, StoreError>;
+    /// Adds entries that are chained to the newest.
+    async fn append(&mut self, entries: &[Entry]) -> Result<(), StoreError>;
+    /// All that is on the shelf: few.
+    async fn shelves(&mut self) -> Result<Shelves, StoreError>;
     /// Puts it on the shelf, or takes it off.
-    async fn set_shelf(&mut self, key: ShelfKey<'_>, shelf: Option<&Shelved>) -> Result<(), StoreError>;
-    /// What has been on the shelf for its time.
-    async fn shelves_over(
-        &mut self,
-        now: Micros,
-        limit: usize,
-    ) -> Result<Vec<(String, i64, Class)>, StoreError>;
+    async fn set_shelf(&mut self, key: &ShelfKey, shelf: Option<&OnShelf>) -> Result<(), StoreError>;
     async fn rose_after(&mut self, id: &str, seq: i64) -> Result<bool, StoreError>;
     /// Adds messages in their order; one whose key is there changes nothing. Gives how many are new.
     async fn send(&mut self, messages: &[OutboxRow]) -> Result<u64, StoreError>;
@@ -73,7 +78,10 @@ pub(crate) trait Tables: Send {
 }
 
 /// Rule, point id and class: what a shelf is of.
-pub(crate) type ShelfKey<'a> = (&'a str, i64, Class);
+pub(crate) type ShelfKey = (String, i64, Class);
+
+/// What is on the shelf.
+pub(crate) type Shelves = BTreeMap<ShelfKey, OnShelf>;
 
 /// What became of a try.
 pub(crate) enum Settled<'a> {

@@ -1,15 +1,17 @@
 //! Who is told what: pure, so that every store writes the same outbox rows. The bytes are rendered once; the key is a hash of
-//! what it is about and the receiver, and all that is rendered follows from the transitions, so that a key never stands for two
-//! contents, not even in a database restored from a backup.
+//! what it is about, the receiver and what is said, so that a key never stands for two contents, not even in a database restored from a
+//! backup, where an acknowledgement may be missing.
 //!
 //! A receiver is told `raised` when an alarm opens or rises and the routes choose it ([`crate::route`]), and from then on how that alarm goes
 //! on to its end, also where it falls below what would choose it: who was warned hears the all-clear. Routes are asked at the time at
-//! which the rules decided, which every replay finds again, so that the same receivers are told under the same keys.
+//! which the rules decided, which every replay finds again, so that the same receivers are told under the same keys; of what comes back
+//! from the shelf at the time of that, which no replay decides.
 
 use crate::journal::Checkpoint;
 use crate::life::{Class, Row, Told};
 use crate::notifiers::Notice;
 use crate::receiver::Receiver;
+use crate::route::Pressed;
 use crate::{EventKind, OutboxRow, Routes, own};
 use model::time::rfc3339;
 use model::{Alarm, AlarmState, Micros, Severity};
@@ -29,8 +31,8 @@ pub struct Untold {
     pub holes: Vec<String>,
 }
 
-/// The messages of what happened to an alarm; `row.told` is brought up to date.
-pub fn event(routes: &Routes, row: &mut Row, now: Micros, untold: &mut Untold) -> Vec<OutboxRow> {
+/// The messages of what happened to an alarm, to whom the routes choose `at` this time; `row.told` is brought up to date.
+pub fn event(routes: &Routes, row: &mut Row, at: Micros, now: Micros, untold: &mut Untold) -> Vec<OutboxRow> {
     let active = row.alarm.state == AlarmState::Active;
     let shown = active.then(|| (row.alarm.level.clone(), row.alarm.severity));
     if row.class == Class::Late {
@@ -40,9 +42,14 @@ pub fn event(routes: &Routes, row: &mut Row, now: Micros, untold: &mut Untold) -
     let mut told = std::mem::take(&mut row.told);
     let mut who: BTreeSet<usize> = told.receivers.iter().filter_map(|name| routes.position(name)).collect();
     // Decided while calibrating: recorded, not told.
-    if active && !row.alarm.marks.calibrating && (who.is_empty() || is_news(&told, row)) {
-        who.extend(choose(routes, row, untold));
-        untold.alarms += u64::from(who.is_empty() && row.class == Class::Live);
+    let is_news = is_news(&told, row);
+    if active && !row.alarm.marks.calibrating && (who.is_empty() || is_news) {
+        who.extend(choose(routes, row, at, untold));
+        if who.is_empty() {
+            untold.alarms += u64::from(is_news && row.class == Class::Live);
+            // Counted once, until it rises.
+            told.shown.clone_from(&shown);
+        }
     }
     // What is said is the same for all who hear the same event.
     let (mut raised, mut further) = (None, None);
@@ -71,7 +78,7 @@ pub fn event(routes: &Routes, row: &mut Row, now: Micros, untold: &mut Untold) -
 
 /// Whether further receivers may be told: it rose since the last time. A window that opens and a shift that begins while an alarm stands tell
 /// nobody by themselves: who was told has it.
-fn is_news(told: &Told, row: &Row) -> bool {
+pub fn is_news(told: &Told, row: &Row) -> bool {
     let Some((level, severity)) = &told.shown else { return true };
     let shown = &row.alarm.level;
     let rank = |level: &String| row.levels.get(level).map(|l| l.rank);
@@ -84,9 +91,33 @@ fn is_news(told: &Told, row: &Row) -> bool {
         }
 }
 
-/// Who is told of an alarm as it stands, judged when it was decided.
-fn choose(routes: &Routes, row: &Row, untold: &mut Untold) -> BTreeSet<usize> {
-    let choice = routes.choose(&row.alarm, row.decided);
+/// The messages of an alarm that nobody has acknowledged for some time; `row.told` is brought up to date.
+pub fn press(routes: &Routes, row: &mut Row, since: Micros, press: &Pressed, now: Micros) -> Vec<OutboxRow> {
+    let event = if press.again { "reminded" } else { "escalated" };
+    let (at, after) = (since + press.after, press.after / model::time::SECOND);
+    let json = json!({ "event": event, "alarm": row.alarm, "time": rfc3339(at), "unacknowledged_s": after });
+    let (json, about) = (json.to_string(), format!("{}/{event}/{at}", row.alarm.id));
+    let mut told = std::mem::take(&mut row.told);
+    let mut out = Vec::new();
+    for receiver in press.receivers.iter().map(|number| &routes.receivers()[*number]) {
+        let knows = told.receivers.contains(&receiver.name);
+        // Who never heard of it is not reminded of it.
+        if press.again && !knows {
+            continue;
+        }
+        let before = told.shown.as_ref().filter(|_| knows);
+        let before = before.map(|(level, severity)| (level.as_str(), *severity));
+        let saying = Saying { event, alarms: &[&row.alarm], time: at, before, json: &json };
+        out.push(OutboxRow { alarm: row.alarm.id.clone(), ..message(receiver, &about, saying, now) });
+        told.receivers.insert(receiver.name.clone());
+    }
+    row.told = told;
+    out
+}
+
+/// Who is told of an alarm as it stands.
+fn choose(routes: &Routes, row: &Row, at: Micros, untold: &mut Untold) -> BTreeSet<usize> {
+    let choice = routes.choose(&row.alarm, at);
     untold.holes.extend(choice.holes.iter().map(|roster| routes.roster_name(*roster).to_owned()));
     choice.receivers
 }
@@ -109,7 +140,7 @@ impl Said {
 pub fn digest(routes: &Routes, rows: &[Row], now: Micros, untold: &mut Untold) -> Vec<OutboxRow> {
     let mut by_receiver: BTreeMap<usize, Vec<&Row>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.is_real()) {
-        let chosen = choose(routes, row, untold);
+        let chosen = choose(routes, row, row.decided, untold);
         untold.alarms += u64::from(chosen.is_empty() && row.told.receivers.is_empty());
         let new = |number: &usize| !row.told.receivers.contains(&routes.receivers()[*number].name);
         for number in chosen.into_iter().filter(new) {
@@ -163,7 +194,8 @@ struct Saying<'a> {
 }
 
 fn message(receiver: &Receiver, about: &str, s: Saying<'_>, now: Micros) -> OutboxRow {
-    let hash = Sha256::digest(format!("{about}/{}", receiver.name).as_bytes());
+    // What people did since (seen, disposed) follows from no transition: it is part of the key where it is part of what is said.
+    let hash = Sha256::digest(format!("{about}/{}/{}", receiver.name, s.json).as_bytes());
     let key = hex::encode(&hash[..16]);
     let Saying { event, alarms, time, before, json } = s;
     let notice = Notice { key: &key, event, alarms, time, before, json };

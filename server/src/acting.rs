@@ -4,6 +4,9 @@ use ::alerts::What;
 use model::time::{Micros, parse_duration};
 use serde::{Deserialize, Serialize};
 
+/// Most characters of each text: the journal keeps them forever, once an alarm.
+const TEXT_MAX: usize = 2_000;
+
 /// What is said with an action.
 #[derive(Clone, Default, Debug, Serialize, Deserialize)]
 #[serde(default)]
@@ -30,6 +33,10 @@ impl Asked {
     /// # Errors
     /// What is missing, a sentence.
     pub fn what(&self, action: &str, shelve_max: Micros, now: Micros) -> Result<What, String> {
+        let texts = [&self.note, &self.way, &self.called, &self.cause, &self.measure];
+        if texts.iter().any(|text| text.chars().count() > TEXT_MAX) {
+            return Err(format!("a text of `{action}` has more than {TEXT_MAX} characters"));
+        }
         let said = |key: &str, value: &str| match value.trim() {
             "" => Err(format!("`{action}` needs `{key}`")),
             value => Ok(value.to_owned()),
@@ -92,6 +99,8 @@ mod tests {
         for action in ["ack", "unshelve", "close", "clear"] {
             assert!(read(action, &nothing).is_ok(), "{action}");
         }
+        let long = Asked { note: "x".repeat(TEXT_MAX + 1), ..Asked::default() };
+        assert!(read("ack", &long).unwrap_err().contains("more than 2000 characters"));
         assert!(read("forget", &nothing).unwrap_err().contains("`forget` is nothing"));
         let shelve = |time: Option<&str>, one_shot| {
             let time = time.map(str::to_owned);

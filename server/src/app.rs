@@ -15,7 +15,7 @@ use crate::snapshots::{FolderSnapshots, SnapshotStore};
 use crate::source_watch;
 use crate::sources::Sources;
 use crate::trim;
-use ::alerts::{AlarmStore, Dispatcher, RoutesInForce, SqliteStore};
+use ::alerts::{AlarmStore, Dispatcher, RoutesInForce, SqlStore};
 use ::storage::Storage;
 use anyhow::{Context, anyhow};
 use model::{Catalog, Clock, SystemClock};
@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use stream::{EmbeddedLog, EmbeddedOptions, Forwarder, KafkaLog, KafkaOptions, Log};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// What one process does.
@@ -111,7 +111,7 @@ impl App {
         let snapshots: Option<Arc<dyn SnapshotStore>> = has(ProcessRole::Rules)
             .then(|| Arc::new(FolderSnapshots::new(config.data_dir.join("rules"))) as Arc<dyn SnapshotStore>);
 
-        let (trimmed, kept) = (edge_log.clone(), wanted.clone());
+        let trimmed = edge_log.clone();
         let pipeline = Pipeline::start(Parts {
             edge_log,
             log: log.clone(),
@@ -144,11 +144,12 @@ impl App {
             tokio::spawn(async move { stop.run_until_cancelled(restored).await });
         }
 
+        let (reloaded, changes) = mpsc::unbounded_channel();
         if has(ProcessRole::Alerts) {
-            let keeper = Keeper::new(&config, alarms.clone(), clock.clone(), kept);
+            let keeper = Keeper::new(&config, alarms.clone(), clock.clone(), loaded.hashes.clone(), changes);
             tokio::spawn(keeper.run(stop.clone()));
         }
-        let active = Arc::new(Active::new(loaded, catalog.clone(), routes, versions));
+        let active = Arc::new(Active::new(loaded, catalog.clone(), routes, versions, reloaded));
         let config = Arc::new(config);
         let metrics = ingest::metrics::Metrics::register(&registry).context("metrics of the sources")?;
         let sources = Sources::new(&config, pipeline.edge.clone(), catalog, clock.clone(), metrics);
@@ -309,9 +310,9 @@ async fn open_alarms(
     routes: &RoutesInForce,
     registry: &Registry,
 ) -> anyhow::Result<Arc<dyn AlarmStore>> {
-    let url = &config.alerts.database;
-    let store = SqliteStore::open(url, config.receivers.clone(), registry).await;
-    let store = store.with_context(|| format!("the alarm database {url} cannot be opened"))?;
+    let url = config.alerts.database.expose();
+    let store = SqlStore::open(url, config.receivers.clone(), registry).await;
+    let store = store.context("the alarm database cannot be opened")?;
     Ok(Arc::new(store.with_places(catalog.clone()).with_routes(routes.clone())))
 }
 

@@ -21,8 +21,8 @@ mod server;
 pub use alerts::AlertsConfig;
 pub use kafka::KafkaConfig;
 pub use load::{
-    Loaded, Stamps, catalog_of_files, load_catalog, load_routes, load_rules, pack_files, registered_file,
-    rule_and_test_files, rule_files, stamps,
+    Hashes, Loaded, Stamps, catalog_of_files, load_catalog, load_routes, load_rules, pack_files,
+    registered_file, rule_and_test_files, rule_files, stamps,
 };
 pub use server::{Role, ServerConfig, Tls, TokenConfig};
 

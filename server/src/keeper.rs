@@ -1,17 +1,17 @@
-//! Keeps in the journal of alarms what happens beside them: that this process started, which rules and which catalog came into force;
-//! and has its newest entry signed from time to time.
+//! Keeps in the journal of alarms what happens beside them: that this process started, which configuration, rules, catalog and routes came
+//! into force; and has its newest entry signed from time to time.
 //!
-//! Promises: nothing of it is left out: what the alarm database does not take is tried again, in order.
+//! Promises: nothing of it is left out while the process lives: each change waits its turn, and what the alarm database does not take is
+//! tried again.
 
-use crate::config::Config;
-use crate::versions::Version;
+use crate::config::{Config, Hashes};
 use ::alerts::journal::Signer;
 use ::alerts::{AlarmStore, Happened, StoreError};
 use model::{Clock, Micros};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Pause before the database is tried again.
@@ -23,25 +23,27 @@ pub struct Keeper {
     clock: Arc<dyn Clock>,
     signer: Option<Arc<Signer>>,
     every: Duration,
-    config_hash: String,
-    version: watch::Receiver<Arc<Version>>,
+    started: Hashes,
+    changes: mpsc::UnboundedReceiver<Hashes>,
 }
 
 impl Keeper {
-    /// Of this configuration, and of the versions that come.
+    /// Of what was read at the start and the changes that come.
     pub fn new(
         config: &Config,
         alarms: Arc<dyn AlarmStore>,
         clock: Arc<dyn Clock>,
-        version: watch::Receiver<Arc<Version>>,
+        started: Hashes,
+        changes: mpsc::UnboundedReceiver<Hashes>,
     ) -> Self {
+        let (signer, every) = (config.alerts.signer.clone(), config.alerts.checkpoint);
         Self {
             alarms,
             clock,
-            signer: config.alerts.signer.clone(),
-            every: Duration::from_micros(config.alerts.checkpoint.max(1).unsigned_abs()),
-            config_hash: blake3::hash(config.text.as_bytes()).to_hex().to_string(),
-            version,
+            signer,
+            every: Duration::from_micros(every.max(1).unsigned_abs()),
+            started,
+            changes,
         }
     }
 
@@ -53,35 +55,21 @@ impl Keeper {
     async fn keep(&mut self) {
         let mut signing = tokio::time::interval(self.every);
         signing.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut in_force = self.version.borrow_and_update().clone();
-        self.record("started", &in_force).await;
+        self.record("started", &self.started).await;
         loop {
             tokio::select! {
                 _ = signing.tick(), if self.signer.is_some() => self.sign().await,
-                changed = self.version.changed() => {
-                    if changed.is_err() {
-                        return std::future::pending().await;
-                    }
-                    let new = self.version.borrow_and_update().clone();
-                    if (&new.rules_hash, &new.catalog_hash) != (&in_force.rules_hash, &in_force.catalog_hash) {
-                        self.record("reloaded", &new).await;
-                    }
-                    in_force = new;
-                }
+                Some(hashes) = self.changes.recv() => self.record("reloaded", &hashes).await,
+                else => return std::future::pending().await, // nobody is left who could change anything
             }
         }
     }
 
-    async fn record(&self, event: &'static str, version: &Version) {
-        let detail = self.detail(version).to_string();
+    async fn record(&self, event: &'static str, hashes: &Hashes) {
+        let (by, detail) = ("firedamp".to_owned(), json!(hashes).to_string());
         let note = format!("firedamp {}", env!("CARGO_PKG_VERSION"));
-        let happened = Happened { event, by: "firedamp".to_owned(), note, detail };
+        let happened = Happened { event, by, note, detail };
         self.until_taken(|now| self.alarms.record(happened.clone(), now)).await;
-    }
-
-    /// What names each text exactly: the hash of its bytes.
-    fn detail(&self, version: &Version) -> Value {
-        json!({ "config": self.config_hash, "rules": version.rules_hash, "catalog": version.catalog_hash })
     }
 
     async fn sign(&self) {

@@ -2,7 +2,7 @@
 //! when it holds no error. The rules of each partition then come into force through a record of the log. Whoever asks for it (the
 //! watch, a request, a registration), files that are in force are not read again.
 
-use crate::config::{Config, Loaded, Stamps, stamps};
+use crate::config::{Config, Hashes, Loaded, Stamps, stamps};
 use crate::runners::own::OwnAlarms;
 use crate::versions::Version;
 use alerts::RoutesInForce;
@@ -10,7 +10,7 @@ use model::{Catalog, Problems};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How often the files are looked at.
@@ -26,6 +26,8 @@ pub struct Active {
     pub versions: watch::Sender<Arc<Version>>,
     /// The files as they were read.
     pub loaded: RwLock<Arc<Loaded>>,
+    /// Told of each change, in order.
+    reloaded: mpsc::UnboundedSender<Hashes>,
     in_force: Mutex<Stamps>,
     reloading: Mutex<()>,
 }
@@ -37,8 +39,10 @@ impl Active {
         catalog: Arc<RwLock<Arc<Catalog>>>,
         routes: RoutesInForce,
         versions: watch::Sender<Arc<Version>>,
+        reloaded: mpsc::UnboundedSender<Hashes>,
     ) -> Self {
         Self {
+            reloaded,
             catalog,
             routes,
             versions,
@@ -110,7 +114,13 @@ impl Active {
         self.versions.send_replace(loaded.version.clone());
         *self.catalog.write().expect("no holder of this lock panics") = loaded.catalog.clone();
         self.routes.replace(loaded.routes.clone());
-        *self.loaded.write().expect("no holder of this lock panics") = Arc::new(loaded);
+        let mut before = self.loaded.write().expect("no holder of this lock panics");
+        if loaded.hashes != before.hashes {
+            // In a process that keeps no journal nobody hears of it.
+            let _ = self.reloaded.send(loaded.hashes.clone());
+        }
+        *before = Arc::new(loaded);
+        drop(before);
         *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = read;
         Ok(())
     }

@@ -18,8 +18,10 @@ pub mod firedamp;
 pub mod kafka;
 pub mod minio;
 pub mod mosquitto;
+pub mod mqtt;
 pub mod peers;
 mod ports;
+pub mod postgres;
 mod process;
 pub mod python;
 pub mod tmpfs;
@@ -44,14 +46,11 @@ pub fn wait_for<T>(what: &str, timeout: Duration, mut probe: impl FnMut() -> Opt
 
 /// As [`wait_for`], for async tests: the task yields between two questions, so the runtime goes on.
 #[track_caller]
-pub fn wait_for_async<T, F>(
+pub fn wait_for_async<T>(
     what: &str,
     timeout: Duration,
-    mut probe: impl FnMut() -> F,
-) -> impl Future<Output = T>
-where
-    F: Future<Output = Option<T>>,
-{
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> impl Future<Output = T> {
     let at = std::panic::Location::caller();
     async move {
         let until = Instant::now() + timeout;

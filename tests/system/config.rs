@@ -82,6 +82,104 @@ async fn twenty_mistakes_are_all_named_and_nothing_starts() {
     assert!(!firedamp.folder().join("data").exists(), "a check makes nothing");
 }
 
+/// Every key that names a file which is read with the configuration.
+const NAMES_FILES: &str = r#"
+[[server.token]]
+name = "centre"
+role = "viewer"
+secret = { file = "secret" }
+
+[log]
+kind = "kafka"
+kafka = { brokers = ["127.0.0.1:9092"], protocol = "sasl_plaintext", user = "u", password = { file = "secret" } }
+
+[storage.s3]
+secret_key = { file = "secret" }
+
+[alerts]
+signing_key = { file = "signing.key" }
+
+[[receiver]]
+name = "county"
+kind = "webhook"
+url = "https://county.example/"
+secret = { file = "secret" }
+ca = "tls/ca.pem"
+
+[[receiver]]
+name = "duty"
+kind = "email"
+host = "mail.example"
+from = "firedamp@mine.example"
+to = "duty@mine.example"
+user = "u"
+password = { file = "secret" }
+ca = "tls/ca.pem"
+
+[[receiver]]
+name = "city"
+kind = "mqtt"
+url = "mqtts://city.example"
+topic = "firedamp/{site}"
+user = "u"
+password = { file = "secret" }
+ca = "tls/ca.pem"
+
+[[receiver]]
+name = "province"
+kind = "kafka"
+brokers = ["127.0.0.1:9092"]
+topic = "alarms"
+protocol = "sasl_plaintext"
+user = "u"
+password = { file = "secret" }
+
+[[receiver]]
+name = "group"
+kind = "alertmanager"
+url = "https://group.example/"
+user = "u"
+password = { file = "secret" }
+ca = "tls/ca.pem"
+
+[[source]]
+name = "east"
+kind = "mqtt"
+url = "mqtts://east.example"
+topics = ["mine/+/gas/+"]
+map = { site = "{1}", point = "{3}", value = "/v" }
+username = "u"
+password = { file = "secret" }
+ca = "tls/ca.pem"
+client_cert = "tls/broker.pem"
+client_key = "tls/broker.key"
+"#;
+
+/// Under systemd a process stands in `/`.
+#[test]
+fn what_a_configuration_names_lies_beside_it_wherever_the_process_stands() {
+    let key = "ab".repeat(32);
+    let files = [("firedamp.toml", NAMES_FILES), ("secret", "hush\n"), ("signing.key", &key)];
+    let firedamp = Firedamp::prepare(BINARY, &files);
+    let tls = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../ingest/tests/tls");
+    std::os::unix::fs::symlink(tls.canonicalize().unwrap(), firedamp.folder().join("tls")).unwrap();
+    let mut command = std::process::Command::new(BINARY);
+    let checked = command.arg("check").arg(firedamp.folder().join("firedamp.toml")).current_dir("/").output();
+    let checked = checked.unwrap();
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{said}");
+    // Each of these keys is read by the check: with the files gone each is named.
+    std::fs::remove_file(firedamp.folder().join("tls")).unwrap();
+    std::fs::remove_file(firedamp.folder().join("secret")).unwrap();
+    let said = format!("{:#}", firedamp.run(&["check", "firedamp.toml"]).unwrap_err());
+    assert_eq!(
+        (said.matches("secret file").count(), said.matches("certificates of").count()),
+        (9, 6),
+        "{said}"
+    );
+    assert!(said.contains("private key of"), "{said}");
+}
+
 const TOKENS: &str = r#"
 [[server.token]]
 name = "eyes"

@@ -1,5 +1,6 @@
 //! Whole-system tests: the built binary, real brokers, real devices, real kills.
 
+mod access;
 mod activation;
 mod backtest;
 mod config;

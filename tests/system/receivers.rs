@@ -2,10 +2,9 @@
 
 use crate::stand::*;
 use serde_json::{Value, json};
-use std::process::Command;
 use std::time::Duration;
-use tests::Process;
 use tests::firedamp::Firedamp;
+use tests::mqtt::Subscriber;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -13,39 +12,6 @@ async fn push(firedamp: &Firedamp, value: f64) {
     let now = model::Clock::now(&model::SystemClock) / 1000;
     let body = json!([{ "site": "LW", "point": "MM31", "time": now, "value": value }]).to_string();
     firedamp.post("/api/v1/readings", "application/json", body).await.unwrap();
-}
-
-/// `mosquitto_sub`, once the broker has its subscription: a line a message, of topic, user properties and payload.
-async fn subscriber(broker: &tests::mosquitto::Mosquitto, firedamp: &Firedamp) -> Process {
-    let mut command = Command::new("mosquitto_sub");
-    command.args([
-        "-p",
-        &broker.port.to_string(),
-        "-V",
-        "mqttv5",
-        "-q",
-        "1",
-        "-t",
-        "firedamp/#",
-        "-F",
-        "%t\t%P\t%p",
-    ]);
-    let process = Process::spawn("mosquitto_sub", &command, &firedamp.folder().join("messages.txt")).unwrap();
-    tests::wait_for_async("it subscribes", PATIENCE, || async {
-        std::fs::read_to_string(broker.log_file()).ok()?.contains("Sending SUBACK").then_some(())
-    })
-    .await;
-    process
-}
-
-/// The messages so far: topic, properties, payload.
-fn messages(subscriber: &Process) -> Vec<(String, String, Value)> {
-    let text = subscriber.log_text();
-    let lines = text.lines().filter_map(|line| {
-        let mut parts = line.splitn(3, '\t').map(str::to_owned);
-        Some((parts.next()?, parts.next()?, serde_json::from_str(&parts.next()?).ok()?))
-    });
-    lines.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +23,7 @@ async fn an_alarm_goes_out_by_mqtt_and_to_an_alertmanager() {
         broker.url, alertmanager.url
     );
     let mut firedamp = prepare(&(pushed() + &receivers));
-    let subscriber = subscriber(&broker, &firedamp).await;
+    let subscriber = Subscriber::start(broker.port, "firedamp").await;
     firedamp.start().await;
 
     push(&firedamp, 1.2).await;
@@ -69,7 +35,7 @@ async fn an_alarm_goes_out_by_mqtt_and_to_an_alertmanager() {
     let id = of_rule(&alarms, "ch4")[0]["id"].clone();
     let labels = json!({
         "alertname": "ch4", "site": "LW", "point": "MM31", "region": "140100", "quantity": "ch4", "level": "alarm",
-        "severity": "yellow", "alarm": id, "team": "gas",
+        "severity": "yellow", "alarm": id, "receiver": "duty", "team": "gas",
     });
     assert_eq!(alert["labels"], labels);
     assert_eq!(alert["annotations"]["value"], "1.2 %");
@@ -79,17 +45,6 @@ async fn an_alarm_goes_out_by_mqtt_and_to_an_alertmanager() {
         alertmanager.alerts().await.ok()?.is_empty().then_some(())
     })
     .await;
-    let told = tests::wait_for_async("both messages came by MQTT", PATIENCE, || async {
-        Some(messages(&subscriber)).filter(|told| told.len() >= 2)
-    })
-    .await;
-    let shown: Vec<_> =
-        told.iter().map(|(topic, _, m)| (topic.as_str(), m["event"].as_str(), &m["alarm"]["id"])).collect();
-    let topic = "firedamp/140100/LW/yellow";
-    assert_eq!(shown, [(topic, Some("raised"), &id), (topic, Some("cleared"), &id)]);
-    let keys: Vec<_> = told.iter().map(|(_, properties, _)| properties.as_str()).collect();
-    assert!(keys.iter().all(|k| k.starts_with("idempotency-key:")) && keys[0] != keys[1], "{keys:?}");
-
     tests::wait_for_async("all is said delivered", PATIENCE, || async {
         let metrics = reqwest::get(firedamp.url("/metrics")).await.ok()?.text().await.ok()?;
         let delivered = |name: &str| {
@@ -100,5 +55,15 @@ async fn an_alarm_goes_out_by_mqtt_and_to_an_alertmanager() {
         (delivered("bureau") && delivered("duty")).then_some(())
     })
     .await;
+    let told = subscriber.take().await;
+    let said: Vec<Value> = told.iter().map(|got| serde_json::from_slice(&got.payload).unwrap()).collect();
+    let shown: Vec<_> = told
+        .iter()
+        .zip(&said)
+        .map(|(got, m)| (got.topic.as_str(), m["event"].as_str(), &m["alarm"]["id"]))
+        .collect();
+    let topic = "firedamp/140100/LW/yellow";
+    assert_eq!(shown, [(topic, Some("raised"), &id), (topic, Some("cleared"), &id)]);
+    assert!(told[0].key.is_some() && told[1].key.is_some() && told[0].key != told[1].key, "{told:?}");
     firedamp.stop();
 }

@@ -56,11 +56,11 @@ fn text(seq: i64, hash: &Hash, at: Micros) -> String {
 }
 
 impl Checkpoint {
-    /// Reads one and makes sure of its signature, by the trusted key where one is given.
+    /// Reads one and makes sure of its signature, by one of the trusted keys where any are given.
     ///
     /// # Errors
     /// When it is none, or was not signed so.
-    pub fn read(json: &str, trusted: Option<&[u8; 32]>) -> Result<Self, CheckpointError> {
+    pub fn read(json: &str, trusted: &[[u8; 32]]) -> Result<Self, CheckpointError> {
         let form = |what: &str| CheckpointError::Form(what.to_owned());
         let w: Written = serde_json::from_str(json).map_err(|e| form(&e.to_string()))?;
         let mut out = Self {
@@ -78,12 +78,10 @@ impl Checkpoint {
         public
             .verify(text(out.seq, &out.hash, out.at).as_bytes(), &out.signature)
             .map_err(|_| CheckpointError::Signature(out.seq))?;
-        match trusted {
-            Some(key) if *key != out.key => {
-                Err(CheckpointError::Key { seq: out.seq, key: hex::encode(out.key) })
-            }
-            _ => Ok(out),
+        if !trusted.is_empty() && !trusted.contains(&out.key) {
+            return Err(CheckpointError::Key { seq: out.seq, key: hex::encode(out.key) });
         }
+        Ok(out)
     }
 
     /// As it is sent and kept, one line.

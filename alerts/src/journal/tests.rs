@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::life::{Act, What};
-use crate::store::{MemoryStore, SqliteStore, conformance};
+use crate::store::{MemoryStore, SqlJournal, SqlStore, conformance};
 use crate::{AlarmStore, TransitionBatch};
 use model::To;
 use sqlx::{Connection, SqliteConnection};
@@ -25,9 +25,9 @@ async fn filled(store: &dyn AlarmStore) {
     }
 }
 
-async fn open(file: &Path) -> SqliteStore {
+async fn open(file: &Path) -> SqlStore {
     let url = format!("sqlite:{}", file.display());
-    SqliteStore::open(&url, conformance::receivers(), &prometheus::Registry::new()).await.unwrap()
+    SqlStore::open(&url, conformance::receivers(), &prometheus::Registry::new()).await.unwrap()
 }
 
 /// What is found in a copy of the file that somebody changed with this SQL.
@@ -37,8 +37,12 @@ async fn found(file: &Path, sql: &str, checkpoints: &[Checkpoint]) -> Result<Hea
     let mut connection = SqliteConnection::connect(&format!("sqlite:{}", copy.display())).await.unwrap();
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
+    let journal = SqlJournal::open(&format!("sqlite:{}", copy.display())).await.unwrap();
+    let found = verify(&journal, checkpoints, |_| ()).await.unwrap();
+    drop(journal);
+    // To open it for writing mends nothing.
     let store = open(&copy).await;
-    let found = verify(&store, checkpoints, |_| ()).await.unwrap();
+    assert_eq!(verify(&store, checkpoints, |_| ()).await.unwrap(), found, "{sql}");
     drop(store);
     for end in ["copy", "copy-wal", "copy-shm"] {
         let _ = std::fs::remove_file(file.with_extension(end));
@@ -73,6 +77,8 @@ async fn whatever_is_changed_is_found_where_it_stands() {
             "detail = substr(detail, 2) || 'x'",
             "alarm = replace(alarm, '1.1', '1.2') || ' '",
             "hash = x'01' || substr(hash, 2)",
+            "hash = x''",
+            "note = x'ff'",
         ] {
             let sql = format!("UPDATE journal SET {set} WHERE seq = {seq}");
             let got = found(&file, &sql, &[]).await;
@@ -88,6 +94,16 @@ async fn whatever_is_changed_is_found_where_it_stands() {
     // Closed up again after one is removed.
     let closed = "DELETE FROM journal WHERE seq = 5; UPDATE journal SET seq = seq - 1 WHERE seq > 5";
     assert!(matches!(found(&file, closed, &[]).await, Err(Broken::Changed { seq: 5, .. })));
+    let blank = "UPDATE journal SET note = 'nothing' WHERE seq = 5; UPDATE journal SET hash = x''";
+    assert!(matches!(found(&file, blank, &[]).await, Err(Broken::Changed { seq: 1, .. })));
+    for set in
+        ["active = 1 - active", "site = 'other'", "region = '1'", "severity = 3 - severity", "rule = 'x'"]
+    {
+        let hidden = format!("UPDATE alarms SET {set} WHERE n = 3");
+        assert!(matches!(found(&file, &hidden, &[]).await, Err(Broken::Listed { .. })), "{hidden}");
+    }
+    let gone = "DELETE FROM alarms WHERE n = 2";
+    assert!(matches!(found(&file, gone, &[]).await, Err(Broken::Listed { seq: 4, .. })));
     let list = "UPDATE alarms SET alarm = replace(alarm, '\"acked\":true', '\"acked\":false') WHERE n = 1";
     assert!(matches!(found(&file, list, &[]).await, Err(Broken::Listed { seq: 21, .. })));
 }
@@ -110,14 +126,14 @@ async fn what_was_written_anew_is_found_by_a_checkpoint() {
     assert_eq!(found, Err(Broken::Rewritten { seq: head.seq }));
 
     let json = checkpoint.to_json();
-    assert_eq!(Checkpoint::read(&json, Some(&signer.key())).as_ref(), Ok(&checkpoint));
+    assert_eq!(Checkpoint::read(&json, &[[9; 32], signer.key()]).as_ref(), Ok(&checkpoint));
     let other = Signer::from_secret(&"08".repeat(32)).unwrap();
-    let error = Checkpoint::read(&json, Some(&other.key())).unwrap_err();
+    let error = Checkpoint::read(&json, &[other.key()]).unwrap_err();
     assert!(error.to_string().contains("signed by another key"), "{error}");
     let later = json.replace(&format!("\"seq\":{}", head.seq), &format!("\"seq\":{}", head.seq - 1));
-    assert_eq!(Checkpoint::read(&later, None), Err(CheckpointError::Signature(head.seq - 1)));
+    assert_eq!(Checkpoint::read(&later, &[]), Err(CheckpointError::Signature(head.seq - 1)));
     for wrong in ["", "{}", &json.replace("\"hash\":\"", "\"hash\":\"zz")] {
-        assert!(matches!(Checkpoint::read(wrong, None), Err(CheckpointError::Form(_))), "{wrong}");
+        assert!(matches!(Checkpoint::read(wrong, &[]), Err(CheckpointError::Form(_))), "{wrong}");
     }
     assert!(Signer::from_secret("07").is_err());
     assert!(!format!("{signer:?}").contains("0707"), "the secret is never shown");

@@ -116,6 +116,7 @@ pub fn act(alarm: &Alarm, act: &Act, now: Micros) -> Result<(Alarm, EventKind), 
                 until: *until,
                 one_shot: *one_shot,
                 severity: alarm.severity,
+                calibrating: alarm.marks.calibrating,
             });
             EventKind::Shelved
         }

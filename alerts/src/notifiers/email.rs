@@ -4,7 +4,7 @@
 //! A server that refuses the content or all addresses for good is believed; everything else is tried again, a refused sign-on too.
 //! Where it refuses only some of the addresses the others get the message.
 
-use super::{Message, Notice, Notifier, SendError, Settings, read_ca, read_login, read_timeout};
+use super::{Message, Notice, Notifier, SendError, Settings, read_timeout};
 use async_trait::async_trait;
 use lettre::address::Envelope;
 use lettre::message::Mailbox;
@@ -13,7 +13,8 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls as SmtpTls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor};
 use model::keys::{KeyDoc, key};
-use model::secret::Secret;
+use model::pem::read_certificates;
+use model::secret::{Login, read_login};
 use model::toml_file::{Located, Section};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -34,7 +35,7 @@ pub struct EmailSettings {
     /// Receivers.
     pub to: Vec<Mailbox>,
     /// Sign-on.
-    pub login: Option<(String, Secret)>,
+    pub login: Option<Login>,
     /// Certificates trusted beside the usual ones, PEM.
     pub ca: Option<Vec<u8>>,
     /// Longest time of one step of the conversation.
@@ -67,7 +68,7 @@ pub const KEYS: &[KeyDoc] = &[
     key("user", "text", "", "name for signing on"),
     key("password", "{ env } or { file }", "", "password for signing on"),
     key("ca", "text", "", "file of certificates in PEM that are trusted beside the usual ones"),
-    key("timeout", "duration", "\"30s\"", "longest time of one try"),
+    key("timeout", "duration", "\"30s\"", "longest time of one try, from 1s to 1h"),
 ];
 
 /// Reads the settings.
@@ -87,7 +88,7 @@ pub fn read(s: &Section<'_>) -> Option<Arc<dyn Settings>> {
     if to.is_empty() {
         s.missing("to", "[\"duty@example.org\"]");
     }
-    let (login, ca) = (read_login(s), read_ca(s));
+    let (login, ca) = (read_login(s, "user"), read_certificates(s, "ca"));
     let timeout = read_timeout(s, Duration::from_secs(30));
     let host = host?.value.to_owned();
     if tls == "none" && !["127.0.0.1", "localhost", "::1"].contains(&host.as_str()) {
@@ -100,7 +101,16 @@ pub fn read(s: &Section<'_>) -> Option<Arc<dyn Settings>> {
         _ => Tls::Starttls,
     };
     (!to.is_empty()).then_some(())?;
-    Some(Arc::new(EmailSettings { host, port, tls, from: from?, to, login: login?, ca: ca?, timeout }))
+    Some(Arc::new(EmailSettings {
+        host,
+        port,
+        tls,
+        from: from?,
+        to,
+        login: login?,
+        ca: ca?,
+        timeout: timeout?,
+    }))
 }
 
 impl Settings for EmailSettings {

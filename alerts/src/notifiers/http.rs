@@ -5,10 +5,13 @@
 use super::{PARALLEL, SendError};
 use model::toml_file::{Located, Section};
 use reqwest::{Client, RequestBuilder, Response, redirect};
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// Longest part of an answer that is read: the rest is of no use.
+/// Longest part that is read of an answer to what was sent: the rest is of no use.
 const ANSWER_MAX: usize = 16 << 10;
+/// Longest answer to a question.
+const ASKED_MAX: usize = 1 << 20;
 /// Characters of an answer that are shown.
 const SHOWN_MAX: usize = 200;
 /// Longest time of making a connection.
@@ -43,13 +46,24 @@ pub(super) fn client(ca: Option<&[u8]>, timeout: Duration) -> Result<Client, Str
 
 /// Sends a request and says what its answer means.
 pub(super) async fn send(request: RequestBuilder) -> Result<(), SendError> {
+    exchange(request, ANSWER_MAX).await.map(drop)
+}
+
+/// Asks for JSON.
+pub(super) async fn ask<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, SendError> {
+    let answer = exchange(request, ASKED_MAX).await?;
+    serde_json::from_slice(&answer).map_err(|e| SendError::Retry(format!("the answer cannot be read: {e}")))
+}
+
+async fn exchange(request: RequestBuilder, len_max: usize) -> Result<Vec<u8>, SendError> {
     let answer = request.send().await.map_err(|e| SendError::Retry(cause(&e)))?;
     let status = answer.status();
     let target = answer.headers().get("location").and_then(|l| l.to_str().ok()).map(str::to_owned);
-    let said = read_some(answer).await;
+    let said = read_some(answer, len_max).await;
     if status.is_success() {
-        return Ok(());
+        return Ok(said);
     }
+    let said = show(&said);
     let mut text = format!("the receiver answered {status}");
     if let Some(target) = target.filter(|_| status.is_redirection()) {
         text = format!("{text} to {target}, which is not followed: write that address into `url`");
@@ -61,17 +75,21 @@ pub(super) async fn send(request: RequestBuilder) -> Result<(), SendError> {
     Err(if never { SendError::Refused(text) } else { SendError::Retry(text) })
 }
 
-/// The beginning of an answer as text. It is read so that the connection can be used again; one that does not end is left.
-async fn read_some(mut answer: Response) -> String {
+/// The beginning of an answer. It is read so that the connection can be used again; one that does not end is left.
+async fn read_some(mut answer: Response, len_max: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    while bytes.len() < ANSWER_MAX {
+    while bytes.len() < len_max {
         match answer.chunk().await {
-            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk[..chunk.len().min(ANSWER_MAX - bytes.len())]),
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk[..chunk.len().min(len_max - bytes.len())]),
             // The status has come, and it counts.
             Ok(None) | Err(_) => break,
         }
     }
-    let text: String = String::from_utf8_lossy(&bytes).chars().take(SHOWN_MAX).collect();
+    bytes
+}
+
+fn show(answer: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(answer).chars().take(SHOWN_MAX).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -7,14 +7,13 @@
 //! - One connection a receiver, shared by all its messages; `link.rs` keeps it, `connection.rs` has the two versions behind one face,
 //!   `topic.rs` the names of topics.
 
-use super::{
-    Message, Notice, Notifier, SendError, Settings, apart, below, read_ca, read_login, read_timeout,
-};
+use super::{Message, Notice, Notifier, SendError, Settings, apart, below, read_timeout};
 use async_trait::async_trait;
-use link::{Job, Link};
+use connection::Job;
+use link::Link;
 use model::keys::{KeyDoc, key};
-use model::secret::Secret;
-use model::toml_file::{Located, Section};
+use model::mqtt::{Broker, Version};
+use model::toml_file::Section;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -31,32 +30,15 @@ mod topic;
 /// Longest topic of MQTT, in bytes.
 const TOPIC_LEN_MAX: usize = 65_535;
 
-/// MQTT version.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Version {
-    /// 3.1.1
-    V3,
-    /// 5
-    V5,
-}
-
 /// Settings of MQTT.
 #[derive(Clone, Debug)]
 pub struct MqttSettings {
-    /// Name or address of the broker.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// Whether the connection is in TLS.
-    pub tls: bool,
+    /// The broker and the way to it; what is in `ca` is trusted beside the certificates of the machine.
+    pub broker: Broker,
     /// Where to publish.
     pub topic: Template,
     /// MQTT version.
     pub version: Version,
-    /// Sign-on.
-    pub login: Option<(String, Secret)>,
-    /// Certificates trusted beside those of the machine, PEM.
-    pub ca: Option<Vec<u8>>,
     /// Longest time of one try.
     pub timeout: Duration,
 }
@@ -86,15 +68,14 @@ pub const KEYS: &[KeyDoc] = &[
         "",
         "file of certificates in PEM that are trusted beside those of the machine; `mqtts` only",
     ),
-    key("timeout", "duration", "\"10s\"", "longest time of one try"),
+    key("timeout", "duration", "\"10s\"", "longest time of one try, from 1s to 1h"),
 ];
 
 /// Reads the settings.
 pub fn read(s: &Section<'_>) -> Option<Arc<dyn Settings>> {
-    let url = s.need_str("url", "\"mqtt://127.0.0.1:1883\"");
+    let broker = Broker::read(s, "user", &[]);
     let topic = s.need_str("topic", "\"firedamp/{region}/{site}\"");
-    let version = s.one_of("version", &["5", "3.1.1"]);
-    let (login, ca) = (read_login(s), read_ca(s));
+    let version = Version::read(s, "version");
     let timeout = read_timeout(s, Duration::from_secs(10));
     let topic = topic.and_then(|t| match Template::parse(t.value) {
         Ok(template) => Some(template),
@@ -103,48 +84,7 @@ pub fn read(s: &Section<'_>) -> Option<Arc<dyn Settings>> {
             None
         }
     });
-    let broker = url.and_then(|url| read_broker(s, &url));
-    let version = if version.is_some_and(|v| v.value == "3.1.1") { Version::V3 } else { Version::V5 };
-    let (host, port, tls) = broker?;
-    if !tls && let Some(ca) = s.str("ca") {
-        s.file().error_at(ca.at, "`ca` is for TLS, and `url` has none", "write mqtts:// in `url`");
-        return None;
-    }
-    let topic = topic?;
-    Some(Arc::new(MqttSettings { host, port, tls, topic, version, login: login?, ca: ca?, timeout }))
-}
-
-/// Host, port and whether it is in TLS.
-fn read_broker(s: &Section<'_>, url: &Located<&str>) -> Option<(String, u16, bool)> {
-    let example = "write for example \"mqtt://127.0.0.1:1883\"";
-    let error = |message: String, help: &str| {
-        s.file().error_at(url.at, message, help);
-        None
-    };
-    let Ok(parsed) = url::Url::parse(url.value) else {
-        return error(format!("`{}` is no mqtt or mqtts address", url.value), example);
-    };
-    let (tls, port) = match parsed.scheme() {
-        "mqtt" => (false, 1883),
-        "mqtts" => (true, 8883),
-        _ => return error(format!("`{}` is no mqtt or mqtts address", url.value), example),
-    };
-    if !parsed.username().is_empty() || parsed.password().is_some() {
-        return error("`url` holds a user or a password".to_owned(), "use the keys `user` and `password`");
-    }
-    let more = !matches!(parsed.path(), "" | "/") || parsed.query().is_some() || parsed.fragment().is_some();
-    match parsed.host_str().filter(|host| !host.is_empty()) {
-        _ if more => error(format!("`{}` has more than host and port", url.value), example),
-        None => error(format!("`{}` has no host", url.value), example),
-        Some(host) => Some((host.to_owned(), parsed.port().unwrap_or(port), tls)),
-    }
-}
-
-impl MqttSettings {
-    /// The broker as people write it.
-    fn shown(&self) -> String {
-        format!("{}://{}:{}", if self.tls { "mqtts" } else { "mqtt" }, self.host, self.port)
-    }
+    Some(Arc::new(MqttSettings { broker: broker?, topic: topic?, version, timeout: timeout? }))
 }
 
 impl Settings for MqttSettings {
@@ -153,7 +93,8 @@ impl Settings for MqttSettings {
     }
 
     fn connect(&self) -> Result<Arc<dyn Notifier>, String> {
-        let tls = if self.tls { Some(Arc::new(trusting(self.ca.as_deref())?)) } else { None };
+        let Broker { tls, ca, .. } = &self.broker;
+        let tls = tls.then(|| trusting(ca.as_deref())).transpose()?.map(Arc::new);
         Ok(Arc::new(Mqtt { settings: Arc::new(self.clone()), tls, jobs: Mutex::new(None) }))
     }
 }

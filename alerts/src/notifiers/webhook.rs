@@ -1,10 +1,11 @@
 //! Webhook: POST of the JSON in the outbox, with `Idempotency-Key` and `X-Firedamp-Signature: sha256=<hex HMAC-SHA256 of the body>`.
 //! What its answer means stands in `http.rs`.
 
-use super::{Message, Notice, Notifier, SendError, Settings, http, read_ca, read_timeout};
+use super::{Message, Notice, Notifier, SendError, Settings, http, read_timeout};
 use async_trait::async_trait;
 use hmac::{Hmac, Mac};
 use model::keys::{KeyDoc, key};
+use model::pem::read_certificates;
 use model::secret::{Secret, read_secret};
 use model::toml_file::Section;
 use sha2::Sha256;
@@ -34,7 +35,7 @@ pub const KEYS: &[KeyDoc] = &[
         "key of the signature in X-Firedamp-Signature; unsigned when absent",
     ),
     key("ca", "text", "", "file of certificates in PEM that are trusted beside those of the machine"),
-    key("timeout", "duration", "\"10s\"", "longest time of one try"),
+    key("timeout", "duration", "\"10s\"", "longest time of one try, from 1s to 1h"),
 ];
 
 /// Reads the settings.
@@ -42,13 +43,13 @@ pub fn read(s: &Section<'_>) -> Option<Arc<dyn Settings>> {
     let url = s.need_str("url", "\"http://127.0.0.1:9000/alarms\"");
     let secret = s.has("secret").then(|| read_secret(s, "secret"));
     let timeout = read_timeout(s, Duration::from_secs(10));
-    let ca = read_ca(s);
+    let ca = read_certificates(s, "ca");
     let url = http::read_url(s, &url?, "sign with `secret`")?;
     let secret = match secret {
         None => None,
         Some(read) => Some(read?),
     };
-    Some(Arc::new(WebhookSettings { url, secret, ca: ca?, timeout }))
+    Some(Arc::new(WebhookSettings { url, secret, ca: ca?, timeout: timeout? }))
 }
 
 impl Settings for WebhookSettings {

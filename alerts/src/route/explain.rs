@@ -1,10 +1,12 @@
 //! Why somebody is told of an alarm and others are not, from the same walk that decides it.
 
 use super::conditions::Unmet;
-use super::{Reached, Route, Routes, Seen, Via};
+use super::press::Press;
+use super::{Reached, Route, Routes, Seen, Target, Via};
 use model::time::rfc3339;
 use model::{Alarm, Micros};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Who is told of one alarm, and why.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -19,6 +21,8 @@ pub struct Decision {
     pub when: &'static str,
     /// Each receiver once, in the order of the configuration.
     pub told: Vec<Told>,
+    /// Who is told while nobody acknowledges it, the first first.
+    pub later: Vec<Step>,
     /// Routes that do not take it and receivers that are not told though a route names them.
     pub passed: Vec<Passed>,
 }
@@ -34,6 +38,21 @@ pub struct Told {
     pub place: String,
     /// Conditions that hold, and who is on duty.
     pub why: String,
+}
+
+/// Who is told while nobody acknowledges.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Step {
+    /// How long nobody has, microseconds; where they are told again, the first time.
+    pub after: Micros,
+    /// In words.
+    pub when: String,
+    /// Names of the receivers, as of that long after the time it was judged at.
+    pub receivers: Vec<String>,
+    /// Names of the routes from the top; empty for the top of the file.
+    pub route: String,
+    /// `file:line` of the route.
+    pub place: String,
 }
 
 /// What is asked and tells nobody.
@@ -90,8 +109,34 @@ impl Routes {
             at: rfc3339(at),
             when: when(alarm),
             told: told.into_iter().map(|(_, told)| told).collect(),
+            later: self.later(alarm, at),
             passed,
         }
+    }
+
+    fn later(&self, alarm: &Alarm, at: Micros) -> Vec<Step> {
+        let mut out = Vec::new();
+        for route in self.took(alarm, at) {
+            for press in &route.presses {
+                let (after, to) = match press {
+                    Press::Escalate(after, to) => (*after, to),
+                    Press::Repeat(every) => (*every, &route.to),
+                };
+                let reached =
+                    |target: &Target| self.reach(*target, &self.subject(alarm, at), at + after).receivers;
+                let receivers: BTreeSet<usize> =
+                    to.iter().flat_map(reached).map(|(receiver, _)| receiver).collect();
+                out.push(Step {
+                    after,
+                    when: press.text(),
+                    receivers: receivers.into_iter().map(|r| self.receivers[r].name.clone()).collect(),
+                    route: route.path.clone(),
+                    place: route.place.clone(),
+                });
+            }
+        }
+        out.sort_by_key(|step| step.after);
+        out
     }
 
     fn told_by(&self, receiver: usize, route: &Route, via: &Via<'_>) -> Told {
@@ -139,7 +184,9 @@ fn pass(route: &Route, receiver: Option<String>, why: String) -> Passed {
 }
 
 fn when(alarm: &Alarm) -> &'static str {
-    if alarm.marks.calibrating {
+    if alarm.is_shelved() {
+        "not while it is shelved"
+    } else if alarm.marks.calibrating {
         "not while it is calibrating"
     } else if alarm.marks.late {
         "in a digest, since it was found late"

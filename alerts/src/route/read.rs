@@ -1,16 +1,30 @@
 //! The file of routes, read whole with the rosters it names: every mistake at file:line:column, and nothing of a file that holds one.
 
 use super::conditions::{Conditions, Kind};
+use super::names::Names;
+use super::press::{self, presses};
 use super::roster::{Roster, Text};
 use super::{Route, Routes, Target, ZONE_DEFAULT_S};
 use crate::receiver::Receiver;
 use model::keys::{KeyDoc, key};
-use model::problem::nearest;
 use model::time::parse_zone;
-use model::toml_file::{Located, Section, TomlFile};
+use model::toml_file::{Section, TomlFile};
 use model::{Problem, Problems};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+const REPEAT: KeyDoc = key(
+    "repeat",
+    "duration",
+    "",
+    "those whom the route told are told again after so long, and so long again, while nobody acknowledges; when absent that of the route above",
+);
+const ESCALATE: KeyDoc = key(
+    "escalate",
+    "list of tables",
+    "",
+    "who is told next while nobody acknowledges; when absent those of the route above",
+);
 
 const TOP: &[KeyDoc] = &[
     key(
@@ -20,6 +34,8 @@ const TOP: &[KeyDoc] = &[
         "zone of `time`, `weekdays` and local times of rosters, as an offset from UTC",
     ),
     key("to", "list of texts", "", "receivers and rosters told of what no route takes"),
+    REPEAT,
+    ESCALATE,
 ];
 
 const ROUTE: &[KeyDoc] = &[
@@ -51,9 +67,16 @@ const ROUTE: &[KeyDoc] = &[
         "",
         "`mon` to `sun` or `mon-fri`; a window over midnight belongs to the day it begins on",
     ),
+    REPEAT,
+    ESCALATE,
     key("own", "true or false", "", "true: for firedamp's own alarms instead of those of sites"),
     key("drill", "true or false", "", "true: for drills instead of alarms of sites"),
     key("route", "list of tables", "", "routes below it, asked once it has taken an alarm"),
+];
+
+const STEP: &[KeyDoc] = &[
+    key("after", "duration", "-", "how long nobody has acknowledged since the first delivery"),
+    key("to", "list of texts", "-", "receivers and rosters told then"),
 ];
 
 const ROSTER: &[KeyDoc] = &[
@@ -68,7 +91,12 @@ const NAME_IT: &str = "name it in a `to`, or take it out";
 /// Keys of the file of routes.
 pub fn route_keys() -> Vec<(String, &'static [KeyDoc])> {
     let title = |s: &str| format!("{s}` in the file of `alerts.routes");
-    vec![(title("top level"), TOP), (title("[[route]]"), ROUTE), (title("[[roster]]"), ROSTER)]
+    vec![
+        (title("top level"), TOP),
+        (title("[[route]]"), ROUTE),
+        (title("[[escalate]]"), STEP),
+        (title("[[roster]]"), ROSTER),
+    ]
 }
 
 /// The files that routes stand in: that of the tree, and the rosters it names. What cannot be read names none.
@@ -90,40 +118,6 @@ pub fn refuse_filters(s: &Section<'_>) {
             let message = format!("`receiver.{key}` and `alerts.routes` both decide who is told");
             s.file().error_at(at, message, "leave it out here and write it as a key of a route");
         }
-    }
-}
-
-/// What names stand for.
-pub(super) struct Names<'a> {
-    receivers: &'a [Receiver],
-    rosters: Vec<String>,
-    pub zone_offset_s: i32,
-}
-
-impl Names<'_> {
-    /// The number of a receiver, or what to do.
-    pub fn receiver(&self, name: &str) -> (Option<usize>, String) {
-        let number = self.receivers.iter().position(|r| r.name == name);
-        (number, near(name, self.receivers.iter().map(|r| r.name.as_str())))
-    }
-
-    fn target(&self, s: &Section<'_>, name: &Located<&str>) -> Option<Target> {
-        let receiver = self.receivers.iter().position(|r| r.name == name.value).map(Target::Receiver);
-        let roster = || self.rosters.iter().position(|r| r == name.value).map(Target::Roster);
-        let target = receiver.or_else(roster);
-        if target.is_none() {
-            let receivers = self.receivers.iter().map(|r| r.name.as_str());
-            let help = near(name.value, receivers.chain(self.rosters.iter().map(String::as_str)));
-            s.file().error_at(name.at, format!("there is no receiver or roster `{}`", name.value), help);
-        }
-        target
-    }
-}
-
-fn near<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
-    match nearest(name, known.clone()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("there are: {}", known.collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -152,6 +146,7 @@ impl Routes {
         let mut top = Route::top();
         top.place = place(&root, root.at()).0;
         top.to = targets(&root, &names).unwrap_or_default();
+        top.presses = presses(&root, &[], &names);
         top.below = routes_below(&root, &top, &names);
         root.finish();
         let good = file.error_count() == 0 && beside_it.errors() == 0;
@@ -222,7 +217,7 @@ fn roster(s: &Section<'_>, path: &Path, names: &Names<'_>, problems: &mut Proble
 }
 
 /// `None` where `to` is not there or nothing can be done with it.
-fn targets(s: &Section<'_>, names: &Names<'_>) -> Option<Vec<Target>> {
+pub(super) fn targets(s: &Section<'_>, names: &Names<'_>) -> Option<Vec<Target>> {
     let to = s.strs("to")?;
     if to.is_empty() {
         let at = s.at_value("to").unwrap_or_else(|| s.at());
@@ -256,6 +251,7 @@ fn route(s: &Section<'_>, above: &Route, names: &Names<'_>) -> Route {
         kind: Some(kind(s, above)),
         conditions: Conditions::read(s),
         to: targets(s, names).unwrap_or_else(|| above.to.clone()),
+        presses: presses(s, &above.presses, names),
         goes_on: s.bool("continue").is_some_and(|b| b.value),
         below: Vec::new(),
     };
@@ -310,7 +306,7 @@ impl Routes {
 
     /// Receivers that may be told, and rosters that are named.
     fn collect(&self, route: &Route, told: &mut BTreeSet<usize>, named: &mut BTreeSet<usize>) {
-        for target in &route.to {
+        for target in route.to.iter().chain(press::named(route)) {
             let all = match target {
                 Target::Receiver(r) => BTreeSet::from([*r]),
                 Target::Roster(r) => {

@@ -4,7 +4,7 @@
 //! `stand_in` is the receiver that is told instead while the person is away. Absences: `person,from,to`. A stand-in whose receiver is that of
 //! persons of the roster counts only while one of them is not away. Times are RFC 3339 or local in the zone of the routes.
 
-use super::read::Names;
+use super::names::Names;
 use model::csv_file::{Row, rows};
 use model::problem::nearest;
 use model::time::parse_local;

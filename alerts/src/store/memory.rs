@@ -1,12 +1,12 @@
 //! The alarm store in memory: the model. What a transaction did is kept as a whole or not at all; [`MemoryStore::crash`] ends
 //! the simulated process, what was committed stays.
 
-use super::{Work, text};
-use crate::journal::{Checkpoint, Entry, Head, NOTHING, Signer};
-use crate::life::{Class, Row};
+use super::{Shelves, Work, text};
+use crate::journal::{Checkpoint, Entry, Head, Journal, NOTHING, Signer};
+use crate::life::Row;
 use crate::receiver::Receiver;
 use crate::*;
-use model::{AlarmState, Shelved};
+use model::AlarmState;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
@@ -43,13 +43,15 @@ struct State {
     rows: BTreeMap<String, Numbered>,
     remembered: HashMap<String, Micros>,
     journal: Vec<Arc<Entry>>,
-    shelves: BTreeMap<(String, i64, Class), Shelved>,
+    shelves: Shelves,
     outbox: Vec<Arc<Sent>>,
     digest: BTreeMap<String, (Micros, Micros)>,
     positions: HashMap<u32, (u64, bool)>,
     totals: Counts,
     mistake: Option<Mistake>,
     later: Vec<OutboxRow>,
+    /// The routes that clocks were set by.
+    clocks_by: Option<Arc<Routes>>,
 }
 
 /// Alarms in memory; clones are the same store, as processes share a database.
@@ -95,7 +97,8 @@ impl MemoryStore {
 
     /// The process ends: what was not committed is gone.
     pub fn crash(&self) {
-        self.lock().later.clear();
+        let mut state = self.lock();
+        (state.later, state.clocks_by) = (Vec::new(), None);
     }
 
     /// The second step of the planted outbox outside the transaction.
@@ -145,6 +148,26 @@ fn listed((n, row): &Numbered) -> (bool, Micros, u64) {
 }
 
 #[async_trait]
+impl Journal for MemoryStore {
+    async fn journal(&self, after: i64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let state = self.lock();
+        let after = state.journal.iter().skip(usize::try_from(after).unwrap_or(0));
+        Ok(after.take(limit).map(|entry| (**entry).clone()).collect())
+    }
+
+    async fn unlike_journal(&self) -> Result<Option<(String, i64)>, StoreError> {
+        let state = self.lock();
+        let mut newest: BTreeMap<&str, &Entry> = BTreeMap::new();
+        newest.extend(state.journal.iter().filter(|e| !e.alarm.is_empty()).map(|e| (&*e.alarm_id, &**e)));
+        let of = |id: &str| state.rows.get(id).map(|(_, row)| text(&row.alarm));
+        let unlike = newest.iter().find(|(id, entry)| of(id).as_ref() != Some(&entry.alarm));
+        let lacking = || state.rows.keys().find(|id| !newest.contains_key(id.as_str()));
+        let unlike = unlike.map(|(id, entry)| ((*id).to_owned(), entry.seq));
+        Ok(unlike.or_else(|| lacking().map(|id| (id.clone(), 0))))
+    }
+}
+
+#[async_trait]
 impl AlarmStore for MemoryStore {
     async fn position(&self, partition: u32) -> Result<u64, StoreError> {
         Ok(self.lock().positions.get(&partition).map_or(0, |(next, _)| *next))
@@ -172,12 +195,6 @@ impl AlarmStore for MemoryStore {
         self.transact(async |work| work.checkpoint(signer, now).await).await
     }
 
-    async fn journal(&self, after: i64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let state = self.lock();
-        let after = state.journal.iter().skip(usize::try_from(after).unwrap_or(0));
-        Ok(after.take(limit).map(|entry| (**entry).clone()).collect())
-    }
-
     async fn history(&self, id: &str) -> Result<Vec<Entry>, StoreError> {
         let state = self.lock();
         Ok(state.journal.iter().filter(|e| e.alarm_id == id).map(|entry| (**entry).clone()).collect())
@@ -187,13 +204,10 @@ impl AlarmStore for MemoryStore {
         Ok(self.lock().journal.last().map_or(NOTHING, |entry| entry.head()))
     }
 
-    async fn unlike_journal(&self) -> Result<Option<(String, i64)>, StoreError> {
-        let state = self.lock();
-        let newest = |id: &str| state.journal.iter().rev().find(|e| e.alarm_id == id && !e.alarm.is_empty());
-        let unlike =
-            |(_, row): &&Numbered| newest(&row.alarm.id).is_none_or(|entry| entry.alarm != text(&row.alarm));
-        let id = state.rows.values().find(unlike).map(|(_, row)| row.alarm.id.clone());
-        Ok(id.map(|id| (id.clone(), newest(&id).map_or(0, |entry| entry.seq))))
+    async fn shelved(&self) -> Result<Vec<OnShelf>, StoreError> {
+        let mut all: Vec<OnShelf> = self.lock().shelves.values().cloned().collect();
+        all.sort_by_key(|shelf| shelf.shelved.until);
+        Ok(all)
     }
 
     async fn list(&self, filter: &AlarmFilter) -> Result<Vec<Alarm>, StoreError> {
@@ -247,7 +261,7 @@ impl AlarmStore for MemoryStore {
         for sent in
             state.outbox.iter().filter(|s| s.state == SentState::Pending && s.row.receiver == receiver)
         {
-            let is_first = first.insert(&sent.row.alarm, true).is_none();
+            let is_first = sent.row.alarm.is_empty() || first.insert(&sent.row.alarm, true).is_none();
             if is_first && sent.row.next_at <= now && out.len() < limit {
                 out.push(sent.row.clone());
             }
@@ -285,7 +299,10 @@ impl AlarmStore for MemoryStore {
     }
 
     async fn flush(&self, now: Micros) -> Result<(), StoreError> {
-        self.transact(async |work| work.flush(now).await).await
+        let (routes, other_routes) = (self.routes.get(), self.routes.are_other(&self.lock().clocks_by));
+        self.transact(async |work| work.flush(now, other_routes).await).await?;
+        self.lock().clocks_by = Some(routes);
+        Ok(())
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {

@@ -1,16 +1,18 @@
 //! What batches and actions do in one transaction, whatever the tables: alarms, journal, shelves and messages change together or not at all.
 
-use super::{Settled, ShelfKey, Tables, text};
+use super::{Settled, ShelfKey, Shelves, Tables, text};
 use crate::journal::{Checkpoint, Entry, Head, Signer};
-use crate::life::{self, Act, Changed, Class, Row, Step, What, Why};
+use crate::life::{self, Act, Changed, Class, Clock, Row, Step, What, Why};
 use crate::tell::{self, Untold};
 use crate::{
-    AlarmEvent, Counts, EventKind, Happened, OutboxRow, Outcome, OwnAlarm, Places, Routes, StoreError,
-    TransitionBatch, own,
+    AlarmEvent, Counts, EventKind, Happened, OnShelf, OutboxRow, Outcome, OwnAlarm, Places, Routes,
+    StoreError, TransitionBatch, own,
 };
 use model::{AlarmState, Micros, To, Transition};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Transition ids are remembered this long: a rule that is judged again repeats what its snapshot did not cover, minutes.
 pub(super) const REMEMBER: Micros = 30 * model::time::DAY;
@@ -24,8 +26,12 @@ pub const DIGEST_RELEASED: Micros = 10 * model::time::SECOND;
 pub const DIGEST_HELD_MAX: Micros = 10 * model::time::MINUTE;
 /// Alarms one flush takes; the rest goes with the next.
 const DIGEST_TAKE: usize = 5_000;
-/// Messages kept until they are written together.
-const UNWRITTEN_MAX: usize = 512;
+/// Transitions of one batch that are asked and written for together.
+const TOGETHER: usize = 512;
+/// Alarms one flush presses for; the next one takes more.
+const PRESS_TAKE: usize = 1_000;
+/// A clock starts with the first delivery, and at the latest so long after: a receiver that does not answer does not stop it.
+pub const CLOCK_LATEST: Micros = model::time::MINUTE;
 /// Rows one flush removes, so that no transaction is long.
 const REMOVE: i64 = 5_000;
 
@@ -37,6 +43,39 @@ struct NewEvent<'a> {
     by: &'a str,
     note: &'a str,
     detail: String,
+}
+
+/// What a transaction has decided and not yet written: many rows go in one statement.
+#[derive(Default)]
+struct Unwritten {
+    /// Alarms as they stand, each once, in the order they came.
+    rows: Vec<(Arc<Row>, String)>,
+    /// Where each of them is, by id.
+    by_id: HashMap<String, usize>,
+    entries: Vec<Entry>,
+    /// Drills apart.
+    messages: [Vec<OutboxRow>; 2],
+}
+
+impl Unwritten {
+    fn put(&mut self, row: Arc<Row>, alarm: String) {
+        match self.by_id.get(&row.alarm.id) {
+            Some(n) => self.rows[*n] = (row, alarm),
+            None => {
+                self.by_id.insert(row.alarm.id.clone(), self.rows.len());
+                self.rows.push((row, alarm));
+            }
+        }
+    }
+
+    fn row(&self, id: &str) -> Option<Row> {
+        self.by_id.get(id).map(|n| Row::clone(&self.rows[*n].0))
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len().max(self.entries.len()) >= TOGETHER
+            || self.messages.iter().any(|m| m.len() >= TOGETHER)
+    }
 }
 
 /// What batches and actions do, over any tables.
@@ -54,8 +93,11 @@ pub(crate) struct Work<'a, T> {
     pub written: bool,
     /// The newest entry of the journal, once it was asked for.
     head: Option<Head>,
-    /// Messages to be written, drills apart, and not too many at once.
-    unwritten: [Vec<OutboxRow>; 2],
+    /// What is on the shelf, once it was asked for.
+    shelves: Option<Shelves>,
+    /// What is active of rules and points that were asked for.
+    known: HashMap<ShelfKey, Option<Arc<Row>>>,
+    unwritten: Unwritten,
 }
 
 impl<'a, T: Tables> Work<'a, T> {
@@ -69,7 +111,9 @@ impl<'a, T: Tables> Work<'a, T> {
             more: Counts::default(),
             written: false,
             head: None,
-            unwritten: Default::default(),
+            shelves: None,
+            known: HashMap::new(),
+            unwritten: Unwritten::default(),
         }
     }
 
@@ -90,8 +134,8 @@ impl<'a, T: Tables> Work<'a, T> {
         }
         let known = self.tables.position(batch.partition).await?;
         if batch.next > known {
-            for t in &batch.transitions {
-                events.extend(self.transition(t, batch.now, batch.hold).await?);
+            for some in batch.transitions.chunks(TOGETHER) {
+                events.extend(self.transitions(some, batch.now, batch.hold).await?);
             }
         }
         self.tables.set_position(batch.partition, batch.next.max(known), batch.hold).await?;
@@ -113,23 +157,53 @@ impl<'a, T: Tables> Work<'a, T> {
         Ok(head)
     }
 
+    async fn shelves(&mut self) -> Result<&Shelves, StoreError> {
+        if self.shelves.is_none() {
+            self.shelves = Some(self.tables.shelves().await?);
+        }
+        Ok(self.shelves.get_or_insert_default())
+    }
+
+    async fn set_shelf(&mut self, key: ShelfKey, shelf: Option<OnShelf>) -> Result<(), StoreError> {
+        self.tables.set_shelf(&key, shelf.as_ref()).await?;
+        self.shelves().await?;
+        let shelves = self.shelves.get_or_insert_default();
+        match shelf {
+            Some(shelf) => shelves.insert(key, shelf),
+            None => shelves.remove(&key),
+        };
+        Ok(())
+    }
+
     /// Adds an entry to the journal and gives its number.
     async fn append(&mut self, entry: Entry) -> Result<i64, StoreError> {
         let entry = entry.after(self.head().await?);
-        self.tables.append(&entry).await?;
-        self.head = Some(entry.head());
-        Ok(entry.seq)
+        let head = entry.head();
+        self.head = Some(head);
+        self.unwritten.entries.push(entry);
+        Ok(head.seq)
     }
 
-    async fn event(&mut self, row: &Row, new: NewEvent<'_>) -> Result<i64, StoreError> {
-        self.append(Entry {
-            alarm_id: row.alarm.id.clone(),
-            rose: new.rose,
-            detail: new.detail,
-            alarm: text(&row.alarm),
-            ..entry(new.kind.as_str(), new.by, new.note, new.at)
-        })
-        .await
+    /// Keeps an alarm as it is after these events, and gives the number of the first.
+    async fn keep(&mut self, row: &Row, new: Vec<NewEvent<'_>>) -> Result<i64, StoreError> {
+        let row = Row { clock: row.clock.filter(|_| row.is_waiting()), ..row.clone() };
+        let alarm = text(&row.alarm);
+        let first = self.head().await?.seq + 1;
+        for NewEvent { kind, rose, at, by, note, detail } in new {
+            let (alarm_id, alarm) = (row.alarm.id.clone(), alarm.clone());
+            self.append(Entry { alarm_id, rose, detail, alarm, ..entry(kind.as_str(), by, note, at) })
+                .await?;
+        }
+        let row = Arc::new(row);
+        let (key, is_active) = (shelf_key(&row), row.alarm.state == AlarmState::Active);
+        // One that is over may be changed while another of its rule and point is active.
+        let was = |known: &Option<Arc<Row>>| known.as_ref().is_some_and(|k| k.alarm.id == row.alarm.id);
+        if is_active || self.known.get(&key).is_some_and(was) {
+            self.known.insert(key, is_active.then(|| row.clone()));
+        }
+        self.unwritten.put(row, alarm);
+        self.write_some().await?;
+        Ok(first)
     }
 
     /// Signs the newest entry.
@@ -147,17 +221,60 @@ impl<'a, T: Tables> Work<'a, T> {
         self.append(entry).await.map(|_| ())
     }
 
-    async fn transition(
+    /// Some transitions of a batch: what is asked of the tables for each is asked for all at once.
+    async fn transitions(
         &mut self,
-        t: &Transition,
+        some: &[Transition],
         now: Micros,
         hold: bool,
-    ) -> Result<Option<AlarmEvent>, StoreError> {
-        if !self.tables.remember(&t.id.to_string(), now).await? {
-            self.did.push(Why::Repeated);
-            return Ok(None);
+    ) -> Result<Vec<AlarmEvent>, StoreError> {
+        let ids: Vec<String> = some.iter().map(|t| t.id.to_string()).collect();
+        let new = self.tables.remember(&ids, now).await?;
+        let keys = some.iter().map(|t| (t.rule.clone(), t.point_id.0, Class::of(&t.marks)));
+        self.know(keys.collect()).await?;
+        let mut events = Vec::new();
+        for (t, is_new) in some.iter().zip(new) {
+            if is_new {
+                events.extend(self.take(t, now, hold, "rules", "").await?);
+            } else {
+                self.did.push(Why::Repeated);
+            }
         }
-        self.take(t, now, hold, "rules", "").await
+        Ok(events)
+    }
+
+    /// Asks what is active of these, all at once. A late-found episode is never active.
+    async fn know(&mut self, keys: BTreeSet<ShelfKey>) -> Result<(), StoreError> {
+        // What was known is written, so that it can be asked for again: a transaction keeps no more than some.
+        self.write().await?;
+        self.known.clear();
+        let keys: Vec<ShelfKey> = keys.into_iter().filter(|(_, _, class)| *class != Class::Late).collect();
+        let rows = self.tables.active(&keys).await?;
+        self.known.extend(keys.into_iter().map(|key| (key, None)));
+        self.known.extend(rows.into_iter().map(|row| (shelf_key(&row), Some(Arc::new(row)))));
+        Ok(())
+    }
+
+    async fn active(&mut self, key: &ShelfKey) -> Result<Option<Row>, StoreError> {
+        if let Some(known) = self.known.get(key) {
+            return Ok(known.as_deref().cloned());
+        }
+        let row = self.tables.active(std::slice::from_ref(key)).await?.pop();
+        self.known.insert(key.clone(), row.clone().map(Arc::new));
+        Ok(row)
+    }
+
+    async fn row(&mut self, id: &str) -> Result<Option<Row>, StoreError> {
+        match self.unwritten.row(id) {
+            Some(row) => Ok(Some(row)),
+            None => self.tables.row(id).await,
+        }
+    }
+
+    /// Whether the alarm rose after this entry.
+    async fn rose_after(&mut self, id: &str, seq: i64) -> Result<bool, StoreError> {
+        let rose = |e: &Entry| e.rose && e.seq > seq && e.alarm_id == id;
+        Ok(self.unwritten.entries.iter().any(rose) || self.tables.rose_after(id, seq).await?)
     }
 
     async fn take(
@@ -173,7 +290,7 @@ impl<'a, T: Tables> Work<'a, T> {
         let active = if class == Class::Late {
             None
         } else {
-            self.tables.active(&t.rule, t.point_id.0, class).await?
+            self.active(&(t.rule.clone(), t.point_id.0, class)).await?
         };
         let new = active.is_none();
         let (mut row, kind, why, rose) = match life::step(active, t) {
@@ -190,35 +307,43 @@ impl<'a, T: Tables> Work<'a, T> {
         if new {
             row.alarm.place = self.places.place(&row.alarm.site, &row.alarm.point);
         }
-        let back = self.shelve(&mut row, new, rose).await?;
+        let back = self.shelve(&mut row, new, rose, now).await?;
         self.count(&row, kind);
         if hold {
             row.held = class != Class::Late;
         } else {
-            self.tell(&mut row, now).await?;
+            self.tell(&mut row, t.decided, now).await?;
         }
         if class == Class::Late && row.is_real() {
             self.tables.digest_add(&row.alarm.id, now, now + DIGEST_LATE).await?;
         }
-        self.tables.put(&row).await?;
-        let detail = cause(t);
-        let seq = self.event(&row, NewEvent { kind, rose, at: now, by, note, detail }).await?;
-        if back {
-            self.event(&row, NewEvent::of(EventKind::Unshelved, now, by, "it rose")).await?;
-        }
+        let event = NewEvent { kind, rose, at: now, by, note, detail: cause(t) };
+        let back = back.then(|| NewEvent::of(EventKind::Unshelved, now, by, "it rose"));
+        let seq = self.keep(&row, std::iter::once(event).chain(back).collect()).await?;
         Ok(Some(AlarmEvent { seq, event: kind, alarm: row.alarm, at: now }))
     }
 
     /// Keeps an alarm that changed on the shelf, or takes it off: what rises was not put aside. Whether it is back.
-    async fn shelve(&mut self, row: &mut Row, new: bool, rose: bool) -> Result<bool, StoreError> {
+    async fn shelve(
+        &mut self,
+        row: &mut Row,
+        new: bool,
+        rose: bool,
+        now: Micros,
+    ) -> Result<bool, StoreError> {
         if new && row.class != Class::Late {
-            row.alarm.shelved = self.tables.shelf(shelf_key(row)).await?;
+            let key = shelf_key(row);
+            // One whose time is over holds nothing, though nobody has taken it away yet.
+            let shelf = self.shelves().await?.get(&key).filter(|shelf| shelf.shelved.until > now);
+            row.alarm.shelved = shelf.map(|shelf| shelf.shelved.clone());
         }
         let Some(shelf) = &row.alarm.shelved else { return Ok(false) };
-        let is_worse = if new { row.alarm.severity < shelf.severity } else { rose };
+        let is_real = !row.alarm.marks.calibrating;
+        let opens_worse = is_real && (row.alarm.severity < shelf.severity || shelf.calibrating);
+        let is_worse = if new { opens_worse } else { rose };
         let is_over = row.alarm.state == AlarmState::Closed;
         if is_worse || (is_over && shelf.one_shot) {
-            self.tables.set_shelf(shelf_key(row), None).await?;
+            self.set_shelf(shelf_key(row), None).await?;
         }
         let back = life::unshelved(&row.alarm).filter(|_| is_worse);
         Ok(back.map(|alarm| row.alarm = alarm).is_some())
@@ -238,23 +363,69 @@ impl<'a, T: Tables> Work<'a, T> {
     }
 
     /// Nobody is told of what is on the shelf; who was told before hears its end.
-    async fn tell(&mut self, row: &mut Row, now: Micros) -> Result<(), StoreError> {
+    async fn tell(&mut self, row: &mut Row, at: Micros, now: Micros) -> Result<(), StoreError> {
         if row.alarm.is_shelved() {
             return Ok(());
         }
-        let messages = tell::event(self.routes, row, now, &mut self.untold);
+        let rises = row.is_waiting() && tell::is_news(&row.told, row);
+        let messages = tell::event(self.routes, row, at, now, &mut self.untold);
+        if rises {
+            self.start_clock(row, now);
+        }
         self.send(messages).await
+    }
+
+    /// From now on somebody has to acknowledge it.
+    fn start_clock(&self, row: &mut Row, now: Micros) {
+        let clock = Clock { since: now + CLOCK_LATEST, pressed: 0, next: None };
+        row.clock = Some(self.routes.wound(&row.alarm, row.decided, clock));
+    }
+
+    /// Presses for what nobody has acknowledged.
+    async fn press(&mut self, now: Micros) -> Result<(), StoreError> {
+        for mut row in self.tables.due(now, PRESS_TAKE).await? {
+            let Some(clock) = row.clock.filter(|_| row.is_waiting()) else {
+                self.keep(&row, Vec::new()).await?;
+                continue;
+            };
+            let (mut pressed, mut escalated) = (clock.pressed, Vec::new());
+            for press in self.routes.pressed(&row.alarm, row.decided, clock, now - clock.since) {
+                pressed = pressed.max(press.after);
+                let messages = tell::press(self.routes, &mut row, clock.since, &press, now);
+                if !press.again {
+                    let to: Vec<&str> = messages.iter().map(|m| m.receiver.as_str()).collect();
+                    let note = format!("not acknowledged for {}", model::time::show_duration(press.after));
+                    escalated.push((note, json!({ "to": to }).to_string()));
+                }
+                self.untold.holes.extend(press.holes.iter().map(|r| self.routes.roster_name(*r).to_owned()));
+                self.send(messages).await?;
+            }
+            row.clock = Some(self.routes.wound(&row.alarm, row.decided, Clock { pressed, ..clock }));
+            let events = escalated.iter().map(|(note, detail)| NewEvent {
+                detail: detail.clone(),
+                ..NewEvent::of(EventKind::Escalated, now, "firedamp", note)
+            });
+            self.keep(&row, events.collect()).await?;
+        }
+        Ok(())
     }
 
     async fn send(&mut self, messages: Vec<OutboxRow>) -> Result<(), StoreError> {
         for message in messages {
-            self.unwritten[usize::from(message.drill)].push(message);
+            self.unwritten.messages[usize::from(message.drill)].push(message);
         }
-        if self.unwritten.iter().any(|u| u.len() >= UNWRITTEN_MAX) { self.write().await } else { Ok(()) }
+        self.write_some().await
+    }
+
+    /// Writes once enough has come together.
+    async fn write_some(&mut self) -> Result<(), StoreError> {
+        if self.unwritten.is_full() { self.write().await } else { Ok(()) }
     }
 
     async fn write(&mut self) -> Result<(), StoreError> {
-        let [live, drill] = std::mem::take(&mut self.unwritten);
+        let Unwritten { rows, entries, messages: [live, drill], .. } = std::mem::take(&mut self.unwritten);
+        self.tables.put(&rows).await?;
+        self.tables.append(&entries).await?;
         let new = self.tables.send(&live).await?;
         self.more.sent += new;
         self.written |= new + self.tables.send(&drill).await? > 0;
@@ -265,24 +436,34 @@ impl<'a, T: Tables> Work<'a, T> {
     async fn release(&mut self, partition: u32, now: Micros) -> Result<(), StoreError> {
         for mut row in self.tables.held(partition).await? {
             row.held = false;
-            self.tell(&mut row, now).await?;
+            let decided = row.decided;
+            self.tell(&mut row, decided, now).await?;
             if tell::rose_and_fell(&row) {
                 self.tables.digest_add(&row.alarm.id, now, now + DIGEST_RELEASED).await?;
             }
-            self.tables.put(&row).await?;
+            self.keep(&row, Vec::new()).await?;
         }
         Ok(())
     }
 
-    /// Digests and shelves whose time has come; old rows go.
-    pub async fn flush(&mut self, now: Micros) -> Result<(), StoreError> {
-        for (rule, point_id, class) in self.tables.shelves_over(now, DIGEST_TAKE).await? {
-            self.tables.set_shelf((&rule, point_id, class), None).await?;
-            if let Some(mut row) = self.tables.active(&rule, point_id, class).await? {
+    /// Digests, shelves and clocks whose time has come; old rows go. With `other_routes` they press for others, or after another time.
+    pub async fn flush(&mut self, now: Micros, other_routes: bool) -> Result<(), StoreError> {
+        if other_routes {
+            self.tables.look_at_clocks(now).await?;
+        }
+        self.press(now).await?;
+        let over = |(_, shelf): &(&ShelfKey, &OnShelf)| shelf.shelved.until <= now;
+        let over: Vec<ShelfKey> =
+            self.shelves().await?.iter().filter(over).map(|(key, _)| key.clone()).collect();
+        for key in over {
+            let active = self.active(&key).await?;
+            self.set_shelf(key, None).await?;
+            if let Some(mut row) = active {
                 let by = NewEvent::of(EventKind::Unshelved, now, "firedamp", "its time is over");
                 self.unshelve(&mut row, by).await?;
             }
         }
+        self.write().await?;
         let rows = self.tables.digest_take(now, now - DIGEST_HELD_MAX, DIGEST_TAKE).await?;
         let messages = tell::digest(self.routes, &rows, now, &mut self.untold);
         self.send(messages).await?;
@@ -294,10 +475,10 @@ impl<'a, T: Tables> Work<'a, T> {
         let Some(alarm) = life::unshelved(&row.alarm) else { return Ok(()) };
         row.alarm = alarm;
         if !row.held {
-            self.tell(row, event.at).await?;
+            self.tell(row, event.at, event.at).await?;
+            self.start_clock(row, event.at);
         }
-        self.tables.put(row).await?;
-        self.event(row, event).await.map(|_| ())
+        self.keep(row, vec![event]).await.map(|_| ())
     }
 
     /// Somebody does something with alarms.
@@ -316,31 +497,42 @@ impl<'a, T: Tables> Work<'a, T> {
 
     async fn act(&mut self, id: &str, act: &Act, now: Micros) -> Result<Outcome, StoreError> {
         let outcome = |outcome| Ok(Outcome { id: id.to_owned(), outcome });
-        let Some(mut row) = self.tables.row(id).await? else { return outcome("gone") };
+        let Some(mut row) = self.row(id).await? else { return outcome("gone") };
         if matches!(act.what, What::Clear | What::Withdraw) {
             return outcome(self.end(&row, act, now).await?);
         }
+        let key = shelf_key(&row);
         let (alarm, kind) = match life::act(&row.alarm, act, now) {
             Ok(acted) => acted,
+            // A shelf outlives the alarm it was put under.
+            Err(_) if act.what == What::Unshelve && self.shelves().await?.contains_key(&key) => {
+                (row.alarm.clone(), EventKind::Unshelved)
+            }
             Err(why) => return outcome(why),
         };
         if let Some(seq) = act.seen_seq
-            && self.tables.rose_after(id, seq).await?
+            && self.rose_after(id, seq).await?
         {
             return outcome("changed");
         }
         let event = NewEvent { detail: act.detail(), ..NewEvent::of(kind, now, &act.by, &act.note) };
         if act.what == What::Unshelve {
-            self.tables.set_shelf(shelf_key(&row), None).await?;
-            self.unshelve(&mut row, event).await?;
+            // Under another alarm of the same rule and point too.
+            let active = self.active(&key).await?.filter(|a| a.alarm.is_shelved());
+            self.set_shelf(key, None).await?;
+            match active {
+                Some(mut row) => self.unshelve(&mut row, event).await?,
+                None => self.keep(&row, vec![event]).await.map(|_| ())?,
+            }
             return outcome(act.done());
         }
         row.alarm = alarm;
-        if matches!(act.what, What::Shelve { .. }) {
-            self.tables.set_shelf(shelf_key(&row), row.alarm.shelved.as_ref()).await?;
+        if let (What::Shelve { .. }, Some(shelved)) = (&act.what, row.alarm.shelved.clone()) {
+            let (rule, site, point) =
+                (row.alarm.rule.clone(), row.alarm.site.clone(), row.alarm.point.clone());
+            self.set_shelf(key, Some(OnShelf { rule, site, point, shelved })).await?;
         }
-        self.tables.put(&row).await?;
-        self.event(&row, event).await?;
+        self.keep(&row, vec![event]).await?;
         outcome(act.done())
     }
 
@@ -379,6 +571,7 @@ impl<'a, T: Tables> Work<'a, T> {
     pub async fn delivered(&mut self, key: &str, now: Micros) -> Result<(), StoreError> {
         let Some(row) = self.tables.settle(key, &Settled::Delivered { now }).await? else { return Ok(()) };
         self.more.delivered += u64::from(!row.drill);
+        self.tables.start_clock(&row.alarm, now).await?;
         self.tried(&row, "delivered", "", now).await
     }
 
@@ -461,8 +654,8 @@ fn entry(event: &str, by: &str, note: &str, at: Micros) -> Entry {
     Entry { seq: 0, at, event, alarm_id, rose: false, by, note, detail, alarm, hash: [0; 32] }
 }
 
-fn shelf_key(row: &Row) -> ShelfKey<'_> {
-    (&row.alarm.rule, row.point_id, row.class)
+fn shelf_key(row: &Row) -> ShelfKey {
+    (row.alarm.rule.clone(), row.point_id, row.class)
 }
 
 /// What makes a step of an alarm traceable: the transition, the version of the rules, and the record that decided.

@@ -42,6 +42,9 @@ pub struct Bureau {
 
 pub const SECRET: &str = "s";
 
+/// Nothing that works takes this long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 impl Bureau {
     /// One that does not yet listen.
     pub fn new(manner: Manner) -> Self {
@@ -124,19 +127,8 @@ pub fn receiver(name: &str, url: &str) -> Receiver {
     Receiver::new(name, Arc::new(settings(url, Duration::from_secs(2))))
 }
 
-/// Waits until the store says so.
-pub async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
-    let waited = async {
-        while !is().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), waited)
-        .await
-        .unwrap_or_else(|_| panic!("waited in vain until {what}"));
-}
-
 /// Waits until nothing is pending.
 pub async fn until_told(store: &dyn AlarmStore) {
-    until("nothing is pending", async || store.counts().await.unwrap().pending == 0).await;
+    let told = async || (store.counts().await.unwrap().pending == 0).then_some(());
+    tests::wait_for_async("nothing is pending", PATIENCE, told).await;
 }

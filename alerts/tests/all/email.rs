@@ -4,35 +4,13 @@ use alerts::notifiers::email::{EmailSettings, Tls};
 use alerts::{AlarmStore, MemoryStore, Message, Notifier, SendError, Settings, TransitionBatch, conformance};
 use model::To;
 use model::secret::Secret;
-use sha2::{Digest, Sha256};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
-
-const PACKAGE: &str = "aiosmtpd==1.4.*";
-
-/// A Python with aiosmtpd, in the place and under the lock of `tests/install venv`; `None` where there is no pip.
-fn python() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    let cache = set("FIREDAMP_TEST_CACHE").or_else(|| cache.map(|c| c.join("firedamp-tests")))?;
-    std::fs::create_dir_all(&cache).ok()?;
-    let name = format!("venv-{}", &hex::encode(Sha256::digest(format!("{PACKAGE}\n")))[..12]);
-    let script = "[ -e $1/.ready ] || { rm -rf $1 && python3 -m venv $1 && $1/bin/pip install -q --disable-pip-version-check \
-                  \"$2\" </dev/null && touch $1/.ready; }";
-    let mut command = Command::new("flock");
-    command.current_dir(&cache).args([&format!("{name}.lock"), "sh", "-c", script, "sh", &name, PACKAGE]);
-    match command.status() {
-        Ok(status) if status.success() => Some(cache.join(name).join("bin/python")),
-        other => {
-            eprintln!("SKIPPED: no Python environment with {PACKAGE}: {other:?}");
-            None
-        }
-    }
-}
+use tests::python::{SMTP, venv};
 
 pub struct Server {
     child: Child,
@@ -41,9 +19,9 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start(args: &[&str]) -> Option<Self> {
+    pub fn start(args: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/all/email/server.py");
-        let mut command = Command::new(python()?);
+        let mut command = Command::new(venv(SMTP));
         let mut child = command
             .arg(script)
             .args(args)
@@ -56,7 +34,7 @@ impl Server {
         std::thread::spawn(move || out.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let line: String = lines.recv().expect("it prints");
         let port = line.trim().parse().unwrap_or_else(|_| panic!("the mail server printed `{line}`"));
-        Some(Self { child, lines, port })
+        Self { child, lines, port }
     }
 
     /// The next message it took: who from, who to, its bytes.
@@ -116,7 +94,7 @@ pub fn bytes(taken: &serde_json::Value) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_arrives_as_it_lies_in_the_outbox() {
-    let Some(server) = Server::start(&[]) else { return };
+    let server = Server::start(&[]);
     let settings = settings(server.port, &["值班 <duty@example.org>", "li@example.org"]);
     let message = message(&settings).await;
     for _ in 0..2 {
@@ -133,7 +111,7 @@ async fn a_mail_arrives_as_it_lies_in_the_outbox() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_is_gone_keeps_it_from_nobody_else() {
-    let Some(server) = Server::start(&[]) else { return };
+    let server = Server::start(&[]);
     let some = settings(server.port, &["duty@example.org", "gone@example.org", "li@example.org"]);
     let error = send(&some, &message(&some).await).await.unwrap_err();
     assert!(
@@ -154,7 +132,7 @@ async fn an_address_that_is_gone_keeps_it_from_nobody_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_is_mended_later_so_nothing_is_given_up() {
-    let Some(server) = Server::start(&["--login", "firedamp", "right"]) else { return };
+    let server = Server::start(&["--login", "firedamp", "right"]);
     let mut settings = settings(server.port, &["duty@example.org"]);
     let message = message(&settings).await;
     settings.login = Some(("firedamp".to_owned(), Secret::new("wrong")));
@@ -191,7 +169,7 @@ fn certificate(dir: &Path) -> Option<(String, String)> {
 async fn starttls_is_wanted_and_the_certificate_checked() {
     let dir = tempfile::tempdir().unwrap();
     let Some((cert, key)) = certificate(dir.path()) else { return };
-    let Some(server) = Server::start(&["--tls", &cert, &key]) else { return };
+    let server = Server::start(&["--tls", &cert, &key]);
     let mut settings = settings(server.port, &["duty@example.org"]);
     let message = message(&settings).await;
     settings.tls = Tls::Starttls;
@@ -201,7 +179,7 @@ async fn starttls_is_wanted_and_the_certificate_checked() {
     send(&settings, &message).await.unwrap();
     assert_eq!(server.taken()["tls"], true);
     // A server that does not offer it gets nothing.
-    let Some(plain) = Server::start(&[]) else { return };
+    let plain = Server::start(&[]);
     settings.port = plain.port;
     let error = send(&settings, &message).await.unwrap_err();
     assert!(matches!(&error, SendError::Retry(_)), "{error:?}");

@@ -1,13 +1,13 @@
 //! A full disk under the alarm database: a transaction fails, and the next one works as soon as there is room again. SQLite ends a
 //! transaction by itself when the disk is full; a connection that does not know it would refuse every later one.
 
-use alerts::{AlarmFilter, AlarmStore, OwnAlarm, SqliteStore, StoreError, conformance};
+use alerts::{AlarmFilter, AlarmStore, OwnAlarm, SqlStore, StoreError, conformance};
 use model::Severity;
 use prometheus::Registry;
 use std::io::Write;
 use tests::tmpfs::Tmpfs;
 
-async fn raise(store: &SqliteStore, key: u64) -> Result<(), StoreError> {
+async fn raise(store: &SqlStore, key: u64) -> Result<(), StoreError> {
     let alarm = OwnAlarm {
         what: "test".to_owned(),
         key: key.to_string(),
@@ -22,7 +22,7 @@ async fn raise(store: &SqliteStore, key: u64) -> Result<(), StoreError> {
 async fn alarms_are_kept_again_once_a_full_disk_has_room() {
     let Some(disk) = Tmpfs::mount(4) else { return };
     let url = format!("sqlite:{}", disk.path().join("alarms.db").display());
-    let store = SqliteStore::open(&url, conformance::receivers(), &Registry::new()).await.unwrap();
+    let store = SqlStore::open(&url, conformance::receivers(), &Registry::new()).await.unwrap();
     raise(&store, 0).await.unwrap();
     let (ballast, mut next) = (disk.path().join("ballast"), 1);
     for _ in 0..3 {

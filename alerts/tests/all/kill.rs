@@ -2,7 +2,7 @@
 //! those of a run that nothing disturbed, byte for byte; a message may have come twice, never with two contents.
 
 use crate::bureau::{Bureau, Manner, receiver, until_told};
-use alerts::{AlarmFilter, AlarmStore, Dispatcher, MemoryStore, SqliteStore, TransitionBatch, conformance};
+use alerts::{AlarmFilter, AlarmStore, Dispatcher, MemoryStore, SqlStore, TransitionBatch, conformance};
 use model::{PointId, SystemClock, To, Transition, TransitionId};
 use prometheus::Registry;
 use rand::rngs::StdRng;
@@ -43,7 +43,7 @@ fn batch(next: u64, transitions: Vec<Transition>) -> TransitionBatch {
 async fn child() {
     let (Ok(database), Ok(bureau)) = (std::env::var(DATABASE), std::env::var(BUREAU)) else { return };
     let receivers = vec![receiver("bureau", &bureau)];
-    let store = Arc::new(SqliteStore::open(&database, receivers.clone(), &Registry::new()).await.unwrap());
+    let store = Arc::new(SqlStore::open(&database, receivers.clone(), &Registry::new()).await.unwrap());
     let stop = CancellationToken::new();
     let dispatcher =
         Dispatcher::new(store.clone(), receivers, Arc::new(SystemClock), &Registry::new()).unwrap();
@@ -127,7 +127,7 @@ async fn killed_at_any_moment_it_goes_on_as_if_nothing_had_been() {
     println!("killed {kills} times");
     assert!(kills >= 5, "it came to its end too soon");
 
-    let store = SqliteStore::open(&database, Vec::new(), &Registry::new()).await.unwrap();
+    let store = SqlStore::open(&database, Vec::new(), &Registry::new()).await.unwrap();
     let (alarms, bodies) = undisturbed(&url).await;
     assert_eq!(store.position(0).await.unwrap(), BATCHES);
     assert_eq!(store.list(&AlarmFilter { all: true, ..AlarmFilter::default() }).await.unwrap(), alarms);

@@ -5,16 +5,15 @@
 //! - what will never be taken is refused for good, what can be mended is to be tried again;
 //! - a counterpart that is away, closes, answers garbage or never reads is to be tried again, in time, and delays no other receiver.
 
-use crate::bureau::until;
-use crate::telling::{EPISODE, apply, raw, start};
+use crate::bureau::PATIENCE;
+use crate::misbehaving::Misbehaving;
+use crate::telling::{EPISODE, apply, start, waiting};
 use alerts::{AlarmStore, MemoryStore, Message, Receiver, SendError, Settings, TransitionBatch, conformance};
 use async_trait::async_trait;
 use futures::future::join_all;
 use model::{Origin, To, Transition, TransitionId};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 mod alertmanager;
 mod email;
@@ -174,31 +173,14 @@ async fn it_comes_back(counterpart: &mut impl Counterpart) {
         assert!(matches!(error, SendError::Retry(_)), "{error:?}");
     }
     counterpart.start_again().await;
-    until("it takes messages again", async || notifier.send(&episode[0]).await.is_ok()).await;
+    let takes = async || notifier.send(&episode[0]).await.ok();
+    tests::wait_for_async("it takes messages again", PATIENCE, takes).await;
     counterpart.took(&episode[..1]).await;
 }
 
-/// Servers that are none: they never read, close at once, answer garbage; and a port with nobody. They live as long as the listeners.
-async fn misbehaving() -> (Vec<(&'static str, u16)>, TcpListener) {
-    let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let garbage = raw(|mut socket| async move {
-        let mut some = [0; 64];
-        let _ = tokio::time::timeout(Duration::from_millis(50), socket.read(&mut some)).await;
-        let _ = socket.write_all(b"\x16\x03\x01 this is no protocol that anybody speaks\r\n\r\n").await;
-    });
-    let closing = raw(|socket| async move { drop(socket) });
-    let ports = vec![
-        ("hangs", hanging.local_addr().unwrap().port()),
-        ("garbage", garbage.await),
-        ("closes", closing.await),
-        ("nobody", tests::free_port()),
-    ];
-    (ports, hanging)
-}
-
 async fn whoever_misbehaves_is_tried_again_in_time(counterpart: &mut impl Counterpart) {
-    let (ports, _hanging) = misbehaving().await;
-    for (name, port) in ports {
+    let misbehaving = Misbehaving::start().await;
+    for (name, port) in misbehaving.ports {
         let settings = counterpart.at(port, SHORT);
         let message = episode(&settings).await.remove(0);
         let notifier = settings.connect().unwrap();
@@ -216,22 +198,20 @@ async fn whoever_misbehaves_is_tried_again_in_time(counterpart: &mut impl Counte
 const LONG: Duration = Duration::from_secs(40);
 
 async fn whoever_misbehaves_delays_nobody_else(counterpart: &mut impl Counterpart) {
-    let (ports, _hanging) = misbehaving().await;
-    let bad = ports.iter().map(|(name, port)| Receiver::new(name, counterpart.at(*port, LONG)));
+    let misbehaving = Misbehaving::start().await;
+    let bad = misbehaving.ports.map(|(name, port)| Receiver::new(name, counterpart.at(port, LONG)));
     let good = Receiver::new("good", counterpart.settings());
-    let receivers: Vec<Receiver> = bad.chain([good]).collect();
+    let receivers: Vec<Receiver> = bad.into_iter().chain([good]).collect();
     let store = MemoryStore::new(receivers.clone()).with_places(conformance::places());
     let (stop, running) = start(&store, receivers);
     let began = Instant::now();
     apply(&store, 1, &EPISODE).await;
-    until("the good one has all four", async || store.counts().await.unwrap().delivered >= 4).await;
+    let delivered = async || (store.counts().await.unwrap().delivered >= 4).then_some(());
+    tests::wait_for_async("the good one has all four", PATIENCE, delivered).await;
     assert!(began.elapsed() < LONG / 2, "{:?}", began.elapsed());
     let counts = store.counts().await.unwrap();
     assert_eq!((counts.delivered, counts.dead), (4, 0), "nothing is said delivered that nobody took");
-    let waiting: Vec<_> =
-        store.backlog().await.unwrap().into_iter().map(|b| (b.receiver, b.pending)).collect();
-    let all = ["closes", "garbage", "hangs", "nobody"].map(|name| (name.to_owned(), 4));
-    assert_eq!(waiting, all);
+    assert_eq!(waiting(&store).await, misbehaving.waiting(4));
     counterpart.took(&episode(&counterpart.settings()).await).await;
     stop.cancel();
     running.await.unwrap();

@@ -10,6 +10,7 @@ use std::path::Path;
 
 mod life;
 mod naive;
+mod press;
 mod rosters;
 
 const EAST: i32 = 8 * 3600;
@@ -411,7 +412,7 @@ to = "county"
             "nobody is told of yellow and blue alarms of sites A1, A2, mon-fri 00:00-08:00 and 20:00-24:00; sat-sun",
             "nobody is told of alarms of site B2, at any time",
             "nobody is told of alarms of site B1, at any time, of quantity none, co",
-            "nobody else is told when receiver `county` takes no messages",
+            "nobody else is told when receiver `county` takes no message or not all of them",
         ]
     );
     assert_eq!(hints, ["no alarm goes through route `far`"]);
@@ -445,10 +446,24 @@ fn holes_of_rules_drills_own_alarms_and_of_the_receivers_own_keys() {
         [
             "nobody is told of yellow and blue alarms of sites B1, B2, at any time",
             "nobody is told of yellow and blue firedamp's own alarms, at any time",
-            "nobody else is told when receiver `office` takes no messages",
+            "nobody else is told when receiver `office` takes no message or not all of them",
         ]
     );
     assert!(found.hints.0.is_empty());
+}
+
+/// Each of the alarms about a receiver must reach another one, a dead letter too.
+#[test]
+fn a_receiver_whose_dead_letters_nobody_else_hears_of_is_found() {
+    let own = |letters: &str| {
+        let text = format!(
+            "to = \"county\"\n[[route]]\nname = \"letters\"\nown = true\nrule = \"firedamp/dead-letter\"\nto = {letters}\n\
+             [[route]]\nname = \"own\"\nown = true\nto = [\"it\", \"county\"]\n"
+        );
+        found(&text, &["county", "it"]).0
+    };
+    assert_eq!(own("[\"it\", \"county\"]"), [] as [&str; 0]);
+    assert_eq!(own("\"it\""), ["nobody else is told when receiver `it` takes no message or not all of them"]);
 }
 
 #[test]
@@ -456,6 +471,7 @@ fn every_key_that_is_read_is_in_the_reference() {
     let wrong = [
         "zzzzzzzz = 1\nto = \"county\"\n",
         "[[route]]\nname = \"a\"\nto = \"county\"\nzzzzzzzz = 1\n",
+        "to = \"county\"\n[[escalate]]\nafter = \"5min\"\nto = \"county\"\nzzzzzzzz = 1\n",
         "[[roster]]\nname = \"a\"\nfile = \"none.csv\"\nfallback = \"county\"\nzzzzzzzz = 1\n",
     ];
     for (text, (title, keys)) in wrong.into_iter().zip(alerts::route::route_keys()) {

@@ -96,22 +96,22 @@ fn brokers_and_alertmanagers_as_users_write_them() {
 #[test]
 fn mistakes_of_brokers_and_alertmanagers_are_named_where_they_stand() {
     let (receivers, problems) = read(
-        "[[receiver]]\nname = \"a\"\nkind = \"mqtt\"\nurl = \"http://x\"\ntopic = \"a/{sight}\"\nversion = \"4\"\nuser = \"u\"\n\
+        "[[receiver]]\nname = \"a\"\nkind = \"mqtt\"\nurl = \"http://x\"\ntopic = \"a/{sight}\"\nversion = \"4\"\npassword = { env = \"PATH\" }\n\
          [[receiver]]\nname = \"b\"\nkind = \"mqtt\"\nurl = \"mqtt://u:p@x\"\ntopic = \"a/#\"\n\
          [[receiver]]\nname = \"c\"\nkind = \"mqtt\"\nurl = \"mqtt://x/y\"\n\
          [[receiver]]\nname = \"d\"\nkind = \"kafka\"\ntopic = \"a b\"\nca = \"x\"\ntimeout = \"100ms\"\n\
-         [[receiver]]\nname = \"e\"\nkind = \"alertmanager\"\nurl = \"ftp://x\"\nlabels = [\"severity=x\"]\nlink = \"nowhere\"\n\
+         [[receiver]]\nname = \"e\"\nkind = \"alertmanager\"\nurl = \"ftp://x\"\nlabels = [\"severity=x\"]\nlink = \"nowhere\"\nuser = \"u\"\n\
          [[receiver]]\nname = \"f\"\nkind = \"alertmanager\"\nurl = \"http://u:p@x\"\nlabels = [\"x\"]\n\
          [[receiver]]\nname = \"g\"\nkind = \"alertmanager\"\nurl = \"http://x\"\nlabels = [\"1x=2\"]\n\
          [[receiver]]\nname = \"h\"\nkind = \"mqtt\"\nurl = \"mqtt://x\"\ntopic = \"a\"\nca = \"no-such-file\"\n\
-         [[receiver]]\nname = \"i\"\nkind = \"alertmanager\"\nurl = \"ftp://y\"\ncheckpoints = true\n",
+         [[receiver]]\nname = \"i\"\nkind = \"alertmanager\"\nurl = \"ftp://y\"\ncheckpoints = true\nlabels = [\"receiver=x\"]\n",
     );
     assert!(receivers.is_empty(), "{receivers:?}");
     for expected in [
         "firedamp.toml:4:7: error: `http://x` is no mqtt or mqtts address",
         "firedamp.toml:5:9: error: `a/{sight}` is no topic: there is no `{sight}`, only {site}, {region}, {severity}, {rule}",
         "firedamp.toml:6:11: error: `receiver.version` is `4`, expected one of 5, 3.1.1",
-        "firedamp.toml:1:1: error: `receiver.password` is missing",
+        "firedamp.toml:1:1: error: `receiver.user` is missing",
         "firedamp.toml:11:7: error: `url` holds a user or a password",
         "firedamp.toml:12:9: error: `a/#` is no topic: it holds '#'",
         "firedamp.toml:16:7: error: `mqtt://x/y` has more than host and port",
@@ -122,14 +122,39 @@ fn mistakes_of_brokers_and_alertmanagers_are_named_where_they_stand() {
         "firedamp.toml:22:11: error: `timeout` is 100ms, outside 1s to 1h",
         "firedamp.toml:26:7: error: `ftp://x` is no http or https address",
         "firedamp.toml:27:11: error: label `severity` is set by firedamp",
-        "firedamp.toml:32:7: error: `url` holds a user or a password",
-        "firedamp.toml:33:11: error: `x` is no label",
-        "firedamp.toml:38:11: error: `1x` is no name of a label",
-        "firedamp.toml:44:6: error: certificates of",
-        "firedamp.toml:45:1: error: `checkpoints` for an Alertmanager, which keeps nothing",
-        "firedamp.toml:44:6: error: `ca` is for TLS, and `url` has none",
+        "firedamp.toml:51:11: error: label `receiver` is set by firedamp",
+        "firedamp.toml:23:1: error: `receiver.password` is missing",
+        "firedamp.toml:33:7: error: `url` holds a user or a password",
+        "firedamp.toml:34:11: error: `x` is no label",
+        "firedamp.toml:39:11: error: `1x` is no name of a label",
+        "firedamp.toml:45:6: error: certificates of",
+        "firedamp.toml:46:1: error: `checkpoints` for an Alertmanager, which keeps nothing",
+        "firedamp.toml:45:6: error: `ca` is for TLS, and `url` has none",
     ] {
         assert!(problems.contains(expected), "missing: {expected}\nin:\n{problems}");
+    }
+}
+
+#[test]
+fn a_try_takes_between_a_second_and_an_hour() {
+    for keys in [
+        "kind = \"webhook\"\nurl = \"http://127.0.0.1/\"",
+        "kind = \"email\"\nhost = \"mail.example.org\"\nfrom = \"a@example.org\"\nto = \"b@example.org\"",
+        "kind = \"mqtt\"\nurl = \"mqtt://127.0.0.1\"\ntopic = \"a\"",
+        "kind = \"kafka\"\nbrokers = \"k1:9092\"\ntopic = \"alarms\"",
+        "kind = \"alertmanager\"\nurl = \"http://127.0.0.1:9093\"",
+    ] {
+        let with =
+            |timeout: &str| read(&format!("[[receiver]]\ntimeout = \"{timeout}\"\nname = \"a\"\n{keys}\n"));
+        for (timeout, shown) in [("0s", "0ms"), ("999ms", "999ms"), ("61min", "61min"), ("2h", "2h")] {
+            let (receivers, problems) = with(timeout);
+            let expected = format!("firedamp.toml:2:11: error: `timeout` is {shown}, outside 1s to 1h");
+            assert!(receivers.is_empty() && problems.contains(&expected), "{keys}: {problems}");
+        }
+        for timeout in ["1s", "1h"] {
+            let (receivers, problems) = with(timeout);
+            assert_eq!((receivers.len(), problems.as_str()), (1, ""), "{keys}");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The conformance suite on both stores; a file that is opened again, by two at once, of a newer format, or that is none.
 
 use alerts::{
-    AlarmFilter, AlarmStore, MemoryStore, SqliteStore, StoreError, TransitionBatch, conformance, journal,
+    AlarmFilter, AlarmStore, MemoryStore, SqlStore, StoreError, TransitionBatch, conformance, journal,
 };
 use conformance::seen_by;
 use model::{To, Transition};
@@ -9,9 +9,9 @@ use prometheus::Registry;
 use std::path::Path;
 use std::sync::Arc;
 
-async fn open(file: &Path) -> Result<SqliteStore, StoreError> {
+async fn open(file: &Path) -> Result<SqlStore, StoreError> {
     let store =
-        SqliteStore::open(&format!("sqlite:{}", file.display()), conformance::receivers(), &Registry::new())
+        SqlStore::open(&format!("sqlite:{}", file.display()), conformance::receivers(), &Registry::new())
             .await?;
     Ok(store.with_places(conformance::places()))
 }

@@ -1,14 +1,14 @@
 //! Receivers that answer 500, hang, close, answer garbage, or never end: each message arrives, with one content a key, in the order
 //! of its alarm, and no receiver delays another.
 
-use crate::bureau::{Bureau, Manner, receiver, until, until_told};
+use crate::bureau::{Bureau, Manner, PATIENCE, receiver, until_told};
+use crate::misbehaving::{Misbehaving, raw};
 use alerts::{AlarmFilter, AlarmStore, Dispatcher, MemoryStore, Receiver, TransitionBatch, conformance};
 use axum::http::StatusCode;
 use model::{Clock, SystemClock, To};
 use prometheus::Registry;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -36,18 +36,9 @@ fn episode_id() -> String {
     conformance::transition(1, "alarm", To::On, 1.1).id.to_string()
 }
 
-/// A server that does `act` with each connection; its port.
-pub async fn raw<F: Future<Output = ()> + Send + 'static>(
-    act: impl Fn(tokio::net::TcpStream) -> F + Send + Sync + 'static,
-) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((socket, _)) = listener.accept().await {
-            tokio::spawn(act(socket));
-        }
-    });
-    port
+/// Names of those for whom messages wait, and how many.
+pub async fn waiting(store: &MemoryStore) -> Vec<(String, u64)> {
+    store.backlog().await.unwrap().into_iter().map(|b| (b.receiver, b.pending)).collect()
 }
 
 fn url(port: u16) -> String {
@@ -59,36 +50,27 @@ async fn a_receiver_that_misbehaves_delays_nobody_and_gets_all_in_order_later() 
     let (good, good_url) = Bureau::start(Manner::Good).await;
     let (flaky, flaky_url) = Bureau::start(Manner::RefusesFirst(StatusCode::INTERNAL_SERVER_ERROR)).await;
     let (endless, endless_url) = Bureau::start(Manner::Endless).await;
-    // Accepts connections and never reads: the listener's own queue does that.
-    let hanging = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let garbage = raw(|mut socket| async move {
-        let mut some = [0; 64];
-        let _ = socket.read(&mut some).await;
-        let _ = socket.write_all(b"\x16\x03\x01 this is no HTTP\r\n\r\n").await;
-    });
-    let closing = raw(|socket| async move { drop(socket) });
-    let receivers = vec![
-        receiver("hangs", &url(hanging.local_addr().unwrap().port())),
-        receiver("garbage", &url(garbage.await)),
-        receiver("closes", &url(closing.await)),
+    let misbehaving = Misbehaving::start().await;
+    let mut receivers = misbehaving.ports.map(|(name, port)| receiver(name, &url(port))).to_vec();
+    receivers.extend([
         receiver("good", &good_url),
         receiver("flaky", &flaky_url),
         receiver("endless", &endless_url),
-    ];
+    ]);
     let store = MemoryStore::new(receivers.clone());
     let (stop, running) = start(&store, receivers);
     apply(&store, 1, &EPISODE).await;
     let id = episode_id();
     for bureau in [&good, &flaky, &endless] {
-        until("all four arrived", async || bureau.events_of(&id).len() == 4).await;
+        let arrived = async || (bureau.events_of(&id).len() == 4).then_some(());
+        tests::wait_for_async("all four arrived", PATIENCE, arrived).await;
         assert_eq!(bureau.events_of(&id), ["raised", "changed", "changed", "cleared"]);
         bureau.assert_one_content_a_key();
     }
     assert!(flaky.bodies.lock().unwrap().values().all(|tries| tries.len() == 2));
-    until("12 are delivered", async || store.counts().await.unwrap().delivered == 12).await;
-    let waiting: Vec<_> =
-        store.backlog().await.unwrap().into_iter().map(|b| (b.receiver, b.pending)).collect();
-    assert_eq!(waiting, [("closes".to_owned(), 4), ("garbage".to_owned(), 4), ("hangs".to_owned(), 4)]);
+    let delivered = async || (store.counts().await.unwrap().delivered == 12).then_some(());
+    tests::wait_for_async("12 are delivered", PATIENCE, delivered).await;
+    assert_eq!(waiting(&store).await, misbehaving.waiting(4));
     stop.cancel();
     running.await.unwrap();
 }

@@ -6,7 +6,7 @@ mod verify;
 use super::client::Client;
 use super::{ConfigArg, Form, Stop, check, routes};
 use crate::config::Config;
-use ::alerts::{AlarmFilter, AlarmStore, SqliteStore};
+use ::alerts::{AlarmFilter, AlarmStore, OnShelf, SqlStore};
 use act::{CommonArgs, DisposeArgs, ShelveArgs, UrgeArgs};
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
@@ -29,6 +29,8 @@ pub enum AlarmsCommand {
     Shelve(ShelveArgs),
     /// Take back from the shelf
     Unshelve(CommonArgs),
+    /// What is on the shelf, by whom, why and until when
+    Shelved(ShelvedArgs),
     /// Press for it to be handled
     Urge(UrgeArgs),
     /// Report cause and measure
@@ -59,6 +61,15 @@ pub struct ListArgs {
 }
 
 #[derive(Args, Debug)]
+pub struct ShelvedArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value = "table")]
+    format: Form,
+}
+
+#[derive(Args, Debug)]
 pub struct ShowArgs {
     #[command(flatten)]
     config: ConfigArg,
@@ -78,6 +89,7 @@ pub async fn alarms(command: AlarmsCommand) -> Result<(), Stop> {
         AlarmsCommand::Comment(args) => act::plain("comment", args).await,
         AlarmsCommand::Shelve(args) => act::shelve(args).await,
         AlarmsCommand::Unshelve(args) => act::plain("unshelve", args).await,
+        AlarmsCommand::Shelved(args) => shelved(args).await,
         AlarmsCommand::Urge(args) => act::urge(args).await,
         AlarmsCommand::Dispose(args) => act::dispose(args).await,
         AlarmsCommand::Close(args) => act::plain("close", args).await,
@@ -87,10 +99,10 @@ pub async fn alarms(command: AlarmsCommand) -> Result<(), Stop> {
     }
 }
 
-async fn open(config: &Config) -> Result<SqliteStore, Stop> {
-    let url = &config.alerts.database;
-    let store = SqliteStore::open(url, config.receivers.clone(), &Registry::new()).await;
-    store.map_err(|e| anyhow!(e).context(url.clone()).into())
+async fn open(config: &Config) -> Result<SqlStore, Stop> {
+    let url = config.alerts.database.expose();
+    let store = SqlStore::open(url, config.receivers.clone(), &Registry::new()).await;
+    store.map_err(|e| anyhow!(e).into())
 }
 
 async fn list(args: ListArgs) -> Result<(), Stop> {
@@ -123,6 +135,25 @@ async fn list(args: ListArgs) -> Result<(), Stop> {
             a.level,
             a.peak.map_or("-".to_owned(), |p| p.to_string()),
         );
+    }
+    Ok(())
+}
+
+async fn shelved(args: ShelvedArgs) -> Result<(), Stop> {
+    let config = check::config(&args.config.config)?;
+    let shelved: Value = match Client::find(&config).await? {
+        Some(client) => client.get("/api/v1/shelved").await?,
+        None => json!(open(&config).await?.shelved().await.map_err(|e| anyhow!(e))?),
+    };
+    if args.format == Form::Json {
+        println!("{shelved}");
+        return Ok(());
+    }
+    let shelved: Vec<OnShelf> = serde_json::from_value(shelved).map_err(|e| anyhow!(e))?;
+    println!("{:<20} {:<20} {:<20} {:<24} {:<16} note", "site", "point", "rule", "until", "by");
+    for OnShelf { rule, site, point, shelved } in shelved {
+        let (until, by, note) = (model::time::rfc3339(shelved.until), shelved.by, shelved.note);
+        println!("{site:<20} {point:<20} {rule:<20} {until:<24} {by:<16} {note}");
     }
     Ok(())
 }
@@ -192,6 +223,9 @@ fn tell(a: &Alarm, history: &[Value]) {
             _ => text("note").to_owned(),
         };
         println!("{}  {:<12} {:<16} {said}", text("at"), text("event"), text("by"));
+    }
+    if let Some(newest) = history.last() {
+        println!("\nas of entry {}: `--seen {0}` acts on nothing that rises after it", newest["seq"]);
     }
 }
 

@@ -6,7 +6,7 @@ use super::{ConfigArg, Form, Stop, check, offline, rules as rule_commands, subje
 use crate::config::{Config, Loaded};
 use anyhow::anyhow;
 use clap::Args;
-use model::status;
+use heard::Heard;
 use model::time::{DAY, Micros, parse, rfc3339};
 use reqwest::Method;
 use rules::RuleAtPoint;
@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use storage::output::{self, Format};
 use storage::{Limits, Storage};
+
+mod heard;
 
 /// Readings shown up to the decision, and after it.
 const READINGS: (usize, usize) = (25, 3);
@@ -52,10 +54,13 @@ pub async fn explain(args: ExplainArgs) -> Result<(), Stop> {
     let steps = steps(&ask, &event).await?;
     let mut why = Why { event, steps, readings: Vec::new(), group: None, loaded: &loaded };
     let members = why.members();
-    let by = if members.is_empty() { By::Time } else { By::Log };
-    why.readings = readings(&ask, &why.event, text(&why.event, "point"), by, READINGS).await?;
-    if !members.is_empty() {
-        why.group = Some(group(&ask, &why.event, members).await?);
+    let own = text(&why.event, "point");
+    if members.is_empty() {
+        why.readings = readings(&ask, &why.event, own, By::Time, READINGS).await?;
+    } else {
+        let heard = Heard::of(&ask, &why.event, &members).await?;
+        why.readings = readings(&ask, &why.event, own, By::Log(&heard), READINGS).await?;
+        why.group = Some(group(&ask, &why.event, members, &heard).await?);
     }
     match args.format {
         Form::Json => println!("{}", why.json()),
@@ -174,37 +179,11 @@ fn is_marked(row: &Value, mark: &str) -> bool {
 
 /// By what readings are up to a decision or after it.
 #[derive(Clone, Copy)]
-enum By {
+enum By<'a> {
     /// By the times that the point's own device gave them.
     Time,
-    /// By their place in the log, as a rule across points hears them: the clocks of two devices cannot be compared. It decides a time when
-    /// the clock leaves it, so before the record that moved the clock, and of a source marked replay before the row that did.
-    Log,
-}
-
-/// Of the readings of a site those that a rule across points had heard when it decided, as SQL: none that are late, and of a drill those
-/// only of which it is one.
-fn heard(event: &Value) -> String {
-    let (time, offset, site) = (text(event, "time"), &event["decided_offset"], quoted(text(event, "site")));
-    let drill = if is_marked(event, "simulated") { "<>" } else { "=" };
-    let counts = format!("status & {} = 0 AND status & {} {drill} 0", status::HISTORICAL, status::SIMULATED);
-    let before = format!("\"offset\" < {offset}");
-    if !is_marked(event, "replay") {
-        return format!("({counts} AND {before})");
-    }
-    // The first row of the record that moved the source's clock on, whatever its point.
-    let here = format!("(SELECT max(partition) FROM readings WHERE site = {site})");
-    let moved = format!(
-        "SELECT coalesce(min(row), 0) FROM readings WHERE partition = {here} AND \"offset\" = {offset} AND time > '{time}'"
-    );
-    format!("({counts} AND ({before} OR (\"offset\" = {offset} AND row < ({moved}))))")
-}
-
-/// From when on readings are looked at, so as not to look through years. What is ahead of the clock is heard too; a replay's are as old as
-/// what it decides.
-fn since(event: &Value) -> Result<String, Stop> {
-    let time = |key| parse(text(event, key)).map_err(|e| anyhow!(e));
-    Ok(rfc3339(time("decided")?.min(time("time")?) - AROUND))
+    /// By their place in the log, as a rule across points hears them: the clocks of two devices cannot be compared.
+    Log(&'a Heard),
 }
 
 /// The readings of a point up to the decision and just after, so many of each.
@@ -212,16 +191,13 @@ async fn readings(
     ask: &Ask,
     event: &Value,
     point: &str,
-    by: By,
+    by: By<'_>,
     (before, after): (usize, usize),
 ) -> Result<Vec<Value>, Stop> {
     let time = text(event, "time");
     let (up_to, beyond, order) = match by {
         By::Time => (format!("time <= '{time}'"), format!("time > '{time}'"), ["time", "\"offset\""]),
-        By::Log => {
-            let (around, heard) = (format!("time >= '{}'", since(event)?), heard(event));
-            (format!("{around} AND {heard}"), format!("{around} AND NOT {heard}"), ["\"offset\"", "row"])
-        }
+        By::Log(heard) => (heard.up_to(), heard.beyond(), ["\"offset\"", "row"]),
     };
     let part = |which: &str, direction: &str, n: usize| {
         format!(
@@ -251,15 +227,9 @@ struct Group {
 }
 
 /// What the members of a rule across points said, the first of which is the event's own point.
-async fn group(ask: &Ask, event: &Value, members: Vec<String>) -> Result<Group, Stop> {
-    let list: Vec<String> = members.iter().map(|code| quoted(code)).collect();
-    let of_members = format!(
-        "FROM readings WHERE site = {} AND point IN ({}) AND time >= '{}' AND {}",
-        quoted(text(event, "site")),
-        list.join(", "),
-        since(event)?,
-        heard(event)
-    );
+async fn group(ask: &Ask, event: &Value, members: Vec<String>, heard: &Heard) -> Result<Group, Stop> {
+    let (site, list) = (quoted(text(event, "site")), heard::listed(&members));
+    let of_members = format!("FROM readings WHERE site = {site} AND point IN ({list}) AND {}", heard.up_to());
     let sql = format!(
         "SELECT DISTINCT point, \"offset\" {of_members} AND \"offset\" = (SELECT max(\"offset\") {of_members}) ORDER BY point"
     );
@@ -271,7 +241,7 @@ async fn group(ask: &Ask, event: &Value, members: Vec<String>) -> Result<Group, 
     others.extend(rest);
     let mut related = Vec::new();
     for point in others.iter().take(RELATED_MAX) {
-        related.push((point.clone(), readings(ask, event, point, By::Log, RELATED).await?));
+        related.push((point.clone(), readings(ask, event, point, By::Log(heard), RELATED).await?));
     }
     Ok(Group { record, in_record, related, more: others.len().saturating_sub(RELATED_MAX) })
 }

@@ -88,6 +88,10 @@ fn show(decision: &Decision) {
     for told in &decision.told {
         println!("  told: {:<16} by {}: {}", told.receiver, named(&told.route, &told.place), told.why);
     }
+    for step in &decision.later {
+        let (when, receivers) = (&step.when, step.receivers.join(", "));
+        println!("  then: {receivers:<16} by {}: {when}", named(&step.route, &step.place));
+    }
     for passed in &decision.passed {
         let receiver = passed.receiver.as_ref().map(|r| format!("{r:<16} by ")).unwrap_or_default();
         println!("  not:  {receiver}{}: {}", named(&passed.route, &passed.place), passed.why);

@@ -4,7 +4,7 @@
 use super::{App, Failure, Who};
 use crate::acting::Asked;
 use ::alerts::journal::Entry;
-use ::alerts::{Act, AlarmFilter, Outcome};
+use ::alerts::{Act, AlarmFilter, OnShelf, Outcome};
 use axum::extract::{Path, Query, State as Extract};
 use axum::http::Uri;
 use axum::{Extension, Json};
@@ -66,6 +66,17 @@ pub async fn history(
 ) -> Result<Json<Vec<Entry>>, Failure> {
     let Json(alarm) = one(Extract(app.clone()), Extension(who), Path(id)).await?;
     app.alarms.history(&alarm.id).await.map(Json).map_err(Failure::internal)
+}
+
+/// `GET /api/v1/shelved`.
+pub async fn shelved(
+    Extract(app): Extract<App>,
+    Extension(who): Extension<Who>,
+) -> Result<Json<Vec<OnShelf>>, Failure> {
+    let mut shelved = app.alarms.shelved().await.map_err(Failure::internal)?;
+    let catalog = app.sources.context().catalog();
+    shelved.retain(|s| who.sees_code(&catalog, &s.site));
+    Ok(Json(shelved))
 }
 
 /// Body of an action: the ids, the newest event that was seen, and what the action asks for.

@@ -87,6 +87,9 @@ fn reading() -> Vec<Route> {
             ],
             || get(alarms::list),
         ),
+        get_json("/api/v1/shelved", "What people put aside, until when and why", &[], || {
+            get(alarms::shelved)
+        }),
         get_json("/api/v1/alarms/{id}", "One alarm, by its id or the first digits of it", &[], || {
             get(alarms::one)
         }),

@@ -11,16 +11,14 @@ use std::sync::Mutex;
 use stream::MemoryLog;
 use tokio::time::Instant;
 
-/// A pipeline that takes, judges and alarms, and keeps snapshots in `snapshots`.
-async fn start(
+/// What a pipeline runs on that takes readings and alarms, and neither judges nor stores.
+fn parts(
     [edge_log, log]: [&Arc<dyn Log>; 2],
     clock: &ManualClock,
     version: watch::Receiver<Arc<Version>>,
     catalog: Catalog,
-    snapshots: Arc<dyn SnapshotStore>,
-    snapshot_every: Micros,
-) -> Pipeline {
-    let parts = Parts {
+) -> Parts {
+    Parts {
         edge_log: edge_log.clone(),
         log: log.clone(),
         forwarder: None,
@@ -28,8 +26,8 @@ async fn start(
         flush: Duration::from_secs(5),
         alarms: Arc::new(::alerts::MemoryStore::new(Vec::new())),
         dispatcher: None,
-        snapshots: Some(snapshots),
-        snapshot_every,
+        snapshots: None,
+        snapshot_every: 30 * SECOND,
         version,
         catalog: Arc::new(RwLock::new(Arc::new(catalog))),
         clock: Arc::new(clock.clone()),
@@ -40,8 +38,18 @@ async fn start(
         },
         aside: Aside(None),
         registry: Registry::new(),
-    };
-    Pipeline::start(parts).await.unwrap()
+    }
+}
+
+/// So many readings of one point, that came now.
+fn delivery(readings: i64, now: Micros) -> Delivery {
+    let mut rows = ReadingsBuilder::with_capacity(readings as usize);
+    (0..readings).for_each(|n| rows.push(PointId::of("M", "P0"), now - n, 0.5, 0));
+    Delivery { received: now, readings: rows.finish(), ..Delivery::default() }
+}
+
+fn gateway() -> SourceInfo {
+    SourceInfo { name: "gateway".into(), flags: 0 }
 }
 
 /// One mine of so many points in so many partitions.
@@ -55,43 +63,81 @@ fn mine(points: usize, partitions: u32) -> Catalog {
     Catalog::build(sites, points, partitions, &mut problems)
 }
 
-/// How long the answer to a second delivery takes where rules read from `log` are two seconds behind, and to a third once they are not.
-async fn answered_after(edge_log: &Arc<dyn Log>, log: &Arc<dyn Log>, of_log: &ManualClock) -> [Duration; 2] {
+/// How long the answer to a second delivery takes and how long its source is to rest then, where rules read from `log` are two seconds
+/// behind, and the same of a third once they are not.
+async fn held(edge_log: &Arc<dyn Log>, log: &Arc<dyn Log>, of_log: &ManualClock) -> [[Duration; 2]; 2] {
     let now = ManualClock::at(1_000 * SECOND);
     of_log.set(998 * SECOND);
     let catalog = mine(1, 1);
     let (_versions, wanted) = watch::channel(Arc::new(Version::of_all(&[], &catalog)));
-    let snapshots = Arc::new(MemorySnapshots::default());
-    let pipeline = start([edge_log, log], &now, wanted, catalog, snapshots, 30 * SECOND).await;
-    let (source, mut took) = (SourceInfo { name: "gateway".into(), flags: 0 }, Vec::new());
+    let snapshots: Arc<dyn SnapshotStore> = Arc::new(MemorySnapshots::default());
+    let parts = Parts { snapshots: Some(snapshots), ..parts([edge_log, log], &now, wanted, catalog) };
+    let pipeline = Pipeline::start(parts).await.unwrap();
+    let mut held = Vec::new();
     for _ in 0..3 {
-        let mut readings = ReadingsBuilder::with_capacity(1);
-        readings.push(PointId::of("M", "P0"), now.now(), 0.5, 0);
-        let delivery = Delivery { received: now.now(), readings: readings.finish(), ..Delivery::default() };
         let asked = Instant::now();
-        pipeline.edge.accept(&source, delivery).await.unwrap();
-        took.push(asked.elapsed());
+        pipeline.edge.accept(&gateway(), delivery(1, now.now())).await.unwrap();
+        held.push([asked.elapsed(), pipeline.edge.pause(&gateway())]);
         // Ticks come, and with them the next word of how far the rules are behind.
         tokio::time::sleep(Duration::from_secs(3)).await;
         assert_eq!(pipeline.lag.of(0), now.now() - of_log.now());
-        if took.len() == 2 {
+        if held.len() == 2 {
             of_log.set(now.now());
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
     }
     assert_eq!(pipeline.stop(Duration::from_secs(10)).await, Drained::Clean);
-    [took[1], took[2]]
+    [held[1], held[2]]
 }
+
+const MOST: Duration = Duration::from_millis(250);
+const SOON: Duration = Duration::from_millis(50);
 
 #[tokio::test(start_paused = true)]
 async fn rules_that_are_behind_hold_the_answers_of_the_edge_that_writes_their_log_and_of_no_other() {
     let clock = ManualClock::default();
     let log = || -> Arc<dyn Log> { Arc::new(MemoryLog::new(1, 7, Arc::new(clock.clone()))) };
     let [same, other] = [log(), log()];
-    let [held, let_go] = answered_after(&same, &same, &clock).await;
-    assert!(held >= Duration::from_millis(250) && let_go < Duration::from_millis(50), "{held:?} {let_go:?}");
-    let [held, _] = answered_after(&other, &log(), &clock).await;
-    assert!(held < Duration::from_millis(50), "rules of another log: {held:?}");
+    let [[held, rests], [let_go, goes_on]] = self::held(&same, &same, &clock).await;
+    assert!(held >= MOST && let_go < SOON, "{held:?} {let_go:?}");
+    assert_eq!([rests, goes_on], [MOST, Duration::ZERO]);
+    let [[held, rests], _] = self::held(&other, &log(), &clock).await;
+    assert!(held < SOON && rests.is_zero(), "rules of another log: {held:?} {rests:?}");
+}
+
+/// How long the source of a hundred readings is to rest while they fill the table's memory, and once they are committed.
+async fn rests_for_table(edge_log: &Arc<dyn Log>, log: &Arc<dyn Log>, clock: &ManualClock) -> [Duration; 2] {
+    let options = ::storage::Options { query_threads: 0, tail_bytes_max: 1_000, ..Default::default() };
+    let lake: Arc<dyn object_store::ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+    let (catalog, of_table) = (Arc::new(RwLock::new(Arc::new(mine(1, 1)))), Registry::new());
+    let table =
+        Storage::open(options, Some(lake), catalog, Arc::new(clock.clone()), &of_table).await.unwrap();
+    let (_versions, wanted) = watch::channel(Arc::new(Version::of_all(&[], &mine(1, 1))));
+    // Nothing is committed meanwhile unless the test does.
+    let flush = Duration::from_secs(3600);
+    let parts = parts([edge_log, log], clock, wanted, mine(1, 1));
+    let pipeline = Pipeline::start(Parts { storage: Some(table.clone()), flush, ..parts }).await.unwrap();
+    pipeline.edge.accept(&gateway(), delivery(1, clock.now())).await.unwrap();
+    let readings = delivery(100, clock.now()).readings;
+    let runs = vec![model::Run { source: "other".into(), received: clock.now(), rows: 100, flags: 0 }];
+    let bytes = model::Record::Readings { runs, readings }.encode();
+    log.append(model::Stream::Readings, 0, vec![stream::Append { bytes, origin: None }]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(table.fullness().is_some_and(|full| full > 1.0), "{:?}", table.fullness());
+    let full = pipeline.edge.pause(&gateway());
+    table.flush().await.unwrap();
+    let free = pipeline.edge.pause(&gateway());
+    assert_eq!(pipeline.stop(Duration::from_secs(10)).await, Drained::Clean);
+    [full, free]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_is_full_rests_the_sources_of_the_edge_that_writes_its_log_and_of_no_other() {
+    let clock = ManualClock::at(1_795_478_400 * SECOND);
+    let log = || -> Arc<dyn Log> { Arc::new(MemoryLog::new(1, 7, Arc::new(clock.clone()))) };
+    let [same, other] = [log(), log()];
+    assert_eq!(rests_for_table(&same, &same, &clock).await, [MOST, Duration::ZERO]);
+    assert_eq!(rests_for_table(&other, &log(), &clock).await, [Duration::ZERO; 2]);
 }
 
 /// Snapshots that are forgotten; when each was saved is not.
@@ -123,7 +169,9 @@ async fn saved(points: usize, partitions: u32, activations: bool) -> (Vec<Vec<Du
     let two = ["a", "b"].map(version);
     let (versions, wanted) = watch::channel(two[0].clone());
     let (times, began) = (Arc::new(Times::default()), Instant::now());
-    let pipeline = start([&log, &log], &clock, wanted, mine(1, 1), times.clone(), 8 * SECOND).await;
+    let (snapshots, snapshot_every) = (Some(times.clone() as Arc<dyn SnapshotStore>), 8 * SECOND);
+    let parts = Parts { snapshots, snapshot_every, ..parts([&log, &log], &clock, wanted, mine(1, 1)) };
+    let pipeline = Pipeline::start(parts).await.unwrap();
     for second in 1..30 {
         tokio::time::sleep(Duration::from_secs(1)).await;
         if activations {

@@ -29,8 +29,14 @@ pub async fn run(
         Err(e) => return tracing::error!(partition, "the alarm store cannot be read: {e}"),
     };
     let mut reader = Reader::new(shared.clone(), "alerts", Stream::Transitions, partition, next);
-    // What was held before a restart is told as it stands as soon as the rules have caught up.
+    // What was held before a restart is told as it stands as soon as the rules have caught up; until then nobody is pressed for what may
+    // be over.
     let mut held = true;
+    let nothing =
+        TransitionBatch { partition, next, transitions: Vec::new(), now: shared.clock.now(), hold: held };
+    if !apply(&shared, &*store, nothing, &stop).await {
+        return;
+    }
     let mut catch_up = CatchUp::new(shared.clock.now());
     while let Some(entries) = reader.entries(PATIENCE, &stop).await {
         let mut transitions = Vec::new();

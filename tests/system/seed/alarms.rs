@@ -2,7 +2,7 @@
 //! with points to die at.
 
 use super::world::World;
-use alerts::journal::{Checkpoint, Entry, Head, Signer};
+use alerts::journal::{Checkpoint, Entry, Head, Journal, Signer};
 use alerts::notifiers::{Message, Notice};
 use alerts::store::DIGEST_LATE;
 use alerts::*;
@@ -51,6 +51,17 @@ const DELIVERED: [&str; 2] = ["note delivery: before", "note delivery: after"];
 const FAILED: [&str; 2] = ["note failure: before", "note failure: after"];
 
 #[async_trait]
+impl Journal for SeedAlarms {
+    async fn journal(&self, after: i64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.inner.journal(after, limit).await
+    }
+
+    async fn unlike_journal(&self) -> Result<Option<(String, i64)>, StoreError> {
+        self.inner.unlike_journal().await
+    }
+}
+
+#[async_trait]
 impl AlarmStore for SeedAlarms {
     async fn position(&self, partition: u32) -> Result<u64, StoreError> {
         self.inner.position(partition).await
@@ -76,10 +87,6 @@ impl AlarmStore for SeedAlarms {
         self.inner.checkpoint(signer, now).await
     }
 
-    async fn journal(&self, after: i64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        self.inner.journal(after, limit).await
-    }
-
     async fn history(&self, id: &str) -> Result<Vec<Entry>, StoreError> {
         self.inner.history(id).await
     }
@@ -88,8 +95,8 @@ impl AlarmStore for SeedAlarms {
         self.inner.head().await
     }
 
-    async fn unlike_journal(&self) -> Result<Option<(String, i64)>, StoreError> {
-        self.inner.unlike_journal().await
+    async fn shelved(&self) -> Result<Vec<OnShelf>, StoreError> {
+        self.inner.shelved().await
     }
 
     async fn list(&self, filter: &AlarmFilter) -> Result<Vec<Alarm>, StoreError> {

@@ -5,15 +5,17 @@
 //! [`Connection::next`] may be cancelled at any await: the poll that was under way stays where it was. (A cancelled
 //! `EventLoop::poll` could lose a message that it had taken and not yet written.)
 
-use super::link::Job;
-use super::{MqttSettings, Version};
+use super::MqttSettings;
 use crate::notifiers::{PARALLEL, SendError};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use model::mqtt::Version;
 use rumqttc::{Outgoing, Transport, v5};
 use rustls::ClientConfig;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// How often the broker is pinged; rumqttc takes no less for MQTT 5.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -24,6 +26,23 @@ const INCOMING_LEN_MAX: usize = 64 << 10;
 /// Packet ids in use at once. More than messages under way: rumqttc gives ids in turn, and waits where the next one is still in use.
 const INFLIGHT_MAX: u16 = 1000;
 const _: () = assert!(PARALLEL < INFLIGHT_MAX as usize);
+
+/// A message on its way, and who waits for its answer.
+pub(super) struct Job {
+    pub topic: String,
+    pub payload: Vec<u8>,
+    pub key: String,
+    /// When it must be answered.
+    pub until: Instant,
+    pub answer: oneshot::Sender<Result<(), SendError>>,
+}
+
+impl Job {
+    pub(super) fn settle(self, answer: Result<(), SendError>) {
+        // Who asked may be gone: the message lies in the outbox.
+        let _ = self.answer.send(answer);
+    }
+}
 
 /// What happens on a connection.
 #[derive(Debug)]
@@ -69,12 +88,12 @@ impl Connection {
     }
 
     fn open_v3(settings: &MqttSettings, id: &str, transport: Option<Transport>, timeout_s: u64) -> Self {
-        let mut set = rumqttc::MqttOptions::new(id, &settings.host, settings.port);
+        let mut set = rumqttc::MqttOptions::new(id, &settings.broker.host, settings.broker.port);
         set.set_clean_session(true)
             .set_keep_alive(KEEP_ALIVE)
             .set_inflight(INFLIGHT_MAX)
             .set_max_packet_size(INCOMING_LEN_MAX, PACKET_LEN_MAX);
-        if let Some((user, password)) = &settings.login {
+        if let Some((user, password)) = &settings.broker.login {
             set.set_credentials(user, password.expose());
         }
         if let Some(transport) = transport {
@@ -91,13 +110,13 @@ impl Connection {
     }
 
     fn open_v5(settings: &MqttSettings, id: &str, transport: Option<Transport>, timeout_s: u64) -> Self {
-        let mut set = v5::MqttOptions::new(id, &settings.host, settings.port);
+        let mut set = v5::MqttOptions::new(id, &settings.broker.host, settings.broker.port);
         set.set_clean_start(true)
             .set_keep_alive(KEEP_ALIVE)
             .set_connection_timeout(timeout_s)
             .set_outgoing_inflight_upper_limit(INFLIGHT_MAX)
             .set_max_packet_size(Some(INCOMING_LEN_MAX as u32));
-        if let Some((user, password)) = &settings.login {
+        if let Some((user, password)) = &settings.broker.login {
             set.set_credentials(user, password.expose());
         }
         if let Some(transport) = transport {

@@ -11,14 +11,14 @@
 //!   attempt that fails answers all that wait.
 
 use super::MqttSettings;
-use super::connection::{Connection, Event, packet_len};
+use super::connection::{Connection, Event, Job, packet_len};
 use crate::notifiers::SendError;
 use rand::Rng;
 use rustls::ClientConfig;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// First and longest pause between attempts to connect.
@@ -27,23 +27,6 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 const GOOD_CONNECTION: Duration = Duration::from_secs(10);
 /// How long the goodbye may take at the end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
-
-/// A message on its way, and who waits for its answer.
-pub(super) struct Job {
-    pub topic: String,
-    pub payload: Vec<u8>,
-    pub key: String,
-    /// When it must be answered.
-    pub until: Instant,
-    pub answer: oneshot::Sender<Result<(), SendError>>,
-}
-
-impl Job {
-    fn settle(self, answer: Result<(), SendError>) {
-        // Who asked may be gone: the message lies in the outbox.
-        let _ = self.answer.send(answer);
-    }
-}
 
 /// Why a connection ended.
 enum End {
@@ -81,7 +64,7 @@ impl Link {
     pub(super) async fn run(mut self) {
         let mut pause = PAUSE.0;
         while let End::Lost(why) = self.serve().await {
-            let shown = self.settings.shown();
+            let shown = &self.settings.broker;
             let what = match self.accepted.take() {
                 Some((since, _)) => {
                     if since.elapsed() >= GOOD_CONNECTION {

@@ -1,6 +1,6 @@
 //! Kinds of alarms that a catalog can bring, as far as the routes tell them apart.
 
-use super::{Kind, TEXTS, rule_about_receiver, wanted};
+use super::{Kind, TEXTS, wanted};
 use crate::own;
 use crate::route::Routes;
 use crate::route::conditions::{LEVEL, PLACE, QUANTITY, REGION, RULE, SITE, STATE};
@@ -39,7 +39,7 @@ impl Cell {
             site: own::SITE.to_owned(),
             point: receiver.to_owned(),
             place: Place::default(),
-            rules: vec![rule_about_receiver()],
+            rules: own::ABOUT_RECEIVERS.map(|what| format!("{OWN_RULES}{what}")).to_vec(),
             levels: vec!["on".to_owned()],
             reported: true,
         }

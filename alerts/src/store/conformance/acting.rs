@@ -2,8 +2,8 @@
 
 use super::{LATER, at, batch, events_of, seen_by, told, transition, words};
 use crate::journal::{self, Entry};
-use crate::{Act, AlarmFilter, AlarmStore, EventKind, Happened, What};
-use model::{Alarm, CaseState, Condition, Micros, Severity, To};
+use crate::{Act, AlarmFilter, AlarmStore, EventKind, Happened, TransitionBatch, What};
+use model::{Alarm, CaseState, Condition, Micros, Severity, To, Transition};
 use serde_json::Value;
 
 const SECOND: Micros = 1_000_000;
@@ -13,6 +13,10 @@ pub(super) async fn suite<S: AlarmStore, F: Future<Output = S>>(make: &mut impl 
     what_rises_leaves_the_shelf(&make().await).await;
     a_timed_shelf_holds_the_next_alarm_too(&make().await).await;
     a_one_shot_shelf_ends_with_its_alarm(&make().await).await;
+    what_turns_real_leaves_the_shelf(&make().await).await;
+    a_shelf_put_up_while_calibrating_holds_nothing_real(&make().await).await;
+    a_shelf_holds_nothing_once_its_time_is_over(&make().await).await;
+    a_shelf_can_be_taken_back_while_no_alarm_is_on(&make().await).await;
     who_was_told_before_hears_the_end_of_what_is_shelved(&make().await).await;
     a_case_goes_its_way_and_needs_two_people(&make().await).await;
     everything_is_in_the_journal(&make().await).await;
@@ -120,6 +124,79 @@ async fn a_one_shot_shelf_ends_with_its_alarm(store: &impl AlarmStore) {
     assert!(!store.list(&AlarmFilter::default()).await.unwrap()[0].is_shelved());
     assert!(alarm(store, &id).await.shelved.is_some(), "that it was is kept");
     assert_eq!(kinds(store, &id).await, ["raised", "shelved", "cleared"]);
+}
+
+/// What a calibration decides.
+fn calibrating(n: u64, to: To) -> Transition {
+    let mut t = transition(n, "alarm", to, 1.1);
+    t.marks.calibrating = true;
+    t
+}
+
+/// The one alarm that is on.
+async fn active(store: &impl AlarmStore) -> Alarm {
+    let mut active = store.list(&AlarmFilter::default()).await.unwrap();
+    assert_eq!(active.len(), 1);
+    active.remove(0)
+}
+
+async fn what_turns_real_leaves_the_shelf(store: &impl AlarmStore) {
+    store.apply(batch(1, vec![calibrating(1, To::On)])).await.unwrap();
+    let id = active(store).await.id;
+    assert_eq!(act(store, &id, &shelve(LATER, false), 2 * SECOND).await, "shelved");
+    store.apply(batch(3, vec![transition(3, "alarm", To::On, 1.1)])).await.unwrap();
+    let is = active(store).await;
+    assert_eq!((is.condition(), is.marks.calibrating), (Condition::Unacknowledged, false));
+    assert_eq!(events_of(&told(store, "county").await), ["raised"]);
+    assert_eq!(kinds(store, &id).await, ["raised", "shelved", "changed", "unshelved"]);
+    assert!(store.shelved().await.unwrap().is_empty());
+}
+
+async fn a_shelf_put_up_while_calibrating_holds_nothing_real(store: &impl AlarmStore) {
+    store.apply(batch(1, vec![calibrating(1, To::On)])).await.unwrap();
+    act(store, &active(store).await.id, &shelve(LATER, false), 2 * SECOND).await;
+    store.apply(batch(4, vec![calibrating(3, To::Off), calibrating(4, To::On)])).await.unwrap();
+    assert!(active(store).await.is_shelved(), "the next calibration is on it too");
+    store.apply(batch(6, vec![calibrating(5, To::Off), transition(6, "alarm", To::On, 1.1)])).await.unwrap();
+    let is = active(store).await;
+    assert_eq!((is.is_shelved(), is.marks.calibrating), (false, false), "a real one of the same severity");
+    assert_eq!(events_of(&told(store, "county").await), ["raised"]);
+    assert!(store.shelved().await.unwrap().is_empty());
+}
+
+/// Also where nobody has taken it away yet: that is done once a second, and not while firedamp is down.
+async fn a_shelf_holds_nothing_once_its_time_is_over(store: &impl AlarmStore) {
+    for (opens, is_held) in [(59, true), (60, false)] {
+        let n = opens * 10;
+        store.apply(batch(n, vec![transition(n, "alarm", To::On, 1.1)])).await.unwrap();
+        act(store, &active(store).await.id, &shelve(60 * SECOND, false), 2 * SECOND).await;
+        let [off, on] = [(n + 1, To::Off), (n + 2, To::On)].map(|(n, to)| transition(n, "alarm", to, 1.1));
+        store.apply(batch(n + 1, vec![off])).await.unwrap();
+        told(store, "county").await;
+        let now = opens as Micros * SECOND;
+        store.apply(TransitionBatch { now, ..batch(n + 2, vec![on]) }).await.unwrap();
+        assert_eq!(active(store).await.is_shelved(), is_held, "{opens}");
+        let raised: &[&str] = if is_held { &[] } else { &["raised"] };
+        assert_eq!(events_of(&told(store, "county").await), raised, "{opens}");
+        store.apply(batch(n + 3, vec![transition(n + 3, "alarm", To::Off, 0.9)])).await.unwrap();
+    }
+}
+
+async fn a_shelf_can_be_taken_back_while_no_alarm_is_on(store: &impl AlarmStore) {
+    let id = raised(store).await;
+    act(store, &id, &shelve(LATER, false), 2 * SECOND).await;
+    store.apply(batch(3, vec![transition(3, "alarm", To::Off, 0.9)])).await.unwrap();
+    assert_eq!(store.shelved().await.unwrap().len(), 1);
+    told(store, "county").await;
+    let take_back = Act::new(What::Unshelve, "li").with_note("fan runs");
+    assert_eq!(act(store, &id, &take_back, 4 * SECOND).await, "unshelved");
+    assert_eq!(kinds(store, &id).await, ["raised", "shelved", "cleared", "unshelved"]);
+    assert!(store.shelved().await.unwrap().is_empty());
+    assert!(told(store, "county").await.is_empty(), "nothing is on");
+    assert_eq!(act(store, &id, &take_back, 5 * SECOND).await, "not_shelved");
+    store.apply(batch(6, vec![transition(6, "alarm", To::On, 1.1)])).await.unwrap();
+    assert!(!active(store).await.is_shelved());
+    assert_eq!(events_of(&told(store, "county").await), ["raised"]);
 }
 
 async fn who_was_told_before_hears_the_end_of_what_is_shelved(store: &impl AlarmStore) {

@@ -2,11 +2,11 @@
 
 use super::{Mistake, Sent, SentState, State};
 use crate::journal::{Entry, Head, NOTHING};
-use crate::life::{Class, Row};
-use crate::store::{Settled, ShelfKey, Tables};
-use crate::{Counts, OutboxRow, StoreError};
+use crate::life::{Clock, Row};
+use crate::store::{Settled, ShelfKey, Shelves, Tables};
+use crate::{Counts, OnShelf, OutboxRow, StoreError};
 use async_trait::async_trait;
-use model::{AlarmState, Micros, Shelved};
+use model::{AlarmState, Micros};
 use std::sync::Arc;
 
 #[async_trait]
@@ -20,12 +20,16 @@ impl Tables for State {
         Ok(())
     }
 
-    async fn remember(&mut self, id: &str, at: Micros) -> Result<bool, StoreError> {
-        let new = !self.remembered.contains_key(id);
-        if new {
-            self.remembered.insert(id.to_owned(), at);
-        }
-        Ok(new || self.mistake == Some(Mistake::ForgetsIds))
+    async fn remember(&mut self, ids: &[String], at: Micros) -> Result<Vec<bool>, StoreError> {
+        let forgets = self.mistake == Some(Mistake::ForgetsIds);
+        let mut new = |id: &String| {
+            let new = !self.remembered.contains_key(id);
+            if new {
+                self.remembered.insert(id.clone(), at);
+            }
+            new || forgets
+        };
+        Ok(ids.iter().map(&mut new).collect())
     }
 
     async fn forget(
@@ -39,18 +43,45 @@ impl Tables for State {
         Ok(())
     }
 
-    async fn active(&mut self, rule: &str, point_id: i64, class: Class) -> Result<Option<Row>, StoreError> {
-        let is = |r: &Row| {
-            r.alarm.state == AlarmState::Active
-                && r.alarm.rule == rule
-                && r.point_id == point_id
-                && r.class == class
+    async fn active(&mut self, keys: &[ShelfKey]) -> Result<Vec<Row>, StoreError> {
+        let is = |row: &Row| {
+            let of = |(rule, point_id, class): &ShelfKey| {
+                row.alarm.rule == *rule && row.point_id == *point_id && row.class == *class
+            };
+            row.alarm.state == AlarmState::Active && keys.iter().any(of)
         };
-        Ok(self.rows.values().find(|(_, row)| is(row)).map(|(_, row)| (**row).clone()))
+        Ok(self.rows.values().filter(|(_, row)| is(row)).map(|(_, row)| (**row).clone()).collect())
     }
 
     async fn row(&mut self, id: &str) -> Result<Option<Row>, StoreError> {
         Ok(self.rows.get(id).map(|(_, row)| (**row).clone()))
+    }
+
+    async fn due(&mut self, now: Micros, limit: usize) -> Result<Vec<Row>, StoreError> {
+        let next = |row: &Row| row.clock.and_then(|c| c.next).filter(|next| *next <= now);
+        let is_held = |row: &Row| self.positions.get(&row.partition).is_some_and(|(_, held)| *held);
+        let mut due: Vec<_> = self.rows.values().filter(|(_, row)| !is_held(row)).collect();
+        due.retain(|(_, row)| next(row).is_some());
+        due.sort_by_key(|(n, row)| (next(row), *n));
+        Ok(due.into_iter().take(limit).map(|(_, row)| (**row).clone()).collect())
+    }
+
+    async fn start_clock(&mut self, id: &str, now: Micros) -> Result<(), StoreError> {
+        let Some((_, row)) = self.rows.get_mut(id) else { return Ok(()) };
+        if let Some(clock) = row.clock.filter(|c| c.since > now) {
+            let next = clock.next.map(|next| next - (clock.since - now));
+            Arc::make_mut(row).clock = Some(Clock { since: now, next, ..clock });
+        }
+        Ok(())
+    }
+
+    async fn look_at_clocks(&mut self, now: Micros) -> Result<(), StoreError> {
+        for (_, row) in self.rows.values_mut() {
+            if let Some(clock) = row.clock {
+                Arc::make_mut(row).clock = Some(Clock { next: Some(now), ..clock });
+            }
+        }
+        Ok(())
     }
 
     async fn held(&mut self, partition: u32) -> Result<Vec<Row>, StoreError> {
@@ -60,9 +91,11 @@ impl Tables for State {
         Ok(rows.into_iter().map(|(_, row)| (**row).clone()).collect())
     }
 
-    async fn put(&mut self, row: &Row) -> Result<(), StoreError> {
-        let n = self.rows.get(&row.alarm.id).map_or(self.rows.len() as u64, |(n, _)| *n);
-        self.rows.insert(row.alarm.id.clone(), (n, Arc::new(row.clone())));
+    async fn put(&mut self, rows: &[(Arc<Row>, String)]) -> Result<(), StoreError> {
+        for (row, _) in rows {
+            let n = self.rows.get(&row.alarm.id).map_or(self.rows.len() as u64, |(n, _)| *n);
+            self.rows.insert(row.alarm.id.clone(), (n, row.clone()));
+        }
         Ok(())
     }
 
@@ -70,36 +103,21 @@ impl Tables for State {
         Ok(self.journal.last().map_or(NOTHING, |entry| entry.head()))
     }
 
-    async fn append(&mut self, entry: &Entry) -> Result<(), StoreError> {
-        self.journal.push(Arc::new(entry.clone()));
+    async fn append(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        self.journal.extend(entries.iter().cloned().map(Arc::new));
         Ok(())
     }
 
-    async fn shelf(&mut self, (rule, point_id, class): ShelfKey<'_>) -> Result<Option<Shelved>, StoreError> {
-        Ok(self.shelves.get(&(rule.to_owned(), point_id, class)).cloned())
+    async fn shelves(&mut self) -> Result<Shelves, StoreError> {
+        Ok(self.shelves.clone())
     }
 
-    async fn set_shelf(
-        &mut self,
-        (rule, point_id, class): ShelfKey<'_>,
-        shelf: Option<&Shelved>,
-    ) -> Result<(), StoreError> {
-        let key = (rule.to_owned(), point_id, class);
+    async fn set_shelf(&mut self, key: &ShelfKey, shelf: Option<&OnShelf>) -> Result<(), StoreError> {
         match shelf {
-            Some(shelf) => self.shelves.insert(key, shelf.clone()),
-            None => self.shelves.remove(&key),
+            Some(shelf) => self.shelves.insert(key.clone(), shelf.clone()),
+            None => self.shelves.remove(key),
         };
         Ok(())
-    }
-
-    async fn shelves_over(
-        &mut self,
-        now: Micros,
-        limit: usize,
-    ) -> Result<Vec<(String, i64, Class)>, StoreError> {
-        let mut over: Vec<_> = self.shelves.iter().filter(|(_, shelf)| shelf.until <= now).collect();
-        over.sort_by_key(|(_, shelf)| shelf.until);
-        Ok(over.into_iter().take(limit).map(|(key, _)| key.clone()).collect())
     }
 
     async fn rose_after(&mut self, id: &str, seq: i64) -> Result<bool, StoreError> {

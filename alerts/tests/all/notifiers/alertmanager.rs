@@ -1,7 +1,7 @@
 //! Alertmanager of Debian's package: which alerts it shows as firing after each message.
 
 use super::{Counterpart, Hopeless, episode, suite};
-use crate::bureau::until;
+use crate::bureau::PATIENCE;
 use alerts::notifiers::alertmanager::AlertmanagerSettings;
 use alerts::{AlarmStore, MemoryStore, Message, OutboxRow, Receiver, Settings, TransitionBatch, conformance};
 use async_trait::async_trait;
@@ -15,7 +15,8 @@ use tests::alertmanager::Alertmanager;
 fn settings(url: &str, timeout: Duration) -> AlertmanagerSettings {
     let labels = vec![("team".to_owned(), "gas".to_owned())];
     let link = Some("https://firedamp.example.org/api/v1/alarms/{id}".to_owned());
-    AlertmanagerSettings { url: url.to_owned(), labels, link, login: None, ca: None, timeout }
+    let (name, url) = ("duty".to_owned(), url.to_owned());
+    AlertmanagerSettings { name, url, labels, link, login: None, ca: None, timeout }
 }
 
 /// Alerts by their labels, and when each ends.
@@ -110,6 +111,12 @@ async fn told(settings: &AlertmanagerSettings, transitions: Vec<Transition>) -> 
     out
 }
 
+/// What the levels do, a second each.
+fn steps(levels: &[(&str, To)]) -> Vec<Transition> {
+    let step = |(n, (level, to)): (u64, &(&str, To))| conformance::transition(n, level, *to, 1.62);
+    (1_764_000_000..).zip(levels).map(step).collect()
+}
+
 fn labels(alert: &Value) -> [&str; 2] {
     ["level", "severity"].map(|name| alert["labels"][name].as_str().unwrap())
 }
@@ -119,17 +126,19 @@ async fn an_alarm_that_rises_is_a_new_alert_and_its_end_leaves_none() {
     let alertmanager = tests::alertmanager::start();
     let settings = settings(&alertmanager.url, Duration::from_secs(5));
     let notifier = settings.connect().unwrap();
-    let step = |n: u64, level, to| conformance::transition(1_764_000_000 + n, level, to, 1.62);
-    let steps = vec![
-        step(0, "alarm", To::On),
-        step(1, "cut", To::On),
-        step(2, "cut", To::Off),
-        step(3, "cut", To::On),
-        step(4, "alarm", To::Off),
-        step(5, "cut", To::Off),
-        step(6, "alarm", To::On),
-    ];
-    let messages = told(&settings, steps).await;
+    let messages = told(
+        &settings,
+        steps(&[
+            ("alarm", To::On),
+            ("cut", To::On),
+            ("cut", To::Off),
+            ("cut", To::On),
+            ("alarm", To::Off),
+            ("cut", To::Off),
+            ("alarm", To::On),
+        ]),
+    )
+    .await;
     let [alarm, cut] = [["alarm", "yellow"], ["cut", "orange"]];
     // While `cut` is on, the end of `alarm` below it is told to nobody.
     let expected = [vec![alarm], vec![cut], vec![alarm], vec![cut], vec![], vec![alarm]];
@@ -143,7 +152,7 @@ async fn an_alarm_that_rises_is_a_new_alert_and_its_end_leaves_none() {
     let id = messages[5].alarm.clone();
     let labels = json!({
         "alertname": "ch4", "site": "M1", "point": "T1", "region": "140100", "level": "alarm", "severity": "yellow",
-        "alarm": id, "team": "gas",
+        "alarm": id, "receiver": "duty", "team": "gas",
     });
     assert_eq!(alerts[0]["labels"], labels);
     assert_eq!(alerts[0]["startsAt"], "2025-11-24T16:00:06.000Z");
@@ -160,14 +169,50 @@ async fn the_late_end_of_an_alarm_resolves_no_other() {
     let alertmanager = tests::alertmanager::start();
     let settings = settings(&alertmanager.url, Duration::from_secs(5));
     let notifier = settings.connect().unwrap();
-    let step = |n: u64, to| conformance::transition(1_764_000_000 + n, "alarm", to, 1.1);
-    let messages = told(&settings, vec![step(0, To::On), step(1, To::Off), step(2, To::On)]).await;
+    let messages = told(&settings, steps(&[("alarm", To::On), ("alarm", To::Off), ("alarm", To::On)])).await;
     for message in [&messages[0], &messages[2], &messages[1]] {
         notifier.send(message).await.unwrap();
     }
     let alerts = alertmanager.alerts().await.unwrap();
     let firing: Vec<_> = alerts.iter().map(|a| a["labels"]["alarm"].as_str().unwrap()).collect();
     assert_eq!(firing, [&messages[2].alarm]);
+}
+
+/// A message that would have resolved an alert is a dead letter, or the labels were others when it was fired: the next one that arrives
+/// leaves nothing behind. What another receiver fired there stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_message_resolved_is_resolved_by_the_next_that_arrives() {
+    let alertmanager = tests::alertmanager::start();
+    let duty = settings(&alertmanager.url, Duration::from_secs(5));
+    let relabelled = AlertmanagerSettings { labels: Vec::new(), ..duty.clone() };
+    let bureau = AlertmanagerSettings { name: "bureau".to_owned(), ..duty.clone() };
+    let cut = [("cut", To::On), ("cut", To::Off)];
+    let steps = steps(&[&[("alarm", To::On)][..], &cut, &cut, &[("alarm", To::Off)]].concat());
+    let said = async |settings: &AlertmanagerSettings| told(settings, steps.clone()).await;
+    let (as_duty, as_relabelled, as_bureau) =
+        (said(&duty).await, said(&relabelled).await, said(&bureau).await);
+    let send = async |settings: &AlertmanagerSettings, message: &Message| {
+        settings.connect().unwrap().send(message).await.unwrap();
+        let mut firing: Vec<String> = shown(&alertmanager).await.into_keys().collect();
+        firing.retain(|labels| !labels.contains("bureau"));
+        firing
+            .into_iter()
+            .map(|labels| (labels.contains("orange"), labels.contains("gas")))
+            .collect::<Vec<_>>()
+    };
+    send(&bureau, &as_bureau[0]).await;
+    let (yellow, orange) = ((false, true), (true, true));
+    assert_eq!(send(&duty, &as_duty[0]).await, [yellow]);
+    // The first rise and the fall after it are given up.
+    assert_eq!(send(&duty, &as_duty[3]).await, [orange]);
+    // So is the second fall: its end does not know what fires.
+    assert_eq!(send(&duty, &as_duty[5]).await, []);
+    assert_eq!(send(&duty, &as_duty[3]).await, [orange]);
+    assert_eq!(send(&relabelled, &as_relabelled[4]).await, [(false, false)], "without the label of before");
+    assert_eq!(send(&duty, &as_duty[5]).await, []);
+    assert_eq!(alertmanager.alerts().await.unwrap().len(), 1, "the other receiver's is left alone");
+    send(&bureau, &as_bureau[5]).await;
+    assert!(alertmanager.alerts().await.unwrap().is_empty());
 }
 
 /// A device clock an hour ahead: the alert ends when the end was decided, and no alert ends before it begins.
@@ -186,7 +231,8 @@ async fn a_device_clock_that_is_ahead_keeps_no_alert_firing() {
     notifier.send(&messages[0]).await.unwrap();
     assert_eq!(alertmanager.alerts().await.unwrap().len(), 1);
     notifier.send(&messages[1]).await.unwrap();
-    until("it is resolved", async || alertmanager.alerts().await.unwrap().is_empty()).await;
+    let resolved = async || alertmanager.alerts().await.unwrap().is_empty().then_some(());
+    tests::wait_for_async("it is resolved", PATIENCE, resolved).await;
 }
 
 /// What rose and fell while nobody was told: an alert each, all over.

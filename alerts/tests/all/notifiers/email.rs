@@ -51,7 +51,7 @@ impl Counterpart for Post {
     }
 
     async fn start_again(&mut self) {
-        self.server = Server::start(&["--port", &self.port.to_string()]);
+        self.server = Some(Server::start(&["--port", &self.port.to_string()]));
     }
 
     fn refused(&mut self) -> Vec<Hopeless> {
@@ -66,7 +66,7 @@ impl Counterpart for Post {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e_mail_keeps_all_promises() {
     let port = tests::free_port();
-    let Some(server) = Server::start(&["--port", &port.to_string()]) else { return };
+    let server = Server::start(&["--port", &port.to_string()]);
     let mut post = Post { server: Some(server), port, refused: Vec::new(), mendable: Vec::new() };
     post.refused = episode(&to("gone@example.org", port, Duration::from_secs(10))).await;
     post.mendable = episode(&to("busy@example.org", port, Duration::from_secs(10))).await;

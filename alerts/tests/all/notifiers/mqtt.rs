@@ -1,83 +1,29 @@
 //! MQTT and Mosquitto, by both versions; over TLS; a topic that nobody subscribes to; one connection for all messages.
 
 use super::{Counterpart, Hopeless, assert_same, below_the_line, episode, large, suite};
-use crate::bureau::until;
-use alerts::notifiers::mqtt::{MqttSettings, Template, Version};
+use crate::bureau::PATIENCE;
+use alerts::notifiers::mqtt::{MqttSettings, Template};
 use alerts::{Message, SendError, Settings};
 use async_trait::async_trait;
+use model::mqtt::{Broker, Version};
 use model::secret::Secret;
-use rumqttc::v5;
-use rumqttc::v5::mqttbytes::v5::{Filter, Packet};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tests::mosquitto::{self, Mosquitto};
-use tokio_util::task::AbortOnDropHandle;
+use tests::mqtt::Subscriber;
 
 /// Largest packet that the broker of the suite takes.
 const PACKET_LEN_MAX: usize = 20_000;
 
 fn settings(port: u16, version: Version, topic: &str, timeout: Duration) -> MqttSettings {
     let topic = Template::parse(topic).unwrap();
-    let host = "127.0.0.1".to_owned();
-    MqttSettings { host, port, tls: false, topic, version, login: None, ca: None, timeout }
+    let broker = Broker { host: "127.0.0.1".to_owned(), port, tls: false, login: None, ca: None };
+    MqttSettings { broker, topic, version, timeout }
 }
 
-/// One message as a bureau gets it: topic, idempotency key, payload.
-type Got = (String, Option<String>, Vec<u8>);
-
-/// A bureau that subscribes to `firedamp/#` and keeps its session while the broker is away.
-struct Subscriber {
-    got: Arc<Mutex<Vec<Got>>>,
-    connects: Arc<AtomicUsize>,
-    _task: AbortOnDropHandle<()>,
-}
-
-impl Subscriber {
-    async fn start(port: u16) -> Self {
-        let mut options = v5::MqttOptions::new("bureau", "127.0.0.1", port);
-        options.set_clean_start(false).set_session_expiry_interval(Some(3600));
-        options.set_max_packet_size(Some(1 << 20));
-        let (client, mut events) = v5::AsyncClient::new(options, 10);
-        let filter = Filter::new("firedamp/#", v5::mqttbytes::QoS::AtLeastOnce);
-        client.subscribe_many([filter]).await.unwrap();
-        let (got, subscribed) = (Arc::new(Mutex::new(Vec::new())), Arc::new(tokio::sync::Notify::new()));
-        let (taken, ready) = (got.clone(), subscribed.clone());
-        let connects = Arc::new(AtomicUsize::new(0));
-        let connected = connects.clone();
-        let task = tokio::spawn(async move {
-            let _client = client;
-            loop {
-                match events.poll().await {
-                    Ok(v5::Event::Incoming(Packet::Publish(p))) => {
-                        let key = p.properties.unwrap_or_default().user_properties.into_iter();
-                        let key =
-                            key.filter(|(name, _)| name == "idempotency-key").map(|(_, value)| value).next();
-                        let topic = String::from_utf8(p.topic.to_vec()).unwrap();
-                        taken.lock().unwrap().push((topic, key, p.payload.to_vec()));
-                    }
-                    Ok(v5::Event::Incoming(Packet::SubAck(_))) => ready.notify_one(),
-                    Ok(v5::Event::Incoming(Packet::ConnAck(_))) => {
-                        connected.fetch_add(1, Ordering::Relaxed);
-                    }
-                    Ok(_) => {}
-                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-                }
-            }
-        });
-        tokio::time::timeout(Duration::from_secs(60), subscribed.notified()).await.expect("it subscribes");
-        Self { got, connects, _task: AbortOnDropHandle::new(task) }
-    }
-
-    async fn take(&self, n: usize) -> Vec<Got> {
-        let has = || std::future::ready((self.got.lock().unwrap().len() >= n).then_some(()));
-        tests::wait_for_async("the bureau has it", Duration::from_secs(60), has).await;
-        std::mem::take(&mut *self.got.lock().unwrap())
-    }
-}
-
-struct Broker {
+/// The broker, and a bureau that subscribes to `firedamp/#`.
+struct Brokered {
     mosquitto: Mosquitto,
     subscriber: Subscriber,
     version: Version,
@@ -86,7 +32,7 @@ struct Broker {
 }
 
 #[async_trait]
-impl Counterpart for Broker {
+impl Counterpart for Brokered {
     fn at(&self, port: u16, timeout: Duration) -> Arc<dyn Settings> {
         Arc::new(settings(port, self.version, "firedamp/{region}/{site}", timeout))
     }
@@ -96,14 +42,14 @@ impl Counterpart for Broker {
     }
 
     async fn took(&mut self, messages: &[Message]) {
-        let got = self.subscriber.take(messages.len()).await;
+        let got = self.subscriber.take().await;
         // Of MQTT 3.1.1 the payload must tell which message it is.
         let key =
             |payload: &[u8]| messages.iter().find(|m| below_the_line(m) == payload).map(|m| m.key.clone());
-        let got = got.into_iter().map(|(topic, said, payload)| {
-            assert_eq!(said.is_some(), self.version == Version::V5);
-            assert!(["firedamp/140100/M1", "firedamp/-/M1"].contains(&topic.as_str()), "{topic}");
-            (said.or_else(|| key(&payload)).unwrap_or_default(), payload)
+        let got = got.into_iter().map(|got| {
+            assert_eq!(got.key.is_some(), self.version == Version::V5);
+            assert!(["firedamp/140100/M1", "firedamp/-/M1"].contains(&got.topic.as_str()), "{}", got.topic);
+            (got.key.or_else(|| key(&got.payload)).unwrap_or_default(), got.payload)
         });
         assert_same(got.collect(), messages, below_the_line);
     }
@@ -113,12 +59,10 @@ impl Counterpart for Broker {
     }
 
     async fn start_again(&mut self) {
-        let connects = self.subscriber.connects.clone();
-        let before = connects.load(Ordering::Relaxed);
+        let before = self.subscriber.connects();
         self.mosquitto.start_again();
         // Mosquitto 2.0.11 keeps what comes for a session of before its restart, and does not send it when the client is back.
-        let back = || std::future::ready((connects.load(Ordering::Relaxed) > before).then_some(()));
-        tests::wait_for_async("the bureau is back", Duration::from_secs(60), back).await;
+        self.subscriber.is_back(before).await;
     }
 
     fn refused(&mut self) -> Vec<Hopeless> {
@@ -128,6 +72,12 @@ impl Counterpart for Broker {
     fn mendable(&mut self) -> Vec<Hopeless> {
         self.mendable.clone()
     }
+}
+
+/// The same with a password that is not the user's.
+fn wrong(mut settings: MqttSettings) -> MqttSettings {
+    settings.broker.login = Some(("firedamp".to_owned(), Secret::new("wrong")));
+    settings
 }
 
 async fn one(settings: MqttSettings) -> Hopeless {
@@ -155,16 +105,15 @@ async fn mqtt_5_keeps_all_promises() {
     let (dir, version, timeout) = (tempfile::tempdir().unwrap(), Version::V5, Duration::from_secs(5));
     let mosquitto = strict(dir.path());
     let port = mosquitto.port;
-    let subscriber = Subscriber::start(port).await;
-    let mut broker = Broker { mosquitto, subscriber, version, refused: Vec::new(), mendable: Vec::new() };
+    let subscriber = Subscriber::start(port, "firedamp").await;
+    let mut broker = Brokered { mosquitto, subscriber, version, refused: Vec::new(), mendable: Vec::new() };
     let settings_of = |topic: &str| settings(port, version, topic, timeout);
     let large = large(&broker.settings(), PACKET_LEN_MAX).await;
     broker.refused.push(Hopeless { settings: broker.settings(), message: large });
-    let wrong = ("firedamp".to_owned(), Secret::new("wrong"));
     broker.mendable = vec![
         one(settings_of("forbidden/{site}")).await,
         one(settings_of("nobody/{site}")).await,
-        one(MqttSettings { login: Some(wrong), ..settings_of("firedamp/x") }).await,
+        one(wrong(settings_of("firedamp/x"))).await,
     ];
     suite(&mut broker).await;
 }
@@ -172,9 +121,9 @@ async fn mqtt_5_keeps_all_promises() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mqtt_3_1_1_keeps_what_it_can() {
     let (mosquitto, version) = (mosquitto::start(), Version::V3);
-    let subscriber = Subscriber::start(mosquitto.port).await;
+    let subscriber = Subscriber::start(mosquitto.port, "firedamp").await;
     // This version has no word for a refusal.
-    suite(&mut Broker { mosquitto, subscriber, version, refused: Vec::new(), mendable: Vec::new() }).await;
+    suite(&mut Brokered { mosquitto, subscriber, version, refused: Vec::new(), mendable: Vec::new() }).await;
 }
 
 /// Why a message was not taken, in the words of the broker.
@@ -183,11 +132,10 @@ async fn a_broker_that_takes_no_message_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let mosquitto = strict(dir.path());
     let settings_of = |topic: &str| settings(mosquitto.port, Version::V5, topic, Duration::from_secs(5));
-    let wrong = ("firedamp".to_owned(), Secret::new("wrong"));
     for (settings, why) in [
         (settings_of("forbidden/{site}"), "does not let this user publish"),
         (settings_of("nobody/{site}"), "nobody subscribes to the topic"),
-        (MqttSettings { login: Some(wrong), ..settings_of("nobody/x") }, "NotAuthorized"),
+        (wrong(settings_of("nobody/x")), "NotAuthorized"),
     ] {
         let Hopeless { settings, message } = one(settings).await;
         let error = settings.connect().unwrap().send(&message).await.unwrap_err();
@@ -200,7 +148,7 @@ async fn a_broker_that_takes_no_message_says_why() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_messages_share_one_connection() {
     let mosquitto = mosquitto::start();
-    let subscriber = Subscriber::start(mosquitto.port).await;
+    let subscriber = Subscriber::start(mosquitto.port, "firedamp").await;
     let settings: Arc<dyn Settings> =
         Arc::new(settings(mosquitto.port, Version::V5, "firedamp/x", Duration::from_secs(5)));
     let notifier = settings.connect().unwrap();
@@ -209,14 +157,14 @@ async fn all_messages_share_one_connection() {
         let all = futures::future::join_all((0..8).map(|_| notifier.send(&message))).await;
         assert!(all.iter().all(Result::is_ok), "{all:?}");
     }
-    assert_eq!(subscriber.take(24).await.len(), 24);
+    assert_eq!(subscriber.take().await.len(), 24);
     let log = std::fs::read_to_string(mosquitto.log_file()).unwrap();
     assert_eq!(log.matches("as firedamp-").count(), 1, "{log}");
     // Whoever is done says goodbye.
     drop(notifier);
-    until("the broker is told goodbye", async || {
+    tests::wait_for_async("the broker is told goodbye", PATIENCE, async || {
         let log = std::fs::read_to_string(mosquitto.log_file()).unwrap();
-        log.contains("Received DISCONNECT from firedamp-")
+        log.contains("Received DISCONNECT from firedamp-").then_some(())
     })
     .await;
 }
@@ -230,13 +178,12 @@ async fn tls_is_checked_by_both_versions() {
         file("broker.pem").display(),
         file("broker.key").display()
     ));
-    let subscriber = Subscriber::start(mosquitto.port).await;
+    let subscriber = Subscriber::start(mosquitto.port, "firedamp").await;
     for version in [Version::V5, Version::V3] {
         let plain = settings(port, version, "firedamp/x", Duration::from_secs(5));
-        let trusting = |ca: Option<&str>| MqttSettings {
-            tls: true,
-            ca: ca.map(|name| std::fs::read(file(name)).unwrap()),
-            ..plain.clone()
+        let trusting = |ca: Option<&str>| {
+            let ca = ca.map(|name| std::fs::read(file(name)).unwrap());
+            MqttSettings { broker: Broker { tls: true, ca, ..plain.broker.clone() }, ..plain.clone() }
         };
         for settings in [trusting(None), trusting(Some("other.pem"))] {
             let Hopeless { settings, message } = one(settings).await;
@@ -245,6 +192,6 @@ async fn tls_is_checked_by_both_versions() {
         }
         let Hopeless { settings, message } = one(trusting(Some("ca.pem"))).await;
         settings.connect().unwrap().send(&message).await.unwrap();
-        assert_eq!(subscriber.take(1).await[0].2, below_the_line(&message));
+        assert_eq!(subscriber.take().await[0].payload, below_the_line(&message));
     }
 }

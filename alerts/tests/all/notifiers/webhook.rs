@@ -1,10 +1,11 @@
 //! The webhook and a bureau.
 
 use super::{Counterpart, Hopeless, assert_same, episode, suite};
-use crate::bureau::{Bureau, Manner, receiver, settings};
+use crate::bureau::{Bureau, Manner, PATIENCE, receiver, settings};
 use alerts::{Message, Settings};
 use async_trait::async_trait;
 use axum::http::StatusCode;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -50,8 +51,8 @@ impl Counterpart for Office {
     async fn stop(&mut self) {
         self.runtime.take().unwrap().shutdown_background();
         let port = self.port;
-        let closed = move || std::future::ready((!tests::listens(port)).then_some(()));
-        tests::wait_for_async("the bureau is closed", Duration::from_secs(60), closed).await;
+        let closed = move || ready((!tests::listens(port)).then_some(()));
+        tests::wait_for_async("the bureau is closed", PATIENCE, closed).await;
     }
 
     async fn start_again(&mut self) {

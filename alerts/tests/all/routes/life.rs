@@ -2,7 +2,8 @@
 
 use super::{EAST, receivers, routes};
 use alerts::{
-    AlarmStore, MemoryStore, OwnAlarm, Routes, RoutesInForce, SqliteStore, TransitionBatch, conformance,
+    Act, AlarmStore, MemoryStore, OwnAlarm, Routes, RoutesInForce, SqlStore, TransitionBatch, What,
+    conformance,
 };
 use model::time::parse_local;
 use model::{Micros, Severity, To, Transition};
@@ -50,7 +51,7 @@ async fn take(store: &impl AlarmStore, n: u64, hold: bool, t: Transition) -> Vec
     said(store, now).await
 }
 
-async fn said(store: &impl AlarmStore, now: Micros) -> Vec<(&'static str, String)> {
+pub(super) async fn said(store: &(impl AlarmStore + ?Sized), now: Micros) -> Vec<(&'static str, String)> {
     let mut out = Vec::new();
     for name in NAMES {
         loop {
@@ -162,6 +163,83 @@ async fn routes_are_replaced_as_a_whole_and_own_alarms_have_their_route() {
     );
 }
 
+/// What is on the shelf when it opens is told to nobody; when it comes back, by itself or by hand, to those of that moment.
+#[tokio::test]
+async fn what_comes_back_from_the_shelf_is_told_to_the_shift_of_that_moment() {
+    let at = |time: &str| parse_local(time, EAST).unwrap();
+    for by_hand in [false, true] {
+        let (store, _) = store(ROUTES);
+        let take = async |n: u64, time: &str, to| {
+            let transitions = vec![decided(time, conformance::transition(n, "alarm", to, 1.1))];
+            let batch = TransitionBatch { partition: 0, next: n, transitions, now: at(time), hold: false };
+            store.apply(batch).await.unwrap();
+            said(&store, at(time)).await
+        };
+        assert_eq!(take(1, "2026-12-01 18:00", To::On).await, all("raised", &["day"]));
+        let first = conformance::transition(1, "alarm", To::On, 1.1).id.to_string();
+        let shelve = What::Shelve { until: at("2026-12-02 03:00"), one_shot: false };
+        store
+            .act(std::slice::from_ref(&first), &Act::new(shelve, "wang"), at("2026-12-01 18:10"))
+            .await
+            .unwrap();
+        assert_eq!(take(2, "2026-12-01 18:20", To::Off).await, all("cleared", &["day"]));
+        assert_eq!(take(3, "2026-12-01 19:59", To::On).await, []);
+        store.flush(at("2026-12-02 02:59")).await.unwrap();
+        assert_eq!(said(&store, at("2026-12-02 02:59")).await, []);
+        let back = if by_hand {
+            let take_back = Act::new(What::Unshelve, "li");
+            store.act(&[first], &take_back, at("2026-12-02 02:59")).await.unwrap();
+            at("2026-12-02 02:59")
+        } else {
+            store.flush(at("2026-12-02 03:00")).await.unwrap();
+            at("2026-12-02 03:00")
+        };
+        assert_eq!(said(&store, back).await, all("raised", &["night"]), "by hand: {by_hand}");
+        assert_eq!(take(4, "2026-12-02 09:00", To::Off).await, all("cleared", &["night"]));
+    }
+}
+
+/// What a metric counts, over all its labels.
+fn count(registry: &Registry, name: &str) -> f64 {
+    let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let values = text.lines().filter(|l| l.starts_with(name)).filter_map(|l| l.rsplit(' ').next());
+    values.map(|v| v.parse::<f64>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn what_nobody_is_told_of_is_counted_once_until_it_rises() {
+    let dir = tempfile::tempdir().unwrap();
+    let (registry, url) = (Registry::new(), format!("sqlite:{}", dir.path().join("alarms.db").display()));
+    let text = "[[route]]\nname = \"other\"\nrule = \"other\"\nto = \"day\"\n";
+    let routes = RoutesInForce::new(Arc::new(routes(text, &NAMES)));
+    let store = SqlStore::open(&url, receivers(&NAMES), &registry).await.unwrap().with_routes(routes);
+    let t = |n, level, to| conformance::transition(n, level, to, 1.1);
+    let updated = |n| {
+        let mut update = t(n, "alarm", To::On);
+        update.marks.update = true;
+        update
+    };
+    let mut further = t(7, "alarm", To::On);
+    further.marks.further = true;
+    let steps = [
+        (t(1, "alarm", To::On), 1.0, "it opens"),
+        (updated(2), 1.0, "its words are newer"),
+        (t(3, "cut", To::On), 2.0, "it rises"),
+        (updated(4), 2.0, "a level below it has newer words"),
+        (t(5, "cut", To::Off), 2.0, "it falls"),
+        (updated(6), 2.0, "its words are newer again"),
+        (further, 3.0, "one more meets its condition"),
+        (t(8, "cut", To::On), 4.0, "it rises again"),
+        (t(9, "cut", To::Off), 4.0, "it falls again"),
+        (t(10, "alarm", To::Off), 4.0, "it ends"),
+        (t(11, "alarm", To::On), 5.0, "the next one"),
+    ];
+    for (n, (step, expected, what)) in (1..).zip(steps) {
+        assert_eq!(take(&store, n, false, step).await, []);
+        assert_eq!(count(&registry, "firedamp_alerts_untold_total"), expected, "{what}");
+    }
+}
+
 #[tokio::test]
 async fn what_nobody_is_told_of_is_counted() {
     let dir = tempfile::tempdir().unwrap();
@@ -173,12 +251,8 @@ async fn what_nobody_is_told_of_is_counted() {
     let routes = Routes::parse(&dir.path().join("routes.toml"), text, &receivers(&NAMES), &mut problems);
     let routes = RoutesInForce::new(Arc::new(routes.unwrap_or_else(|| panic!("{problems}"))));
     let (registry, url) = (Registry::new(), format!("sqlite:{}", dir.path().join("alarms.db").display()));
-    let store = SqliteStore::open(&url, receivers(&NAMES), &registry).await.unwrap().with_routes(routes);
-    let count = |name: &str| -> f64 {
-        let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
-        let values = text.lines().filter(|l| l.starts_with(name)).filter_map(|l| l.rsplit(' ').next());
-        values.map(|v| v.parse::<f64>().unwrap()).sum()
-    };
+    let store = SqlStore::open(&url, receivers(&NAMES), &registry).await.unwrap().with_routes(routes);
+    let count = |name: &str| count(&registry, name);
     assert_eq!(take(&store, 1, false, conformance::transition(1, "alarm", To::On, 1.1)).await, []);
     assert_eq!(
         (count("firedamp_alerts_untold_total"), count("firedamp_alerts_roster_holes_total")),

@@ -1,4 +1,4 @@
-//! The tree against a naive model on random trees and alarms: the model flattens the tree to paths and filters, and knows times by the calendar.
+//! The tree against a naive model on random trees and alarms: the model walks the tree with a stack, and knows times by the calendar.
 //! Mistakes planted into the model must be found.
 
 use super::{alarm, receivers, told};
@@ -32,20 +32,18 @@ struct Node {
     below: Vec<Node>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Mistake {
-    EndInclusive,
-    BeginExclusive,
-    OnlyToday,
-    ContinueIgnored,
-    ContinueAlways,
-    AboveToldToo,
-    DefaultAlways,
-    AtLeastIsExactly,
-    PrefixIsWhole,
-    DrillToAll,
-    KindNotInherited,
-    ToNotInherited,
+/// The mistakes and the list of all of them, so that none is forgotten.
+macro_rules! mistakes {
+    ($($name:ident)*) => {
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        enum Mistake { $($name),* }
+        const MISTAKES: &[Mistake] = &[$(Mistake::$name),*];
+    };
+}
+
+mistakes! {
+    EndInclusive BeginExclusive OnlyToday ContinueIgnored ContinueAlways AboveToldToo DefaultAlways AtLeastIsExactly PrefixIsWhole
+    DrillToAll KindNotInherited ToNotInherited
 }
 
 fn some<T: Copy>(random: &mut StdRng, of: &[T], chance: f64) -> Vec<T> {
@@ -231,22 +229,7 @@ impl Case<'_> {
 
 #[test]
 fn ten_thousand_random_trees_tell_whom_the_model_tells() {
-    use Mistake::*;
-    let mistakes = [
-        EndInclusive,
-        BeginExclusive,
-        OnlyToday,
-        ContinueIgnored,
-        ContinueAlways,
-        AboveToldToo,
-        DefaultAlways,
-        AtLeastIsExactly,
-        PrefixIsWhole,
-        DrillToAll,
-        KindNotInherited,
-        ToNotInherited,
-    ];
-    let mut found = vec![0; mistakes.len()];
+    let mut found = vec![0; MISTAKES.len()];
     let mut nobody = 0;
     let zone = FixedOffset::east_opt(8 * 3600).unwrap();
     let receivers = receivers(&NAMES);
@@ -272,11 +255,11 @@ fn ten_thousand_random_trees_tell_whom_the_model_tells() {
             let is = told(&routes, &alarm, at);
             assert_eq!(is, case(None), "seed {seed} {alarm:?} at {at}\n{text}");
             nobody += usize::from(is.is_empty());
-            for (found, mistake) in found.iter_mut().zip(mistakes) {
+            for (found, mistake) in found.iter_mut().zip(MISTAKES.iter().copied()) {
                 *found += usize::from(is != case(Some(mistake)));
             }
         }
     }
-    assert!(found.iter().all(|n| *n >= 10), "each planted mistake is found: {mistakes:?} {found:?}");
+    assert!(found.iter().all(|n| *n >= 10), "each planted mistake is found: {MISTAKES:?} {found:?}");
     assert!(nobody < TREES * ALARMS / 2, "most alarms are told to somebody, {nobody} to nobody");
 }

@@ -1,6 +1,6 @@
 //! Rosters: who is on duty, who stands in, what is told in a hole, and that it is found before.
 
-use super::{alarm, catalog, local, receivers, told};
+use super::{alarm, catalog, local, noon, receivers, told};
 use alerts::Routes;
 use alerts::route::{check, route_files};
 use model::Problems;
@@ -91,6 +91,20 @@ fn a_hole_is_found_before_it_comes() {
     let (routes, _) = read(whole, "person,from,to\n");
     let found = check(&routes.unwrap(), &catalog(), local("2026-12-02 12:00"));
     assert!(found.holes.0.is_empty(), "{}", found.holes);
+}
+
+/// Of the fallback's own trouble those on duty are told, and of theirs the fallback: unless they are one receiver.
+#[test]
+fn the_trouble_of_a_fallback_is_told_to_who_is_on_duty() {
+    let found = |receiver: &str| {
+        let duty = format!("from,to,person,receiver\n2026-12-01 08:00,2027-01-01 20:00,Wang,{receiver}\n");
+        let (routes, problems) = read(&duty, "person,from,to\n");
+        let found = check(&routes.unwrap_or_else(|| panic!("{problems}")), &catalog(), noon());
+        found.holes.0.into_iter().map(|p| p.message).collect::<Vec<_>>()
+    };
+    assert_eq!(found("wang"), [] as [&str; 0]);
+    let alone = "nobody else is told when receiver `county` takes no message or not all of them";
+    assert_eq!(found("county"), [alone]);
 }
 
 #[test]

@@ -23,6 +23,9 @@ pub struct CommonArgs {
     /// What there is to say
     #[arg(long, default_value = "")]
     note: String,
+    /// The newest entry that was seen, as `show` says it: what rose since is not acted on
+    #[arg(long)]
+    seen: Option<i64>,
 }
 
 #[derive(Args, Debug)]
@@ -83,14 +86,14 @@ pub async fn dispose(args: DisposeArgs) -> Result<(), Stop> {
 }
 
 async fn act(action: &str, args: CommonArgs, asked: Asked) -> Result<(), Stop> {
-    let CommonArgs { config, ids, by, note } = args;
+    let CommonArgs { config, ids, by, note, seen } = args;
     let (config, asked) = (check::config(&config.config)?, Asked { note, ..asked });
     let now = SystemClock.now();
     let what = asked.what(action, config.alerts.shelve_max, now).map_err(Stop::Input)?;
     let answer = match Client::find(&config).await? {
         Some(client) => {
             let mut body = json!(asked);
-            body["ids"] = json!(ids);
+            (body["ids"], body["seen_seq"]) = (json!(ids), json!(seen));
             client.post(&format!("/api/v1/alarms/{action}"), &body).await?
         }
         None => {
@@ -100,7 +103,7 @@ async fn act(action: &str, args: CommonArgs, asked: Asked) -> Result<(), Stop> {
                 let found = store.get(&id).await.map_err(|e| anyhow!(e))?;
                 whole.push(found.map_or(id, |alarm| alarm.id));
             }
-            let act = Act { what, by, note: asked.note, seen_seq: None };
+            let act = Act { what, by, note: asked.note, seen_seq: seen };
             json!({ "results": store.act(&whole, &act, now).await.map_err(|e| anyhow!(e))? })
         }
     };

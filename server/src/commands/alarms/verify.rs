@@ -1,8 +1,7 @@
 //! `firedamp alarms verify`: looks through the journal in the database itself, whether a server runs or not, and asks nobody.
 
-use super::open;
 use crate::commands::{ConfigArg, Stop, check};
-use ::alerts::AlarmStore;
+use ::alerts::SqlJournal;
 use ::alerts::journal::{self, Checkpoint};
 use anyhow::anyhow;
 use clap::Args;
@@ -17,9 +16,9 @@ pub struct VerifyArgs {
     /// Files of signed entries, a JSON object a line, as receivers with `checkpoints` got them
     #[arg(long)]
     checkpoints: Vec<PathBuf>,
-    /// Public key that signed them, 64 hex digits; without it that of the configuration, else any
+    /// Public keys that may have signed them, 64 hex digits each; without any that of the configuration, else any at all
     #[arg(long)]
-    key: Option<String>,
+    key: Vec<String>,
 }
 
 /// Pause between words of progress.
@@ -28,25 +27,20 @@ const WORD: Duration = Duration::from_secs(2);
 /// Looks and says; exit code 1 where something was changed.
 pub async fn verify(args: VerifyArgs) -> Result<(), Stop> {
     let config = check::config(&args.config.config)?;
-    let key = match &args.key {
-        Some(digits) => Some(public(digits)?),
-        None => config.alerts.signer.as_ref().map(|signer| signer.key()),
-    };
+    let mut keys = args.key.iter().map(|digits| public(digits)).collect::<Result<Vec<_>, _>>()?;
+    if keys.is_empty() {
+        keys.extend(config.alerts.signer.as_ref().map(|signer| signer.key()));
+    }
     let mut checkpoints = Vec::new();
     for file in &args.checkpoints {
-        read(file, key.as_ref(), &mut checkpoints)?;
+        read(file, &keys, &mut checkpoints)?;
     }
-    let file = config.alerts.database.trim_start_matches("sqlite:");
-    if !Path::new(file).exists() {
-        return Err(Stop::Input(format!("there is no alarm database {file}")));
-    }
-    let store = open(&config).await?;
-    let newest = store.head().await.map_err(|e| anyhow!(e))?.seq;
+    let file = SqlJournal::open(config.alerts.database.expose()).await.map_err(|e| anyhow!(e))?;
     let mut told = Instant::now();
-    let found = journal::verify(&store, &checkpoints, |seq| {
+    let found = journal::verify(&file, &checkpoints, |seq| {
         if told.elapsed() > WORD {
             told = Instant::now();
-            eprintln!("{seq} of {newest} entries looked at");
+            eprintln!("{seq} entries looked at");
         }
     });
     match found.await.map_err(|e| anyhow!(e))? {
@@ -85,13 +79,13 @@ fn public(digits: &str) -> Result<[u8; 32], Stop> {
 }
 
 /// A line is a checkpoint, or a message that holds one.
-fn read(file: &Path, key: Option<&[u8; 32]>, out: &mut Vec<Checkpoint>) -> Result<(), Stop> {
+fn read(file: &Path, keys: &[[u8; 32]], out: &mut Vec<Checkpoint>) -> Result<(), Stop> {
     let text = std::fs::read_to_string(file).map_err(|e| Stop::Input(format!("{}: {e}", file.display())))?;
     for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let wrong = |e: String| Stop::Input(format!("{}:{}: {e}", file.display(), n + 1));
         let json: serde_json::Value = serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
         let checkpoint = json.get("checkpoint").unwrap_or(&json).to_string();
-        out.push(Checkpoint::read(&checkpoint, key).map_err(|e| wrong(e.to_string()))?);
+        out.push(Checkpoint::read(&checkpoint, keys).map_err(|e| wrong(e.to_string()))?);
     }
     Ok(())
 }

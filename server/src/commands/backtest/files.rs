@@ -63,8 +63,10 @@ impl Files {
 
     /// Judges them.
     pub fn judge(&self, task: &Task, decided: Decided<'_>, progress: &mut Progress) -> Result<Seen, Stop> {
-        // Those of points that nobody judges may stand in any order.
-        let ordered = self.are_ordered(task, progress, true)? || self.are_ordered(task, progress, false)?;
+        // Those of points that nobody judges may stand in any order; only of Parquet the first look did not leave them out.
+        let has_parquet = self.0.iter().any(|(_, kind)| matches!(kind, Kind::Parquet));
+        let ordered = self.are_ordered(task, progress, true)?
+            || (has_parquet && self.are_ordered(task, progress, false)?);
         let catalog = Arc::new(task.catalog.clone());
         let programs = task.programs(&catalog);
         let mut judge = Judge {

@@ -21,6 +21,8 @@ pub struct Schedule {
     due: Option<Instant>,
     /// Since when a pass is under way, and how many shards it has.
     pass: Option<(Instant, usize)>,
+    /// From when on a pass is paced no more: a period after the first activation that threw one away since the last whole one.
+    unpaced: Option<Instant>,
 }
 
 impl Schedule {
@@ -29,13 +31,15 @@ impl Schedule {
         let every = every.max(Duration::from_micros(1));
         let share = every / partitions.max(SHARES_MIN);
         let others = share.saturating_mul(partition);
-        Self { every, share, others, due: now.checked_add(others.saturating_add(share)), pass: None }
+        let due = now.checked_add(others.saturating_add(share));
+        Self { every, share, others, due, pass: None, unpaced: None }
     }
 
     /// Whether the next of so many shards is due.
     pub fn is_due(&self, shards: usize, now: Instant) -> bool {
-        // A pass that activations threw away for a whole period is paced no more: it would never end.
-        if self.due.is_some_and(|due| now.saturating_duration_since(due) > self.every) {
+        // A pass that activations threw away for a whole period is paced no more: it would never end. One that is late for another reason
+        // is: what kept it waiting kept those of all partitions, and all at once would let alarms wait.
+        if self.unpaced.is_some_and(|from| from < now) {
             return true;
         }
         let at = match self.pass {
@@ -55,6 +59,7 @@ impl Schedule {
         if self.pass.is_some() {
             return false;
         }
+        self.unpaced = None;
         // In its own time again, however long this one took.
         let late = self.due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
         let into_period = Duration::from_nanos((late.as_nanos() % self.every.as_nanos()) as u64);
@@ -68,6 +73,9 @@ impl Schedule {
         self.pass = None;
         let soon = now.checked_add(self.others);
         self.due = [self.due, soon].into_iter().flatten().min();
+        if self.unpaced.is_none() {
+            self.unpaced = self.due.max(Some(now)).and_then(|wanted| wanted.checked_add(self.every));
+        }
     }
 }
 
@@ -117,6 +125,18 @@ mod tests {
         assert!(schedule.is_due(2, from + S) && !schedule.taken(2, from + S));
         assert!(schedule.is_due(2, from + 20 * S) && schedule.taken(2, from + 20 * S));
         assert_eq!(taken(&mut schedule, 1, from, 200..340), [250, 330]);
+    }
+
+    #[test]
+    fn a_pass_that_nothing_threw_away_is_paced_however_late_it_is() {
+        let from = Instant::now();
+        let mut schedule = Schedule::new(8 * S, 0, 8, from);
+        // Nobody looked for half a minute.
+        assert_eq!(taken(&mut schedule, 4, from, 300..310), [300, 303, 305, 308]);
+        // Nor does an activation change that at once, which comes to all partitions together.
+        assert_eq!(taken(&mut schedule, 4, from, 500..502), [500]);
+        schedule.begin_anew(from + 50 * S);
+        assert_eq!(taken(&mut schedule, 4, from, 502..520), [502, 505, 507, 510]);
     }
 
     #[test]

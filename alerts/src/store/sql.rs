@@ -1,39 +1,37 @@
-//! The alarm store in one SQLite file: WAL, synchronous FULL, one writing connection, a few reading ones. What returns is on disk, but
-//! for `delivered`, which the next commit takes along: where the power fails before, the message is sent again with the same key. The
-//! migrations stand in `alerts/migrations`; a file of the release before opens, one of a newer release is refused.
+//! The alarm store in a database: one SQLite file (WAL, synchronous FULL) or PostgreSQL, by the same statements ([`tables`]) and migrations
+//! (`alerts/migrations`). One connection writes, a few read. What returns is on disk, but for `delivered`, which the next commit takes
+//! along: where the power fails before, the message is sent again with the same key. A database of the release before opens, one of a
+//! newer release is refused; one that went away is connected to again by the next transaction.
 
 use super::{KEEP_DELIVERED, REMEMBER, Work};
-use crate::journal::{Checkpoint, Entry, Head, NOTHING, Signer};
+use crate::journal::{Checkpoint, Entry, Head, Journal, NOTHING, Signer};
 use crate::metrics::StoreMetrics;
 use crate::receiver::Receiver;
 use crate::*;
+use database::Database;
 use prometheus::Registry;
-use sqlx::migrate::MigrateError;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection, SqlitePool};
-use std::str::FromStr;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Row as _};
 use std::sync::Arc;
-use std::time::Duration;
-use tables::{ENTRY, HEAD, Transaction, read_entry, read_head};
+use tables::{ENTRY, HEAD, SHELVES, Transaction, read_entry, read_head, read_shelf};
 use tokio::sync::{Mutex, watch};
 
+mod database;
+mod journal;
 mod tables;
 
-/// Reading connections: the API, the dispatcher's tasks and the event feed.
-const READERS: u32 = 4;
-/// Statements kept prepared on a connection.
-const STATEMENTS: usize = 128;
+pub use journal::SqlJournal;
 
-/// Alarms in SQLite.
+/// Alarms in a database.
 #[derive(Debug)]
-pub struct SqliteStore {
+pub struct SqlStore {
     routes: RoutesInForce,
     places: Arc<dyn Places>,
-    options: SqliteConnectOptions,
+    database: Database,
     writer: Mutex<Writer>,
-    readers: SqlitePool,
+    readers: AnyPool,
+    /// The routes that clocks were set by.
+    clocks_by: Mutex<Option<Arc<Routes>>>,
     changed: watch::Sender<u64>,
     metrics: StoreMetrics,
 }
@@ -41,17 +39,17 @@ pub struct SqliteStore {
 /// The one writing connection.
 #[derive(Debug)]
 struct Writer {
-    connection: SqliteConnection,
+    connection: AnyConnection,
     /// A transaction began and it is not known that it ended well. SQLite ends one by itself when the disk is full, and sqlx
-    /// does not hear of it: such a connection would refuse every transaction from then on.
+    /// does not hear of it: such a connection would refuse every transaction from then on. One to a server may be cut.
     doubtful: bool,
 }
 
 impl Writer {
     /// With a connection that is in no transaction.
-    async fn ready(&mut self, options: &SqliteConnectOptions) -> Result<&mut Self, StoreError> {
+    async fn ready(&mut self, database: &Database) -> Result<&mut Self, StoreError> {
         if self.doubtful {
-            self.connection = SqliteConnection::connect_with(options).await.map_err(failed)?;
+            self.connection = database.writer().await?;
             self.doubtful = false;
         }
         Ok(self)
@@ -66,43 +64,25 @@ fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|e| StoreError::Format(format!("a row cannot be read: {e}")))
 }
 
-impl SqliteStore {
-    /// Opens `sqlite:PATH` or makes it.
+impl SqlStore {
+    /// Opens `sqlite:PATH`, or makes it, or `postgres://USER@HOST/DATABASE`, which must exist.
     ///
     /// # Errors
-    /// When the file cannot be used or is of a newer format.
+    /// When the database cannot be used or is of a newer format.
     pub async fn open(url: &str, receivers: Vec<Receiver>, registry: &Registry) -> Result<Self, StoreError> {
-        let path = url.strip_prefix("sqlite:").unwrap_or(url);
-        if let Some(dir) = std::path::Path::new(path).parent() {
-            std::fs::create_dir_all(dir).map_err(|e| failed(format!("{}: {e}", dir.display())))?;
-        }
-        let options = SqliteConnectOptions::from_str("sqlite:")
-            .map_err(failed)?
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .statement_cache_capacity(STATEMENTS)
-            .busy_timeout(Duration::from_secs(10))
-            .disable_statement_logging();
-        let mut writer =
-            SqliteConnection::connect_with(&options).await.map_err(|e| failed(format!("{path}: {e}")))?;
-        sqlx::migrate!("./migrations").run(&mut writer).await.map_err(|e| not_ours(path, &e))?;
-        chain_old(&mut writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .connect_with(options.clone().read_only(true))
-            .await;
-        let metrics = StoreMetrics::register(registry).map_err(failed)?;
-        let (readers, changed) = (readers.map_err(failed)?, watch::Sender::new(0));
+        let database = Database::of(url)?;
+        database.make_folder()?;
+        let mut connection = database.writer().await?;
+        database.migrate(&mut connection).await?;
         Ok(Self {
             routes: RoutesInForce::new(Arc::new(Routes::of_receivers(receivers))),
             places: Arc::new(NoPlaces),
-            options,
-            writer: Mutex::new(Writer { connection: writer, doubtful: false }),
-            readers,
-            changed,
-            metrics,
+            readers: database.readers().await?,
+            database,
+            writer: Mutex::new(Writer { connection, doubtful: false }),
+            clocks_by: Mutex::new(None),
+            changed: watch::Sender::new(0),
+            metrics: StoreMetrics::register(registry).map_err(failed)?,
         })
     }
 
@@ -135,14 +115,14 @@ impl SqliteStore {
     ) -> Result<R, StoreError> {
         let timer = self.metrics.commit_seconds.start_timer();
         let mut writer = self.writer.lock().await;
-        let Writer { connection, doubtful } = writer.ready(&self.options).await?;
+        let Writer { connection, doubtful } = writer.ready(&self.database).await?;
         *doubtful = true;
         if !synced {
-            set_synced(connection, false).await?;
+            self.database.set_synced(connection, false).await?;
         }
         let routes = self.routes.get();
         let (result, did, untold, written) = {
-            let inner = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+            let inner = connection.begin_with(self.database.begin(synced)).await.map_err(failed)?;
             let mut tables = Transaction { inner };
             let mut todo = Work::new(&mut tables, &routes, &*self.places);
             let result = work(&mut todo).await?;
@@ -152,10 +132,8 @@ impl SqliteStore {
             tables.inner.commit().await.map_err(failed)?;
             (result, did, untold, written)
         };
-        if !synced {
-            set_synced(connection, true).await?;
-        }
-        *doubtful = false;
+        // What is committed is done; a connection that cannot be put back is replaced by the next transaction.
+        *doubtful = !synced && self.database.set_synced(connection, true).await.is_err();
         drop(timer);
         self.metrics.count(&did);
         self.metrics.untold(&untold);
@@ -166,70 +144,61 @@ impl SqliteStore {
     }
 
     /// The place of an alarm in the list, for the page after it.
-    async fn place_in_list(&self, id: &str) -> Result<Option<(bool, Micros, i64)>, StoreError> {
-        let sql = "SELECT active, opened, n FROM alarms WHERE id = ?";
+    async fn place_in_list(&self, id: &str) -> Result<Option<(i64, Micros, i64)>, StoreError> {
+        let sql = "SELECT active, opened, n FROM alarms WHERE id = $1";
         sqlx::query_as(sql).bind(id).fetch_optional(&self.readers).await.map_err(failed)
     }
-}
 
-/// Chains the events of a file that was written before there was a journal: none of them has a hash yet.
-async fn chain_old(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    // Asked first without it, since the process that writes may have the lock for long; then again, since two may open at once.
-    if !is_unchained(connection).await? {
-        return Ok(());
-    }
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    if !is_unchained(&mut transaction).await? {
-        return Ok(());
-    }
-    let mut head = NOTHING;
-    loop {
-        let sql = format!("SELECT {ENTRY} FROM journal WHERE seq > ? ORDER BY seq LIMIT 10000");
-        let page = sqlx::query(AssertSqlSafe(sql)).bind(head.seq).fetch_all(&mut *transaction).await;
-        let page = page.map_err(failed)?;
-        if page.is_empty() {
-            break;
+    /// What a list asks: `$1` is the limit; site, severity, region and the place of the alarm before follow where they are asked for.
+    fn listed(&self, filter: &AlarmFilter) -> String {
+        let mut places = (2..).map(|n| format!("${n}"));
+        let mut place = || places.next().unwrap_or_default();
+        let mut wanted = vec!["1 = 1".to_owned()];
+        if !filter.all {
+            wanted.push("active = 1".to_owned());
         }
-        for row in &page {
-            let entry = read_entry(row)?;
-            head = Head { seq: entry.seq, hash: entry.hash_after(&head.hash) };
-            let query = sqlx::query("UPDATE journal SET hash = ? WHERE seq = ?");
-            let query = query.bind(&head.hash[..]).bind(head.seq);
-            query.execute(&mut *transaction).await.map_err(failed)?;
+        if filter.site.is_some() {
+            wanted.push(format!("site = {}", place()));
         }
-        tracing::info!(entries = head.seq, "alarm events are chained into the journal");
+        // One index answers: that of the site, else of the region, else of the severity.
+        let aside = |is_aside: bool| if is_aside { self.database.aside() } else { "" };
+        let (of_site, of_region) = (filter.site.is_some(), filter.region.is_some());
+        if filter.severity.is_some() {
+            wanted.push(format!("{}severity = {}", aside(of_site || of_region), place()));
+        }
+        if let Some(region) = &filter.region {
+            // The forms that have an index; a text of another length finds what begins with it.
+            let form = match region.len() {
+                6 => "region".to_owned(),
+                n => format!("substr(region, 1, {n})"),
+            };
+            wanted.push(format!("{}{form} = {}", aside(of_site), place()));
+        }
+        if filter.after.is_some() {
+            wanted.push(format!("(active, opened, n) < ({}, {}, {})", place(), place(), place()));
+        }
+        let wanted = wanted.join(" AND ");
+        format!("SELECT alarm FROM alarms WHERE {wanted} ORDER BY active DESC, opened DESC, n DESC LIMIT $1")
     }
-    transaction.commit().await.map_err(failed)
-}
-
-async fn is_unchained(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
-    let newest = sqlx::query(HEAD).fetch_optional(connection).await.map_err(failed)?;
-    Ok(newest.is_some_and(|row| row.get::<&[u8], _>(1).is_empty()))
-}
-
-/// Whether a commit waits for the disk (`FULL`), or the next one that does takes it along (`NORMAL`, in WAL mode).
-async fn set_synced(connection: &mut SqliteConnection, synced: bool) -> Result<(), StoreError> {
-    let sql = if synced { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
-    sqlx::query(sql).execute(connection).await.map_err(failed).map(|_| ())
-}
-
-fn not_ours(path: &str, e: &MigrateError) -> StoreError {
-    StoreError::Format(match e {
-        MigrateError::VersionMissing(version) => {
-            format!(
-                "{path} has format {version}, which this firedamp does not know: it was made by a newer one"
-            )
-        }
-        e => format!("{path}: {e}"),
-    })
 }
 
 #[async_trait]
-impl AlarmStore for SqliteStore {
+impl Journal for SqlStore {
+    async fn journal(&self, after: i64, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        journal::entries(&self.readers, after, limit).await
+    }
+
+    async fn unlike_journal(&self) -> Result<Option<(String, i64)>, StoreError> {
+        journal::unlike(&self.readers, &self.database).await
+    }
+}
+
+#[async_trait]
+impl AlarmStore for SqlStore {
     async fn position(&self, partition: u32) -> Result<u64, StoreError> {
-        let sql = "SELECT next FROM positions WHERE partition_no = ?";
-        let next: Option<i64> =
-            sqlx::query_scalar(sql).bind(partition).fetch_optional(&self.readers).await.map_err(failed)?;
+        let sql = "SELECT next FROM positions WHERE partition_no = $1";
+        let query = sqlx::query_scalar(sql).bind(i64::from(partition));
+        let next: Option<i64> = query.fetch_optional(&self.readers).await.map_err(failed)?;
         Ok(next.unwrap_or(0) as u64)
     }
 
@@ -249,14 +218,8 @@ impl AlarmStore for SqliteStore {
         self.transact(async |work| work.checkpoint(signer, now).await).await
     }
 
-    async fn journal(&self, after: i64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        let sql = format!("SELECT {ENTRY} FROM journal WHERE seq > ? ORDER BY seq LIMIT ?");
-        let query = sqlx::query(AssertSqlSafe(sql)).bind(after).bind(limit as i64);
-        query.fetch_all(&self.readers).await.map_err(failed)?.iter().map(read_entry).collect()
-    }
-
     async fn history(&self, id: &str) -> Result<Vec<Entry>, StoreError> {
-        let sql = format!("SELECT {ENTRY} FROM journal WHERE alarm_id = ? ORDER BY seq");
+        let sql = format!("SELECT {ENTRY} FROM journal WHERE alarm_id = $1 ORDER BY seq");
         let query = sqlx::query(AssertSqlSafe(sql)).bind(id);
         query.fetch_all(&self.readers).await.map_err(failed)?.iter().map(read_entry).collect()
     }
@@ -266,33 +229,12 @@ impl AlarmStore for SqliteStore {
         row.as_ref().map_or(Ok(NOTHING), read_head)
     }
 
-    async fn unlike_journal(&self) -> Result<Option<(String, i64)>, StoreError> {
-        let sql = "SELECT a.id, coalesce(j.seq, 0) FROM alarms AS a LEFT JOIN journal AS j ON j.seq = (SELECT max(seq) FROM \
-                   journal WHERE alarm_id = a.id AND alarm <> '') WHERE a.alarm IS NOT j.alarm LIMIT 1";
-        sqlx::query_as(sql).fetch_optional(&self.readers).await.map_err(failed)
+    async fn shelved(&self) -> Result<Vec<OnShelf>, StoreError> {
+        let rows = sqlx::query(SHELVES).fetch_all(&self.readers).await.map_err(failed)?;
+        rows.iter().map(|row| Ok(read_shelf(row)?.1)).collect()
     }
 
     async fn list(&self, filter: &AlarmFilter) -> Result<Vec<Alarm>, StoreError> {
-        let mut wanted = vec!["1".to_owned()];
-        if !filter.all {
-            wanted.push("active = 1".to_owned());
-        }
-        if filter.site.is_some() {
-            wanted.push("site = ?".to_owned());
-        }
-        // One index answers: that of the site, else of the region, else of the severity; a `+` keeps the planner from another.
-        let (of_site, of_region) = (filter.site.is_some(), filter.region.is_some());
-        if filter.severity.is_some() {
-            wanted.push(format!("{}severity = ?", if of_site || of_region { "+" } else { "" }));
-        }
-        if let Some(region) = &filter.region {
-            // The forms that have an index; a text of another length finds what begins with it.
-            let form = match region.len() {
-                6 => "region".to_owned(),
-                n => format!("substr(region, 1, {n})"),
-            };
-            wanted.push(format!("{}{form} = ?", if of_site { "+" } else { "" }));
-        }
         let after = match &filter.after {
             None => None,
             Some(id) => match self.place_in_list(id).await? {
@@ -300,14 +242,9 @@ impl AlarmStore for SqliteStore {
                 None => return Ok(Vec::new()),
             },
         };
-        if after.is_some() {
-            wanted.push("(active, opened, n) < (?, ?, ?)".to_owned());
-        }
-        let wanted = wanted.join(" AND ");
-        let sql = format!(
-            "SELECT alarm FROM alarms WHERE {wanted} ORDER BY active DESC, opened DESC, n DESC LIMIT ?"
-        );
-        let mut query = sqlx::query_scalar::<_, String>(AssertSqlSafe(sql));
+        let sql = AssertSqlSafe(self.listed(filter));
+        let mut query = sqlx::query_scalar::<_, String>(sql);
+        query = query.bind(i64::try_from(filter.limit).unwrap_or(i64::MAX));
         if let Some(site) = &filter.site {
             query = query.bind(site);
         }
@@ -320,16 +257,15 @@ impl AlarmStore for SqliteStore {
         if let Some((active, opened, n)) = after {
             query = query.bind(active).bind(opened).bind(n);
         }
-        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-        let rows = query.bind(limit).fetch_all(&self.readers).await.map_err(failed)?;
+        let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
         rows.iter().map(|r| json(r)).collect()
     }
 
     async fn get(&self, id: &str) -> Result<Option<Alarm>, StoreError> {
         // Ids are hex digits: all that begin so stand between it and it with a `g` behind.
         let from = if id.len() < ID_DIGITS_MIN { "" } else { id };
-        let sql = "SELECT alarm FROM alarms WHERE id >= ? AND id < ? || 'g' LIMIT 2";
-        let query = sqlx::query_scalar(sql).bind(from).bind(from);
+        let sql = "SELECT alarm FROM alarms WHERE id >= $1 AND id < $2 LIMIT 2";
+        let query = sqlx::query_scalar(sql).bind(from).bind(format!("{from}g"));
         let rows: Vec<String> = query.fetch_all(&self.readers).await.map_err(failed)?;
         match &rows[..] {
             [one] if !from.is_empty() => json(one).map(Some),
@@ -339,10 +275,10 @@ impl AlarmStore for SqliteStore {
 
     async fn events_after(&self, seq: i64, limit: usize) -> Result<Vec<AlarmEvent>, StoreError> {
         let sql =
-            "SELECT seq, event, at, alarm FROM journal WHERE seq > ? AND alarm <> '' ORDER BY seq LIMIT ?";
+            "SELECT seq, event, at, alarm FROM journal WHERE seq > $1 AND alarm <> '' ORDER BY seq LIMIT $2";
         let query = sqlx::query(sql).bind(seq).bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
-        let event = |r: &SqliteRow| {
+        let event = |r: &AnyRow| {
             let event = json(&format!("\"{}\"", r.try_get::<&str, _>(1).map_err(failed)?))?;
             let (seq, at) = (r.try_get(0).map_err(failed)?, r.try_get(2).map_err(failed)?);
             Ok(AlarmEvent { seq, event, at, alarm: json(r.try_get(3).map_err(failed)?)? })
@@ -362,8 +298,8 @@ impl AlarmStore for SqliteStore {
     ) -> Result<Vec<OutboxRow>, StoreError> {
         let columns = tables::OUTBOX;
         let sql = format!(
-            "SELECT {columns} FROM outbox AS o WHERE receiver = ? AND state = 0 AND next_at <= ? AND NOT EXISTS (SELECT 1 FROM \
-             outbox AS e WHERE e.receiver = o.receiver AND e.alarm_id = o.alarm_id AND e.state = 0 AND e.n < o.n) ORDER BY n LIMIT ?"
+            "SELECT {columns} FROM outbox AS o WHERE receiver = $1 AND state = 0 AND next_at <= $2 AND (alarm_id = '' OR NOT EXISTS (SELECT 1 FROM \
+             outbox AS e WHERE e.receiver = o.receiver AND e.alarm_id = o.alarm_id AND e.state = 0 AND e.n < o.n)) ORDER BY n LIMIT $3"
         );
         let query = sqlx::query(AssertSqlSafe(sql)).bind(receiver).bind(now).bind(limit as i64);
         query.fetch_all(&self.readers).await.map_err(failed)?.iter().map(tables::read_outbox).collect()
@@ -385,8 +321,7 @@ impl AlarmStore for SqliteStore {
     }
 
     async fn expire(&self, receiver: &str, created_before: Micros, now: Micros) -> Result<u64, StoreError> {
-        let sql =
-            "SELECT 1 FROM outbox WHERE receiver = ? AND state = 0 AND attempts > 0 AND created < ? LIMIT 1";
+        let sql = "SELECT 1 FROM outbox WHERE receiver = $1 AND state = 0 AND attempts > 0 AND created < $2 LIMIT 1";
         let query = sqlx::query(sql).bind(receiver).bind(created_before);
         if query.fetch_optional(&self.readers).await.map_err(failed)?.is_none() {
             return Ok(0);
@@ -395,23 +330,31 @@ impl AlarmStore for SqliteStore {
     }
 
     async fn revive(&self, receiver: &str, now: Micros) -> Result<(), StoreError> {
-        let sql = "UPDATE outbox SET next_at = ? WHERE receiver = ? AND state = 0 AND next_at > ?";
+        let sql = "UPDATE outbox SET next_at = $1 WHERE receiver = $2 AND state = 0 AND next_at > $1";
         let mut writer = self.writer.lock().await;
-        let query = sqlx::query(sql).bind(now).bind(receiver).bind(now);
-        query.execute(&mut writer.ready(&self.options).await?.connection).await.map_err(failed)?;
+        let query = sqlx::query(sql).bind(now).bind(receiver);
+        let Writer { connection, doubtful } = writer.ready(&self.database).await?;
+        let done = query.execute(&mut *connection).await;
+        *doubtful = done.is_err();
+        done.map_err(failed)?;
         self.changed.send_modify(|n| *n += 1);
         Ok(())
     }
 
     async fn flush(&self, now: Micros) -> Result<(), StoreError> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM digest WHERE due <= ?) OR EXISTS (SELECT 1 FROM transitions WHERE at < ?) \
-                   OR EXISTS (SELECT 1 FROM outbox WHERE state = 1 AND settled < ?) OR EXISTS (SELECT 1 FROM shelves WHERE until <= ?)";
-        let query =
-            sqlx::query_scalar(sql).bind(now).bind(now - REMEMBER).bind(now - KEEP_DELIVERED).bind(now);
-        if !query.fetch_one(&self.readers).await.map_err(failed)? {
+        let sql = "SELECT 1 FROM digest WHERE due <= $1 UNION ALL SELECT 1 FROM transitions WHERE at < $2 \
+                   UNION ALL SELECT 1 FROM outbox WHERE state = 1 AND settled < $3 UNION ALL SELECT 1 FROM shelves WHERE until <= $1 \
+                   UNION ALL SELECT 1 FROM alarms WHERE next_at <= $1 LIMIT 1";
+        let query = sqlx::query(sql).bind(now).bind(now - REMEMBER).bind(now - KEEP_DELIVERED);
+        let mut clocks_by = self.clocks_by.lock().await;
+        let other_routes = self.routes.are_other(&clocks_by);
+        if !other_routes && query.fetch_optional(&self.readers).await.map_err(failed)?.is_none() {
             return Ok(());
         }
-        self.transact(async |work| work.flush(now).await).await
+        let routes = self.routes.get();
+        self.transact(async |work| work.flush(now, other_routes).await).await?;
+        *clocks_by = Some(routes);
+        Ok(())
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
@@ -447,9 +390,9 @@ mod tests {
     use model::To;
 
     /// What `PRAGMA synchronous` says of the writing connection: 2 is FULL.
-    async fn synchronous(store: &SqliteStore) -> i64 {
+    async fn synchronous(store: &SqlStore) -> i64 {
         let mut writer = store.writer.lock().await;
-        let connection = &mut writer.ready(&store.options).await.unwrap().connection;
+        let connection = &mut writer.ready(&store.database).await.unwrap().connection;
         sqlx::query_scalar("PRAGMA synchronous").fetch_one(connection).await.unwrap()
     }
 
@@ -457,7 +400,7 @@ mod tests {
     async fn only_what_was_delivered_is_not_synced() {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", dir.path().join("alarms.db").display());
-        let store = SqliteStore::open(&url, receivers(), &Registry::new()).await.unwrap();
+        let store = SqlStore::open(&url, receivers(), &Registry::new()).await.unwrap();
         let transitions = vec![transition(1, "alarm", To::On, 1.2)];
         let batch = TransitionBatch { partition: 0, next: 2, transitions, now: 2_000_000, hold: false };
         store.apply(batch).await.unwrap();
