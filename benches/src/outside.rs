@@ -70,11 +70,22 @@ impl Metrics {
         self.sum("firedamp_edge_rows_total", "") as u64
     }
 
-    /// Readings that both rules and storage have read.
+    /// Readings that the rules have read.
     #[must_use]
     pub fn judged(&self) -> u64 {
-        let read = |consumer| self.sum("firedamp_consumer_rows_total", consumer);
-        read("consumer=\"rules\"").min(read("consumer=\"storage\"")) as u64
+        self.sum("firedamp_consumer_rows_total", "consumer=\"rules\"") as u64
+    }
+
+    /// Readings that storage has read: they are in the table or its tail.
+    #[must_use]
+    pub fn stored(&self) -> u64 {
+        self.sum("firedamp_consumer_rows_total", "consumer=\"storage\"") as u64
+    }
+
+    /// Readings that are done with: judged and stored.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.judged().min(self.stored())
     }
 
     /// The tail of the table: bytes and readings not yet committed.
@@ -150,7 +161,7 @@ impl Watched {
     }
 }
 
-/// A sample of a running firedamp every `every`, for so long: time, readings durable and judged, tail, CPU and memory of all.
+/// A sample of a running firedamp every `every`, for so long: time, readings durable, judged and stored, tail, CPU and memory of all.
 ///
 /// # Errors
 /// When firedamp does not answer.
@@ -171,6 +182,7 @@ pub async fn sample(
         row.insert("machine_cpu_s".to_owned(), json!(proc::machine_cpu_s() - machine));
         row.insert("durable".to_owned(), json!(metrics.durable()));
         row.insert("judged".to_owned(), json!(metrics.judged()));
+        row.insert("stored".to_owned(), json!(metrics.stored()));
         row.insert("tail_bytes".to_owned(), json!(tail_bytes));
         row.insert("tail_readings".to_owned(), json!(tail_readings));
         eprintln!("{}", Value::Object(row.clone()));
@@ -179,10 +191,16 @@ pub async fn sample(
     Ok(samples)
 }
 
+/// Readings a second over the later samples that are both judged and stored: what goes through.
+#[must_use]
+pub fn rate_done(later: &[&Value]) -> f64 {
+    crate::stats::rate(later, "judged").min(crate::stats::rate(later, "stored"))
+}
+
 /// CPU nanoseconds a reading of each process, over the later samples.
 #[must_use]
 pub fn cpu_ns_a_reading(watched: &Watched, later: &[&Value]) -> Value {
-    let readings = crate::stats::rate(later, "judged");
+    let readings = rate_done(later);
     let of = |name| json!(crate::stats::rate(later, &format!("{name}_cpu_s")) * 1e9 / readings);
     Value::Object(watched.names().map(|name| (name.to_owned(), of(name))).collect())
 }
@@ -259,6 +277,16 @@ mod tests {
         let metrics = Metrics(text.to_owned());
         assert_eq!(metrics.sum("a", "consumer=\"rules\""), 7.0);
         assert_eq!((metrics.sum("a", ""), metrics.sum("b", ""), metrics.sum("c", "")), (12.0, 2.5, 0.0));
+    }
+
+    #[test]
+    fn what_is_judged_and_what_is_stored_are_two_and_done_is_both() {
+        let of = |consumer, n| format!("firedamp_consumer_rows_total{{consumer=\"{consumer}\"}} {n}\n");
+        let metrics = Metrics(of("rules", 7) + &of("storage", 4));
+        assert_eq!((metrics.judged(), metrics.stored(), metrics.done()), (7, 4, 4));
+        let samples = [(0, 0, 0), (1, 7, 4)]
+            .map(|(s, judged, stored)| json!({ "s": s, "judged": judged, "stored": stored }));
+        assert_eq!(rate_done(&samples.iter().collect::<Vec<_>>()), 4.0);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How often a sample is taken.
 const SAMPLE: Duration = Duration::from_secs(5);
-/// How long what was accepted may take to be judged at the end.
-const JUDGED_WITHIN: Duration = Duration::from_secs(60);
+/// How long what was accepted may take to be judged and stored at the end.
+const DONE_WITHIN: Duration = Duration::from_secs(60);
 
 /// One run.
 pub struct Whole {
@@ -27,7 +27,7 @@ pub struct Whole {
     pub rate: f64,
     /// Further lines of `[log]`.
     pub log: String,
-    /// Readings that may be accepted and not yet judged; `None`: as many as the log takes.
+    /// Readings that may be accepted and not yet judged and stored; `None`: as many as the log takes.
     pub ahead: Option<u64>,
     /// Other processes on the same cores.
     pub others: Watched,
@@ -74,7 +74,7 @@ pub async fn run(dir: &Path, whole: Whole) -> anyhow::Result<Value> {
     eprintln!("started after {:.1} s, {} MB resident", started.seconds, idle.resident >> 20);
 
     let mut pace = Pace::free(whole.rate, whole.seconds);
-    let following = whole.ahead.map(|ahead| outside::follow(base.clone(), Metrics::judged, ahead));
+    let following = whole.ahead.map(|ahead| outside::follow(base.clone(), Metrics::done, ahead));
     if let Some((limit, _)) = &following {
         pace.limit = limit.clone();
     }
@@ -85,7 +85,7 @@ pub async fn run(dir: &Path, whole: Whole) -> anyhow::Result<Value> {
     let fed_s = began.elapsed().as_secs_f64();
     drop(following);
     let behind_us = (0..setup::PARTITIONS).map(|p| app.pipeline.lag.of(p)).max().unwrap_or(0);
-    until_judged(base, &feed).await?;
+    until_done(base, &feed).await?;
     app.settle().await?;
     let settled_s = began.elapsed().as_secs_f64();
     let (n, end) = (feed.accepted(), proc::own());
@@ -97,7 +97,8 @@ pub async fn run(dir: &Path, whole: Whole) -> anyhow::Result<Value> {
     let result = json!({
         "points": whole.points, "rules_a_point": 4, "rate_asked": whole.rate, "seconds": whole.seconds,
         "start_s": started.seconds, "readings": n, "readings_per_s_accepted": n as f64 / fed_s,
-        "readings_per_s_settled": n as f64 / settled_s, "readings_per_s_steady": rate(&steady, "judged"),
+        "readings_per_s_settled": n as f64 / settled_s, "readings_per_s_steady": outside::rate_done(&steady),
+        "readings_per_s_judged": rate(&steady, "judged"), "readings_per_s_stored": rate(&steady, "stored"),
         "rules_behind_at_end_ms": behind_us as f64 / 1e3, "cpu_s": end.cpu_s - idle.cpu_s,
         "cpu_ns_a_reading": (end.cpu_s - idle.cpu_s) * 1e9 / n as f64, "others": whole.others.now(),
         "others_cpu_ns_a_reading": outside::cpu_ns_a_reading(&whole.others, &steady),
@@ -129,7 +130,7 @@ async fn sample(
         let (metrics, now) = (Metrics::of(base).await?, proc::own());
         let (tail_bytes, tail_readings) = metrics.tail();
         let mut row = json!({
-            "s": began.elapsed().as_secs_f64(), "readings": feed.accepted(), "judged": metrics.judged(),
+            "s": began.elapsed().as_secs_f64(), "readings": feed.accepted(), "judged": metrics.judged(), "stored": metrics.stored(),
             "cpu_s": now.cpu_s - idle.cpu_s, "machine_cpu_s": proc::machine_cpu_s() - machine, "resident": now.resident, "anonymous": now.anonymous, "mapped": now.mapped,
             "tail_bytes": tail_bytes, "tail_readings": tail_readings, "page_cache": proc::page_cache(),
         });
@@ -143,10 +144,13 @@ async fn sample(
 }
 
 /// What was accepted must pass everything before it can be settled: behind a forwarder the log that is read knows nothing of it.
-async fn until_judged(base: &str, feed: &Feed) -> anyhow::Result<()> {
-    let end = Instant::now() + JUDGED_WITHIN;
-    while Metrics::of(base).await?.judged() < feed.accepted() {
-        anyhow::ensure!(Instant::now() < end, "not everything is judged {JUDGED_WITHIN:?} after the end");
+async fn until_done(base: &str, feed: &Feed) -> anyhow::Result<()> {
+    let end = Instant::now() + DONE_WITHIN;
+    while Metrics::of(base).await?.done() < feed.accepted() {
+        anyhow::ensure!(
+            Instant::now() < end,
+            "not everything is judged and stored {DONE_WITHIN:?} after the end"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())

@@ -177,7 +177,7 @@ async fn the_journal_says_who_signed_on_and_by_which_texts_what_came_into_force(
     };
     in_force.push(reload("rules.toml", "\n# looked at\n").await);
     reload("rules.toml", "").await;
-    in_force.push(reload("points.csv", "WW,W2,return,ch4,%,0,30,T2,30s\n").await);
+    in_force.push(reload("points.csv", "WW,W2,return,ch4,%,0,30,T1,30s\n").await);
     in_force.push(reload("duty.csv", "2090-01-01 00:00,2091-01-01 00:00,Li,county\n").await);
     for (token, status) in [("nobody's", 401), ("west", 200)] {
         let (answered, _) = ask(&firedamp, "", "session", Some(&json!({ "token": token }))).await;

@@ -1,6 +1,6 @@
 //! The whole path through one real Kafka broker on the same cores: batches handed over at the sink, the collector's own log, the
 //! forwarder, Kafka, rules, table. `kafka [POINTS SECONDS AHEAD]`: the generator is never more than AHEAD readings before what is
-//! judged, so what is reached is what goes through. Keeps `kafka.json`.
+//! judged and stored, so what is reached is what goes through. Keeps `kafka.json`.
 
 use benches::outside::Watched;
 use benches::setup;

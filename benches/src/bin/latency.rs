@@ -103,16 +103,16 @@ impl Fresh {
 /// Readings a second that are judged and stored when handed over as fast as that goes, and the cores it takes.
 async fn measure_capacity(started: &Started, feed: &Arc<Feed>) -> anyhow::Result<(f64, f64)> {
     // The log alone takes more, and the table would fall behind.
-    let (limit, _following) = outside::follow(started.base.clone(), Metrics::judged, AHEAD);
+    let (limit, _following) = outside::follow(started.base.clone(), Metrics::done, AHEAD);
     let pace = Pace { limit, ..Pace::free(0.0, CAPACITY.0 + CAPACITY.1) };
     let mut hands = feed.pour(&started.app.pipeline.edge, &pace);
     tokio::time::sleep(Duration::from_secs_f64(CAPACITY.1)).await;
-    let judged = async || anyhow::Ok(Metrics::of(&started.base).await?.judged());
-    let (began, before, cpu) = (Instant::now(), judged().await?, proc::own().cpu_s);
+    let done = async || anyhow::Ok(Metrics::of(&started.base).await?.done());
+    let (began, before, cpu) = (Instant::now(), done().await?, proc::own().cpu_s);
     let machine = proc::machine_cpu_s();
     while hands.join_next().await.is_some() {}
     let took = began.elapsed().as_secs_f64();
-    let (capacity, cores) = ((judged().await? - before) as f64 / took, (proc::own().cpu_s - cpu) / took);
+    let (capacity, cores) = ((done().await? - before) as f64 / took, (proc::own().cpu_s - cpu) / took);
     let strangers = (proc::machine_cpu_s() - machine) / took - cores;
     eprintln!("capacity: {capacity:.0} readings/s on {cores:.2} cores, strangers use {strangers:.2}");
     started.app.settle().await?;

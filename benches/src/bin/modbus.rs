@@ -81,6 +81,7 @@ async fn run(devices: usize, registers: usize, seconds: f64) -> anyhow::Result<(
     let result = json!({
         "devices": devices, "registers_a_device": registers, "rules_a_point": 4, "seconds": seconds, "every": "1ms",
         "readings_per_s_durable": stats::rate(&steady, "durable"), "readings_per_s_judged": stats::rate(&steady, "judged"),
+        "readings_per_s_stored": stats::rate(&steady, "stored"),
         "polls_per_s_a_device": stats::rate(&steady, "durable") / (devices * registers) as f64,
         "cores_used": { "firedamp": cores("firedamp"), "devices": cores("devices"),
             "strangers": outside::strangers(&["firedamp_cpu_s", "devices_cpu_s"], &steady) },

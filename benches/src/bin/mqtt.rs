@@ -58,6 +58,7 @@ async fn run(points: usize, seconds: f64, clients: usize, ahead: u64) -> anyhow:
         "qos": 1, "clients": clients, "ahead": ahead, "seconds": seconds, "readings": report.readings,
         "acknowledged_messages": report.acknowledged, "repeated_messages": report.repeated,
         "readings_per_s_durable": stats::rate(&steady, "durable"), "readings_per_s_judged": stats::rate(&steady, "judged"),
+        "readings_per_s_stored": stats::rate(&steady, "stored"),
         "cores_used": { "firedamp": cores("firedamp"), "broker": cores("broker"), "generator": cores("generator"),
             "strangers": outside::strangers(&["firedamp_cpu_s", "broker_cpu_s", "generator_cpu_s"], &steady) },
         "memory": outside::memory(&steady),

@@ -109,9 +109,8 @@ fn database(path: &Path, s: &Section<'_>) -> Option<Secret> {
             "write `password = { env = \"FIREDAMP_DATABASE\" }`",
         ),
         (None, Ok(mut url)) if ["postgres", "postgresql"].contains(&url.scheme()) && url.has_host() => {
-            match password {
-                Some(password) => url.set_password(Some(password?.expose())).ok()?,
-                None => {}
+            if let Some(password) = password {
+                url.set_password(Some(password?.expose())).ok()?;
             }
             Some(Secret::new(url))
         }

@@ -98,7 +98,7 @@ mod tests {
         let mut problems = Problems::default();
         let sites = "site,name,kind,region\nM1,a,mine,140100\nM2,b,mine,140200\n";
         let sites = model::catalog::sites_from_csv("s", sites, &mut problems);
-        let points = "site,point,name,quantity,unit,low,high\nM1,A,,wind,m/s,0,\nM1,B,,wind,m/s,0,\nM2,C,,wind,m/s,0,\n";
+        let points = "site,point,name,quantity,unit,low,high,place\nM1,A,,wind,m/s,0,,\nM1,B,,wind,m/s,0,,\nM2,C,,wind,m/s,0,,\n";
         let points = model::catalog::points_from_csv("p", points, &mut problems);
         let catalog = Catalog::build(sites, points, 1, &mut problems);
         assert!(problems.0.is_empty(), "{problems}");
