@@ -15,6 +15,7 @@
 
 mod catch_up;
 mod dispatcher;
+mod flood;
 pub mod journal;
 pub mod life;
 mod metrics;

@@ -13,6 +13,7 @@ pub struct StoreMetrics {
     pub commit_seconds: Histogram,
     transitions: BTreeMap<Why, IntCounter>,
     untold: IntCounter,
+    listed: IntCounter,
     holes: IntCounterVec,
 }
 
@@ -36,13 +37,18 @@ impl StoreMetrics {
             "times an alarm opened, rose or went into a digest and the routes named nobody",
         )?;
         registry.register(Box::new(untold.clone()))?;
+        let listed = IntCounter::new(
+            "firedamp_alerts_listed_total",
+            "messages to a receiver in a flood that were told as part of a list instead",
+        )?;
+        registry.register(Box::new(listed.clone()))?;
         let opts = Opts::new(
             "firedamp_alerts_roster_holes_total",
             "times a roster had nobody on duty and its fallback was told",
         );
         let holes = IntCounterVec::new(opts, &["roster"])?;
         registry.register(Box::new(holes.clone()))?;
-        Ok(Self { commit_seconds, transitions, untold, holes })
+        Ok(Self { commit_seconds, transitions, untold, listed, holes })
     }
 
     /// A row for each roster: a counter that is there before its first count shows that count.
@@ -55,6 +61,7 @@ impl StoreMetrics {
     /// Counts what nobody was told of in a committed transaction.
     pub fn untold(&self, untold: &Untold) {
         self.untold.inc_by(untold.alarms);
+        self.listed.inc_by(untold.listed);
         for roster in &untold.holes {
             self.holes.with_label_values(&[roster]).inc();
         }

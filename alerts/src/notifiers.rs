@@ -29,9 +29,9 @@ pub type Message = OutboxRow;
 pub struct Notice<'a> {
     /// Idempotency key.
     pub key: &'a str,
-    /// `raised`, `changed`, `cleared` or `digest`.
+    /// `raised`, `changed`, `cleared`, `escalated`, `reminded`, `digest`, `list` or `checkpoint`.
     pub event: &'a str,
-    /// The alarm; of a digest all of this part.
+    /// The alarm; of a digest or a list all of this part.
     pub alarms: &'a [&'a Alarm],
     /// When it was decided.
     pub time: Micros,
@@ -79,6 +79,8 @@ pub trait Settings: Send + Sync + Debug {
 pub struct Kind {
     /// Its word in the configuration.
     pub name: &'static str,
+    /// Read by people, not by a system.
+    pub people: bool,
     /// Its keys.
     pub keys: &'static [KeyDoc],
     /// Reads its settings; problems are told through the section.
@@ -88,11 +90,11 @@ pub struct Kind {
 /// All kinds, a line each.
 pub fn kinds() -> &'static [Kind] {
     &[
-        Kind { name: "webhook", keys: webhook::KEYS, read: webhook::read },
-        Kind { name: "email", keys: email::KEYS, read: email::read },
-        Kind { name: "mqtt", keys: mqtt::KEYS, read: mqtt::read },
-        Kind { name: "kafka", keys: kafka::KEYS, read: kafka::read },
-        Kind { name: "alertmanager", keys: alertmanager::KEYS, read: alertmanager::read },
+        Kind { name: "webhook", people: false, keys: webhook::KEYS, read: webhook::read },
+        Kind { name: "email", people: true, keys: email::KEYS, read: email::read },
+        Kind { name: "mqtt", people: false, keys: mqtt::KEYS, read: mqtt::read },
+        Kind { name: "kafka", people: false, keys: kafka::KEYS, read: kafka::read },
+        Kind { name: "alertmanager", people: false, keys: alertmanager::KEYS, read: alertmanager::read },
     ]
 }
 

@@ -24,6 +24,8 @@ pub struct Receiver {
     pub own: bool,
     /// Told of signed entries of the journal.
     pub checkpoints: bool,
+    /// Told more than so many messages within ten minutes, it is told the rest as lists; 0: never.
+    pub flood: usize,
     /// How long a message is tried before it is a dead letter.
     pub deadline: Duration,
     /// How it is reached.
@@ -31,6 +33,10 @@ pub struct Receiver {
     /// Where it is configured: `firedamp.toml:12`; empty for one made in code.
     pub place: String,
 }
+
+/// More messages than this within ten minutes are no messages to people (EEMUA 191), and the most that can be asked for.
+const FLOOD: usize = 10;
+const FLOOD_MAX: i64 = 1_000;
 
 const COMMON: &[KeyDoc] = &[
     key("name", "text", "-", "name; the outbox and the dead letters go by it"),
@@ -63,6 +69,13 @@ const COMMON: &[KeyDoc] = &[
         "told of signed entries of the journal (`alerts.signing_key`), which prove later that nothing before them was changed: keep them",
     ),
     key(
+        "flood",
+        "number",
+        "",
+        "told more than so many messages within ten minutes, it is told the rest as one list a minute; 0: never; when absent 10 for people \
+         (`email`) and 0 for systems",
+    ),
+    key(
         "deadline",
         "duration",
         "\"24h\"",
@@ -90,6 +103,7 @@ impl Receiver {
             regions: Vec::new(),
             own: true,
             checkpoints: false,
+            flood: 0,
             deadline: Duration::from_secs(86_400),
             settings,
             place: String::new(),
@@ -134,6 +148,11 @@ impl Receiver {
                 "give them to a receiver that keeps what it gets",
             );
         }
+        let given = s.int("flood", 0, FLOOD_MAX).map(|f| f.value as usize);
+        if kind.name == "alertmanager" && given.is_some_and(|most| most > 0) {
+            s.error("`flood` for an Alertmanager, which groups by itself", "leave it out");
+        }
+        let flood = given.unwrap_or(if kind.people { FLOOD } else { 0 });
         let settings = (kind.read)(s);
         let severity = severity.unwrap_or(Severity::Blue);
         let (file, line, _) = s.file().place(s.at());
@@ -146,6 +165,7 @@ impl Receiver {
             regions,
             own,
             checkpoints,
+            flood,
             deadline,
             settings,
             place,

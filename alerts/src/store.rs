@@ -1,6 +1,7 @@
 //! Where alarms lie. What a batch does is decided once ([`Work`]), over a few reads and writes ([`Tables`]) that databases and memory
 //! each provide inside one transaction.
 
+use crate::flood::Flood;
 use crate::journal::{Entry, Head};
 use crate::life::{Class, Row};
 use crate::{Counts, OnShelf, OutboxRow, StoreError};
@@ -56,6 +57,13 @@ pub(crate) trait Tables: Send {
     async fn rose_after(&mut self, id: &str, seq: i64) -> Result<bool, StoreError>;
     /// Adds messages in their order; one whose key is there changes nothing. Gives how many are new.
     async fn send(&mut self, messages: &[OutboxRow]) -> Result<u64, StoreError>;
+    /// How much each receiver was told lately.
+    async fn floods(&mut self) -> Result<Vec<(String, Flood)>, StoreError>;
+    async fn set_flood(&mut self, receiver: &str, flood: &Flood) -> Result<(), StoreError>;
+    /// Puts alarms on the lists of receivers, by receiver and id; one that is there stays once.
+    async fn list(&mut self, listed: &[(String, String)]) -> Result<(), StoreError>;
+    /// Takes what is on the list of a receiver.
+    async fn listed_take(&mut self, receiver: &str, limit: usize) -> Result<Vec<Row>, StoreError>;
     async fn digest_add(&mut self, id: &str, now: Micros, due: Micros) -> Result<(), StoreError>;
     /// Takes what waits for the digest when any of it is due; with `held_before`, even while a partition is held if it was
     /// added before.

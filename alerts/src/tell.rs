@@ -7,6 +7,7 @@
 //! which the rules decided, which every replay finds again, so that the same receivers are told under the same keys; of what comes back
 //! from the shelf at the time of that, which no replay decides.
 
+use crate::flood::Floods;
 use crate::journal::Checkpoint;
 use crate::life::{Class, Row, Told};
 use crate::notifiers::Notice;
@@ -29,10 +30,19 @@ pub struct Untold {
     pub alarms: u64,
     /// Names of rosters that had nobody on duty.
     pub holes: Vec<String>,
+    /// Messages that went into the list of a receiver instead.
+    pub listed: u64,
 }
 
 /// The messages of what happened to an alarm, to whom the routes choose `at` this time; `row.told` is brought up to date.
-pub fn event(routes: &Routes, row: &mut Row, at: Micros, now: Micros, untold: &mut Untold) -> Vec<OutboxRow> {
+pub fn event(
+    routes: &Routes,
+    row: &mut Row,
+    at: Micros,
+    now: Micros,
+    floods: &mut Floods,
+    untold: &mut Untold,
+) -> Vec<OutboxRow> {
     let active = row.alarm.state == AlarmState::Active;
     let shown = active.then(|| (row.alarm.level.clone(), row.alarm.severity));
     if row.class == Class::Late {
@@ -52,7 +62,7 @@ pub fn event(routes: &Routes, row: &mut Row, at: Micros, now: Micros, untold: &m
         }
     }
     // What is said is the same for all who hear the same event.
-    let (mut raised, mut further) = (None, None);
+    let (mut raised, mut further, mut listed) = (None, None, Vec::new());
     for receiver in who.into_iter().map(|number| &routes.receivers()[number]) {
         let (kind, json) = match (told.receivers.contains(&receiver.name), active) {
             // One more that meets its condition is told though the level is the same.
@@ -61,6 +71,10 @@ pub fn event(routes: &Routes, row: &mut Row, at: Micros, now: Micros, untold: &m
             (true, false) => (EventKind::Cleared, &mut further),
             (false, _) => (EventKind::Raised, &mut raised),
         };
+        if floods.lists(receiver, &row.alarm.id, now) {
+            listed.push(receiver.name.clone());
+            continue;
+        }
         let said = json.get_or_insert_with(|| Said::of(row, kind));
         let before = told.shown.as_ref().filter(|_| kind != EventKind::Raised);
         let before = before.map(|(level, severity)| (level.as_str(), *severity));
@@ -69,9 +83,11 @@ pub fn event(routes: &Routes, row: &mut Row, at: Micros, now: Micros, untold: &m
         out.push(OutboxRow { alarm: row.alarm.id.clone(), ..message(receiver, &said.about, saying, now) });
         told.receivers.insert(receiver.name.clone());
     }
-    if !out.is_empty() {
+    if !out.is_empty() || !listed.is_empty() {
         told.shown = shown;
     }
+    untold.listed += listed.len() as u64;
+    told.receivers.extend(listed);
     row.told = told;
     out
 }
@@ -92,7 +108,14 @@ pub fn is_news(told: &Told, row: &Row) -> bool {
 }
 
 /// The messages of an alarm that nobody has acknowledged for some time; `row.told` is brought up to date.
-pub fn press(routes: &Routes, row: &mut Row, since: Micros, press: &Pressed, now: Micros) -> Vec<OutboxRow> {
+pub fn press(
+    routes: &Routes,
+    row: &mut Row,
+    since: Micros,
+    press: &Pressed,
+    now: Micros,
+    floods: &mut Floods,
+) -> Vec<OutboxRow> {
     let event = if press.again { "reminded" } else { "escalated" };
     let (at, after) = (since + press.after, press.after / model::time::SECOND);
     let json = json!({ "event": event, "alarm": row.alarm, "time": rfc3339(at), "unacknowledged_s": after });
@@ -105,11 +128,14 @@ pub fn press(routes: &Routes, row: &mut Row, since: Micros, press: &Pressed, now
         if press.again && !knows {
             continue;
         }
+        told.receivers.insert(receiver.name.clone());
+        if floods.lists(receiver, &row.alarm.id, now) {
+            continue;
+        }
         let before = told.shown.as_ref().filter(|_| knows);
         let before = before.map(|(level, severity)| (level.as_str(), *severity));
         let saying = Saying { event, alarms: &[&row.alarm], time: at, before, json: &json };
         out.push(OutboxRow { alarm: row.alarm.id.clone(), ..message(receiver, &about, saying, now) });
-        told.receivers.insert(receiver.name.clone());
     }
     row.told = told;
     out
@@ -147,26 +173,33 @@ pub fn digest(routes: &Routes, rows: &[Row], now: Micros, untold: &mut Untold) -
             by_receiver.entry(number).or_default().push(row);
         }
     }
-    let mut out = Vec::new();
-    for (number, rows) in by_receiver {
-        let receiver = &routes.receivers()[number];
-        let parts = rows.len().div_ceil(DIGEST_ALARMS_MAX);
-        for (i, part) in rows.chunks(DIGEST_ALARMS_MAX).enumerate() {
-            let alarms: Vec<&Alarm> = part.iter().map(|r| &r.alarm).collect();
-            let time = part.iter().map(|r| r.decided).max().unwrap_or(now);
-            let body = json!({
-                "event": "digest", "late": true, "alarms": alarms, "part": i + 1, "parts": parts, "time": rfc3339(time),
-            });
-            let about: Vec<&str> = part.iter().map(|r| r.last_transition.as_str()).collect();
-            let saying =
-                Saying { event: "digest", alarms: &alarms, time, before: None, json: &body.to_string() };
-            out.push(message(
-                receiver,
-                &format!("digest/{}/{parts}/{}", i + 1, about.join(",")),
-                saying,
-                now,
-            ));
+    let digest =
+        |(number, rows): (usize, Vec<&Row>)| parts(&routes.receivers()[number], &rows, "digest", now);
+    by_receiver.into_iter().flat_map(digest).collect()
+}
+
+/// What is told to a receiver in a flood: alarms as they stand, the worst first, those that are on before those that are over.
+pub fn list(receiver: &Receiver, rows: &[Row], now: Micros) -> Vec<OutboxRow> {
+    let mut rows: Vec<&Row> = rows.iter().collect();
+    rows.sort_by_key(|row| (row.alarm.state != AlarmState::Active, row.alarm.severity, row.alarm.opened));
+    parts(receiver, &rows, "list", now)
+}
+
+/// Messages that say many alarms, none of them too long.
+fn parts(receiver: &Receiver, rows: &[&Row], event: &str, now: Micros) -> Vec<OutboxRow> {
+    let (mut out, parts) = (Vec::new(), rows.len().div_ceil(DIGEST_ALARMS_MAX));
+    for (part, rows) in (1..).zip(rows.chunks(DIGEST_ALARMS_MAX)) {
+        let alarms: Vec<&Alarm> = rows.iter().map(|r| &r.alarm).collect();
+        let time = rows.iter().map(|r| r.decided).max().unwrap_or(now);
+        let mut body =
+            json!({ "event": event, "alarms": alarms, "part": part, "parts": parts, "time": rfc3339(time) });
+        if event == "digest" {
+            body["late"] = true.into();
         }
+        let about: Vec<&str> = rows.iter().map(|r| r.last_transition.as_str()).collect();
+        let about = format!("{event}/{part}/{parts}/{}", about.join(","));
+        let saying = Saying { event, alarms: &alarms, time, before: None, json: &body.to_string() };
+        out.push(message(receiver, &about, saying, now));
     }
     out
 }

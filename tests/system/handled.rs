@@ -12,14 +12,14 @@ use tests::webhook::Webhook;
 const SECRET: &str = "0707070707070707070707070707070707070707070707070707070707070707";
 
 /// A reading of the return now.
-async fn read(firedamp: &Firedamp, value: f64) {
+pub async fn read(firedamp: &Firedamp, value: f64) {
     let time = model::time::rfc3339(model::Clock::now(&model::SystemClock));
     let rows = json!([{ "site": "LW", "point": "MM116", "time": time, "value": value, "status": 0 }]);
     firedamp.post("/api/v1/readings", "application/json", rows.to_string()).await.unwrap();
 }
 
 /// Waits for the newest alarm that is so.
-async fn alarm(firedamp: &Firedamp, key: &str, value: &str) -> Value {
+pub async fn alarm(firedamp: &Firedamp, key: &str, value: &str) -> Value {
     wait_for_async(&format!("an alarm with {key} {value}"), std::time::Duration::from_secs(30), || async {
         let alarms = firedamp.get("/api/v1/alarms?all=true").await.ok()?;
         alarms.as_array()?.iter().find(|a| a["rule"] == "ch4" && a[key] == value).cloned()
@@ -27,7 +27,7 @@ async fn alarm(firedamp: &Firedamp, key: &str, value: &str) -> Value {
     .await
 }
 
-async fn told(webhook: &Webhook, event: &str, n: usize) -> Vec<Value> {
+pub async fn told(webhook: &Webhook, event: &str, n: usize) -> Vec<Value> {
     wait_for_async(&format!("{n} messages {event}"), std::time::Duration::from_secs(30), || async {
         let came: Vec<Value> =
             webhook.received().iter().map(|r| r.json()).filter(|m| m["event"] == event).collect();
@@ -37,7 +37,7 @@ async fn told(webhook: &Webhook, event: &str, n: usize) -> Vec<Value> {
 }
 
 /// Exit code and standard output of a command on the folder of a firedamp that may not run.
-fn ran(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+pub fn ran(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(BINARY);
     command.current_dir(folder).args(arguments).env("KEY", SECRET).env("COUNTY_SECRET", "s");
     let done = command.output().unwrap();

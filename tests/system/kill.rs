@@ -44,6 +44,8 @@ async fn twenty_kills_lose_nothing_and_double_nothing() {
     let options = over_mqtt(&broker.url, start());
     let source = options.source_toml("longwall", &file, ([127, 0, 0, 1], 0).into(), Duration::ZERO).unwrap();
     let mut firedamp = prepare(&config("partitions = 2", &source, &webhook));
+    // With what the libraries say: the more lines a start has, the more moments.
+    firedamp.set("RUST_LOG", "info");
     firedamp.start().await;
     let seed = crate::seed::number("FIREDAMP_SEED").unwrap_or_else(|| rand::rng().random());
     println!("FIREDAMP_SEED={seed}");

@@ -15,6 +15,7 @@ mod once;
 mod page;
 mod people;
 mod points;
+mod postgres;
 mod receivers;
 mod registration;
 mod routes;

@@ -2,12 +2,13 @@
 //! the simulated process, what was committed stays.
 
 use super::{Shelves, Work, text};
+use crate::flood::Flood;
 use crate::journal::{Checkpoint, Entry, Head, Journal, NOTHING, Signer};
 use crate::life::Row;
 use crate::receiver::Receiver;
 use crate::*;
 use model::AlarmState;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
@@ -46,6 +47,8 @@ struct State {
     shelves: Shelves,
     outbox: Vec<Arc<Sent>>,
     digest: BTreeMap<String, (Micros, Micros)>,
+    floods: BTreeMap<String, Flood>,
+    listed: BTreeSet<(String, String)>,
     positions: HashMap<u32, (u64, bool)>,
     totals: Counts,
     mistake: Option<Mistake>,

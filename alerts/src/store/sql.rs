@@ -344,7 +344,7 @@ impl AlarmStore for SqlStore {
     async fn flush(&self, now: Micros) -> Result<(), StoreError> {
         let sql = "SELECT 1 FROM digest WHERE due <= $1 UNION ALL SELECT 1 FROM transitions WHERE at < $2 \
                    UNION ALL SELECT 1 FROM outbox WHERE state = 1 AND settled < $3 UNION ALL SELECT 1 FROM shelves WHERE until <= $1 \
-                   UNION ALL SELECT 1 FROM alarms WHERE next_at <= $1 LIMIT 1";
+                   UNION ALL SELECT 1 FROM alarms WHERE next_at <= $1 UNION ALL SELECT 1 FROM floods WHERE due <= $1 LIMIT 1";
         let query = sqlx::query(sql).bind(now).bind(now - REMEMBER).bind(now - KEEP_DELIVERED);
         let mut clocks_by = self.clocks_by.lock().await;
         let other_routes = self.routes.are_other(&clocks_by);
@@ -408,6 +408,15 @@ mod tests {
         let due = store.outbox_due("county", Micros::MAX, 10).await.unwrap();
         store.delivered(&due[0].key, 3_000_000).await.unwrap();
         assert_eq!((synchronous(&store).await, store.counts().await.unwrap().delivered), (2, 1));
+        // 1 is NORMAL.
+        let within = async |synced| {
+            let asked = store.transact_as(synced, async |work: &mut Work<'_, Transaction<'_>>| {
+                let query = sqlx::query_scalar::<_, i64>("PRAGMA synchronous");
+                query.fetch_one(&mut *work.tables.inner).await.map_err(failed)
+            });
+            asked.await.unwrap()
+        };
+        assert_eq!((within(true).await, within(false).await), (2, 1));
         // Where it fails in between, the connection is given up.
         let failing =
             store.transact_as(false, async |_| Err::<(), _>(StoreError::Database("as it should".to_owned())));

@@ -1,18 +1,22 @@
 //! What batches and actions do in one transaction, whatever the tables: alarms, journal, shelves and messages change together or not at all.
 
-use super::{Settled, ShelfKey, Shelves, Tables, text};
+use super::{ShelfKey, Shelves, Tables, text};
+use crate::flood::Floods;
 use crate::journal::{Checkpoint, Entry, Head, Signer};
-use crate::life::{self, Act, Changed, Class, Clock, Row, Step, What, Why};
+use crate::life::{self, Changed, Class, Row, Step, Why};
 use crate::tell::{self, Untold};
 use crate::{
-    AlarmEvent, Counts, EventKind, Happened, OnShelf, OutboxRow, Outcome, OwnAlarm, Places, Routes,
-    StoreError, TransitionBatch, own,
+    AlarmEvent, Counts, EventKind, Happened, OnShelf, OutboxRow, OwnAlarm, Places, Routes, StoreError,
+    TransitionBatch, own,
 };
-use model::{AlarmState, Micros, To, Transition};
+use model::{AlarmState, Micros, Transition};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+
+mod acting;
+mod sending;
+mod telling;
 
 /// Transition ids are remembered this long: a rule that is judged again repeats what its snapshot did not cover, minutes.
 pub(super) const REMEMBER: Micros = 30 * model::time::DAY;
@@ -97,6 +101,8 @@ pub(crate) struct Work<'a, T> {
     shelves: Option<Shelves>,
     /// What is active of rules and points that were asked for.
     known: HashMap<ShelfKey, Option<Arc<Row>>>,
+    /// How much each receiver was told lately, once somebody is told.
+    floods: Option<Floods>,
     unwritten: Unwritten,
 }
 
@@ -113,6 +119,7 @@ impl<'a, T: Tables> Work<'a, T> {
             head: None,
             shelves: None,
             known: HashMap::new(),
+            floods: None,
             unwritten: Unwritten::default(),
         }
     }
@@ -120,6 +127,9 @@ impl<'a, T: Tables> Work<'a, T> {
     /// The last write of every transaction.
     pub async fn finish(&mut self) -> Result<(), StoreError> {
         self.write().await?;
+        for (receiver, flood) in self.floods.as_mut().map(Floods::changed).unwrap_or_default() {
+            self.tables.set_flood(&receiver, &flood).await?;
+        }
         if self.more != Counts::default() {
             self.tables.add(&self.more).await?;
         }
@@ -362,61 +372,6 @@ impl<'a, T: Tables> Work<'a, T> {
         }
     }
 
-    /// Nobody is told of what is on the shelf; who was told before hears its end.
-    async fn tell(&mut self, row: &mut Row, at: Micros, now: Micros) -> Result<(), StoreError> {
-        if row.alarm.is_shelved() {
-            return Ok(());
-        }
-        let rises = row.is_waiting() && tell::is_news(&row.told, row);
-        let messages = tell::event(self.routes, row, at, now, &mut self.untold);
-        if rises {
-            self.start_clock(row, now);
-        }
-        self.send(messages).await
-    }
-
-    /// From now on somebody has to acknowledge it.
-    fn start_clock(&self, row: &mut Row, now: Micros) {
-        let clock = Clock { since: now + CLOCK_LATEST, pressed: 0, next: None };
-        row.clock = Some(self.routes.wound(&row.alarm, row.decided, clock));
-    }
-
-    /// Presses for what nobody has acknowledged.
-    async fn press(&mut self, now: Micros) -> Result<(), StoreError> {
-        for mut row in self.tables.due(now, PRESS_TAKE).await? {
-            let Some(clock) = row.clock.filter(|_| row.is_waiting()) else {
-                self.keep(&row, Vec::new()).await?;
-                continue;
-            };
-            let (mut pressed, mut escalated) = (clock.pressed, Vec::new());
-            for press in self.routes.pressed(&row.alarm, row.decided, clock, now - clock.since) {
-                pressed = pressed.max(press.after);
-                let messages = tell::press(self.routes, &mut row, clock.since, &press, now);
-                if !press.again {
-                    let to: Vec<&str> = messages.iter().map(|m| m.receiver.as_str()).collect();
-                    let note = format!("not acknowledged for {}", model::time::show_duration(press.after));
-                    escalated.push((note, json!({ "to": to }).to_string()));
-                }
-                self.untold.holes.extend(press.holes.iter().map(|r| self.routes.roster_name(*r).to_owned()));
-                self.send(messages).await?;
-            }
-            row.clock = Some(self.routes.wound(&row.alarm, row.decided, Clock { pressed, ..clock }));
-            let events = escalated.iter().map(|(note, detail)| NewEvent {
-                detail: detail.clone(),
-                ..NewEvent::of(EventKind::Escalated, now, "firedamp", note)
-            });
-            self.keep(&row, events.collect()).await?;
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self, messages: Vec<OutboxRow>) -> Result<(), StoreError> {
-        for message in messages {
-            self.unwritten.messages[usize::from(message.drill)].push(message);
-        }
-        self.write_some().await
-    }
-
     /// Writes once enough has come together.
     async fn write_some(&mut self) -> Result<(), StoreError> {
         if self.unwritten.is_full() { self.write().await } else { Ok(()) }
@@ -426,218 +381,12 @@ impl<'a, T: Tables> Work<'a, T> {
         let Unwritten { rows, entries, messages: [live, drill], .. } = std::mem::take(&mut self.unwritten);
         self.tables.put(&rows).await?;
         self.tables.append(&entries).await?;
+        let listed = self.floods.as_mut().map(|f| std::mem::take(&mut f.listed)).unwrap_or_default();
+        self.tables.list(&listed).await?;
         let new = self.tables.send(&live).await?;
         self.more.sent += new;
         self.written |= new + self.tables.send(&drill).await? > 0;
         Ok(())
-    }
-
-    /// What was held goes out: open alarms as they stand, what rose and fell with the next digest.
-    async fn release(&mut self, partition: u32, now: Micros) -> Result<(), StoreError> {
-        for mut row in self.tables.held(partition).await? {
-            row.held = false;
-            let decided = row.decided;
-            self.tell(&mut row, decided, now).await?;
-            if tell::rose_and_fell(&row) {
-                self.tables.digest_add(&row.alarm.id, now, now + DIGEST_RELEASED).await?;
-            }
-            self.keep(&row, Vec::new()).await?;
-        }
-        Ok(())
-    }
-
-    /// Digests, shelves and clocks whose time has come; old rows go. With `other_routes` they press for others, or after another time.
-    pub async fn flush(&mut self, now: Micros, other_routes: bool) -> Result<(), StoreError> {
-        if other_routes {
-            self.tables.look_at_clocks(now).await?;
-        }
-        self.press(now).await?;
-        let over = |(_, shelf): &(&ShelfKey, &OnShelf)| shelf.shelved.until <= now;
-        let over: Vec<ShelfKey> =
-            self.shelves().await?.iter().filter(over).map(|(key, _)| key.clone()).collect();
-        for key in over {
-            let active = self.active(&key).await?;
-            self.set_shelf(key, None).await?;
-            if let Some(mut row) = active {
-                let by = NewEvent::of(EventKind::Unshelved, now, "firedamp", "its time is over");
-                self.unshelve(&mut row, by).await?;
-            }
-        }
-        self.write().await?;
-        let rows = self.tables.digest_take(now, now - DIGEST_HELD_MAX, DIGEST_TAKE).await?;
-        let messages = tell::digest(self.routes, &rows, now, &mut self.untold);
-        self.send(messages).await?;
-        self.tables.forget(now - REMEMBER, now - KEEP_DELIVERED, REMOVE).await
-    }
-
-    /// Back from the shelf, and told as it stands now.
-    async fn unshelve(&mut self, row: &mut Row, event: NewEvent<'_>) -> Result<(), StoreError> {
-        let Some(alarm) = life::unshelved(&row.alarm) else { return Ok(()) };
-        row.alarm = alarm;
-        if !row.held {
-            self.tell(row, event.at, event.at).await?;
-            self.start_clock(row, event.at);
-        }
-        self.keep(row, vec![event]).await.map(|_| ())
-    }
-
-    /// Somebody does something with alarms.
-    pub async fn act_all(
-        &mut self,
-        ids: &[String],
-        act: &Act,
-        now: Micros,
-    ) -> Result<Vec<Outcome>, StoreError> {
-        let mut out = Vec::with_capacity(ids.len());
-        for id in ids {
-            out.push(self.act(id, act, now).await?);
-        }
-        Ok(out)
-    }
-
-    async fn act(&mut self, id: &str, act: &Act, now: Micros) -> Result<Outcome, StoreError> {
-        let outcome = |outcome| Ok(Outcome { id: id.to_owned(), outcome });
-        let Some(mut row) = self.row(id).await? else { return outcome("gone") };
-        if matches!(act.what, What::Clear | What::Withdraw) {
-            return outcome(self.end(&row, act, now).await?);
-        }
-        let key = shelf_key(&row);
-        let (alarm, kind) = match life::act(&row.alarm, act, now) {
-            Ok(acted) => acted,
-            // A shelf outlives the alarm it was put under.
-            Err(_) if act.what == What::Unshelve && self.shelves().await?.contains_key(&key) => {
-                (row.alarm.clone(), EventKind::Unshelved)
-            }
-            Err(why) => return outcome(why),
-        };
-        if let Some(seq) = act.seen_seq
-            && self.rose_after(id, seq).await?
-        {
-            return outcome("changed");
-        }
-        let event = NewEvent { detail: act.detail(), ..NewEvent::of(kind, now, &act.by, &act.note) };
-        if act.what == What::Unshelve {
-            // Under another alarm of the same rule and point too.
-            let active = self.active(&key).await?.filter(|a| a.alarm.is_shelved());
-            self.set_shelf(key, None).await?;
-            match active {
-                Some(mut row) => self.unshelve(&mut row, event).await?,
-                None => self.keep(&row, vec![event]).await.map(|_| ())?,
-            }
-            return outcome(act.done());
-        }
-        row.alarm = alarm;
-        if let (What::Shelve { .. }, Some(shelved)) = (&act.what, row.alarm.shelved.clone()) {
-            let (rule, site, point) =
-                (row.alarm.rule.clone(), row.alarm.site.clone(), row.alarm.point.clone());
-            self.set_shelf(key, Some(OnShelf { rule, site, point, shelved })).await?;
-        }
-        self.keep(&row, vec![event]).await?;
-        outcome(act.done())
-    }
-
-    /// Ends an alarm by hand: one of firedamp's own, or an orphan.
-    async fn end(&mut self, row: &Row, act: &Act, now: Micros) -> Result<&'static str, StoreError> {
-        if row.alarm.state == AlarmState::Closed {
-            return Ok("already");
-        }
-        let is_own = row.alarm.site == own::SITE;
-        if !is_own && act.what != What::Withdraw {
-            return Ok("active");
-        }
-        let (by, note) = (&act.by, &act.note);
-        let reason = format!("closed by {by}{}{note}", if note.is_empty() { "" } else { ": " });
-        let what = row.alarm.rule.strip_prefix("firedamp/").unwrap_or(&row.alarm.rule).to_owned();
-        let off =
-            OwnAlarm { what, key: row.alarm.point.clone(), severity: row.alarm.severity, reason, on: false };
-        for (name, level) in &row.levels {
-            let seq = self.head().await?.seq + 1;
-            let t = Transition {
-                rule: row.alarm.rule.clone(),
-                site: row.alarm.site.clone(),
-                point_id: model::PointId(row.point_id),
-                level: name.clone(),
-                rank: level.rank,
-                to: if is_own { To::Off } else { To::Withdrawn },
-                marks: row.alarm.marks,
-                ..off.transition(seq, now)
-            };
-            self.take(&t, now, false, by, note).await?;
-        }
-        Ok(act.done())
-    }
-
-    /// The receiver took it.
-    pub async fn delivered(&mut self, key: &str, now: Micros) -> Result<(), StoreError> {
-        let Some(row) = self.tables.settle(key, &Settled::Delivered { now }).await? else { return Ok(()) };
-        self.more.delivered += u64::from(!row.drill);
-        self.tables.start_clock(&row.alarm, now).await?;
-        self.tried(&row, "delivered", "", now).await
-    }
-
-    /// Writes down what became of a try.
-    async fn tried(
-        &mut self,
-        message: &OutboxRow,
-        event: &str,
-        error: &str,
-        now: Micros,
-    ) -> Result<(), StoreError> {
-        let OutboxRow { key, attempts, body, .. } = message;
-        let content = hex::encode(Sha256::digest(body));
-        let detail = json!({ "key": key, "attempts": attempts, "sha256": content }).to_string();
-        let by = &message.receiver;
-        let entry = Entry { alarm_id: message.alarm.clone(), detail, ..entry(event, by, error, now) };
-        self.append(entry).await.map(|_| ())
-    }
-
-    /// The receiver did not take it.
-    pub async fn failed(
-        &mut self,
-        key: &str,
-        error: &str,
-        next_at: Option<Micros>,
-        now: Micros,
-    ) -> Result<(), StoreError> {
-        let Some(next_at) = next_at else {
-            let dead = self.tables.settle(key, &Settled::Dead { error, now }).await?;
-            return self.buried(dead.as_slice(), error, now).await;
-        };
-        let again = self.tables.settle(key, &Settled::Again { error, next_at }).await?;
-        match again {
-            Some(message) => self.tried(&message, "failed", error, now).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Gives up what is too old.
-    pub async fn expire(
-        &mut self,
-        receiver: &str,
-        created_before: Micros,
-        now: Micros,
-    ) -> Result<u64, StoreError> {
-        let dead = self.tables.expire(receiver, created_before, now).await?;
-        self.buried(&dead, "not delivered within its deadline", now).await?;
-        Ok(dead.len() as u64)
-    }
-
-    /// Dead letters are counted, and are an alarm, unless they told of a receiver's own trouble.
-    async fn buried(&mut self, dead: &[OutboxRow], error: &str, now: Micros) -> Result<(), StoreError> {
-        for message in dead {
-            self.tried(message, "given_up", error, now).await?;
-        }
-        self.more.dead += dead.iter().filter(|d| !d.drill).count() as u64;
-        let loud = dead.iter().filter(|d| !d.quiet).count();
-        let Some(first) = dead.iter().find(|d| !d.quiet) else { return Ok(()) };
-        let (name, key) = (&first.receiver, &first.key);
-        let what = if loud == 1 {
-            format!("message {key} is given up")
-        } else {
-            format!("{loud} messages are given up, {key} first")
-        };
-        let reason = format!("receiver `{name}` was not told, {what}: {error}");
-        self.own(&OwnAlarm::about_receiver(own::DEAD_LETTER, name, reason, true), now).await.map(|_| ())
     }
 }
 

@@ -8,6 +8,7 @@ use model::time::{parse, parse_local};
 use model::{Alarm, Catalog, Micros, Place, Problems, Severity, To};
 use std::path::Path;
 
+mod flood;
 mod life;
 mod naive;
 mod press;
@@ -20,6 +21,7 @@ fn receivers(names: &[&str]) -> Vec<Receiver> {
     let of = |name: &&str| Receiver {
         drill: name.starts_with("drill"),
         checkpoints: *name == "keeper",
+        flood: if *name == "person" { 10 } else { 0 },
         ..receiver(name, "http://127.0.0.1:1/")
     };
     names.iter().map(of).collect()

@@ -3,15 +3,18 @@
 
 use crate::notifiers::Notice;
 use chrono::{DateTime, FixedOffset};
-use model::{Alarm, Micros};
+use model::{Alarm, AlarmState, Micros};
 use std::fmt::Write;
 
 /// Code, Chinese, English.
-const TERMS: [(&str, &str, &str); 18] = [
+const TERMS: [(&str, &str, &str); 21] = [
     ("raised", "报警", "alarm"),
     ("changed", "报警变化", "alarm changed"),
     ("cleared", "解除报警", "alarm cleared"),
     ("withdrawn", "报警撤销", "alarm withdrawn"),
+    ("escalated", "报警升级", "alarm escalated, not acknowledged"),
+    ("reminded", "报警未确认", "alarm not acknowledged"),
+    ("list", "报警列表", "alarm list"),
     ("digest", "补报汇总", "late digest"),
     ("checkpoint", "日志校验点", "checkpoint"),
     ("red", "红色预警", "red warning (level 1)"),
@@ -61,6 +64,15 @@ pub(super) fn words(n: &Notice<'_>) -> (String, String) {
         let _ = writeln!(
             out,
             "The following alarms rose and ended before they could be told; for the record, no emergency.\n"
+        );
+    }
+    if n.event == "list" {
+        let active = n.alarms.iter().filter(|a| a.state == AlarmState::Active).count();
+        let (over, all) = (n.alarms.len() - active, n.alarms.len());
+        let _ = writeln!(out, "报警过多，合并为一条：共 {all} 条，{active} 条未解除，{over} 条已解除。");
+        let _ = writeln!(
+            out,
+            "Too many alarms, told as one: {all}, of which {active} are on and {over} are over.\n"
         );
     }
     if n.alarms.is_empty() {

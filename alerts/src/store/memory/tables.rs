@@ -1,6 +1,7 @@
 //! The reads and writes of one transaction in memory.
 
 use super::{Mistake, Sent, SentState, State};
+use crate::flood::Flood;
 use crate::journal::{Entry, Head, NOTHING};
 use crate::life::{Clock, Row};
 use crate::store::{Settled, ShelfKey, Shelves, Tables};
@@ -136,6 +137,30 @@ impl Tables for State {
             }
         }
         Ok((self.outbox.len() - before) as u64)
+    }
+
+    async fn floods(&mut self) -> Result<Vec<(String, Flood)>, StoreError> {
+        Ok(self.floods.clone().into_iter().collect())
+    }
+
+    async fn set_flood(&mut self, receiver: &str, flood: &Flood) -> Result<(), StoreError> {
+        self.floods.insert(receiver.to_owned(), flood.clone());
+        Ok(())
+    }
+
+    async fn list(&mut self, listed: &[(String, String)]) -> Result<(), StoreError> {
+        self.listed.extend(listed.iter().cloned());
+        Ok(())
+    }
+
+    async fn listed_take(&mut self, receiver: &str, limit: usize) -> Result<Vec<Row>, StoreError> {
+        let of_receiver = self.listed.iter().filter(|(name, _)| name == receiver);
+        let taken: Vec<_> = of_receiver.take(limit).cloned().collect();
+        let mut rows: Vec<_> = taken.iter().filter_map(|(_, id)| self.rows.get(id)).collect();
+        rows.sort_by_key(|(n, _)| *n);
+        let rows = rows.into_iter().map(|(_, row)| (**row).clone()).collect();
+        self.listed.retain(|listed| !taken.contains(listed));
+        Ok(rows)
     }
 
     async fn digest_add(&mut self, id: &str, now: Micros, due: Micros) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 
 use super::super::{Settled, ShelfKey, Shelves, Tables, text};
 use super::{failed, json};
+use crate::flood::Flood;
 use crate::journal::{Entry, Hash, Head, NOTHING};
 use crate::life::{Class, Clock, Row};
 use crate::{Counts, OnShelf, OutboxRow, StoreError};
@@ -345,6 +346,50 @@ impl Tables for Transaction<'_> {
             new += query.execute(&mut *self.inner).await.map_err(failed)?.rows_affected();
         }
         Ok(new)
+    }
+
+    async fn floods(&mut self) -> Result<Vec<(String, Flood)>, StoreError> {
+        let query = sqlx::query("SELECT receiver, due, flood FROM floods");
+        let rows = query.fetch_all(&mut *self.inner).await.map_err(failed)?;
+        let read = |r: &AnyRow| {
+            let mut flood: Flood = json(r.try_get(2).map_err(failed)?)?;
+            flood.due = r.try_get(1).map_err(failed)?;
+            Ok((r.try_get(0).map_err(failed)?, flood))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    async fn set_flood(&mut self, receiver: &str, flood: &Flood) -> Result<(), StoreError> {
+        let sql = "INSERT INTO floods (receiver, due, flood) VALUES ($1, $2, $3) ON CONFLICT (receiver) DO UPDATE SET \
+                   due = excluded.due, flood = excluded.flood";
+        let query = sqlx::query(sql).bind(receiver).bind(flood.due).bind(text(flood));
+        query.execute(&mut *self.inner).await.map_err(failed).map(|_| ())
+    }
+
+    async fn list(&mut self, listed: &[(String, String)]) -> Result<(), StoreError> {
+        for some in together(listed) {
+            let places = places(some.len(), 2);
+            let sql = format!(
+                "INSERT INTO listed (receiver, alarm_id) VALUES {places} ON CONFLICT (receiver, alarm_id) DO NOTHING"
+            );
+            let mut query = sqlx::query(AssertSqlSafe(sql));
+            for (receiver, alarm_id) in some {
+                query = query.bind(receiver).bind(alarm_id);
+            }
+            query.execute(&mut *self.inner).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    async fn listed_take(&mut self, receiver: &str, limit: usize) -> Result<Vec<Row>, StoreError> {
+        let taken = "SELECT alarm_id FROM listed WHERE receiver = $1 ORDER BY alarm_id LIMIT $2";
+        let sql = format!("SELECT {ROW} FROM alarms WHERE id IN ({taken}) ORDER BY n");
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(receiver).bind(limit as i64);
+        let rows = query.fetch_all(&mut *self.inner).await.map_err(failed)?;
+        let sql = format!("DELETE FROM listed WHERE receiver = $1 AND alarm_id IN ({taken})");
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(receiver).bind(limit as i64);
+        query.execute(&mut *self.inner).await.map_err(failed)?;
+        rows.iter().map(read_row).collect()
     }
 
     async fn digest_add(&mut self, id: &str, now: Micros, due: Micros) -> Result<(), StoreError> {

@@ -28,17 +28,23 @@ const RAISED: Micros = 1_800_000_000 * SECOND;
 /// When the first message of it is delivered: the clock starts.
 const BEGIN: Micros = RAISED + SECOND;
 
-fn in_force(text: &str) -> RoutesInForce {
-    RoutesInForce::new(Arc::new(routes(text, &NAMES)))
-}
-
 /// Runs on a store in memory and on one in a file.
 async fn on_each(text: &str, test: impl AsyncFn(&dyn AlarmStore, RoutesInForce)) {
-    let in_memory = in_force(text);
-    test(&MemoryStore::new(receivers(&NAMES)).with_routes(in_memory.clone()), in_memory).await;
-    let (in_file, dir) = (in_force(text), tempfile::tempdir().unwrap());
+    on_each_of(&NAMES, text, test).await;
+}
+
+/// The same over other receivers.
+pub(super) async fn on_each_of(
+    names: &[&str],
+    text: &str,
+    test: impl AsyncFn(&dyn AlarmStore, RoutesInForce),
+) {
+    let in_force = || RoutesInForce::new(Arc::new(routes(text, names)));
+    let in_memory = in_force();
+    test(&MemoryStore::new(receivers(names)).with_routes(in_memory.clone()), in_memory).await;
+    let (in_file, dir) = (in_force(), tempfile::tempdir().unwrap());
     let url = format!("sqlite:{}", dir.path().join("alarms.db").display());
-    let store = SqlStore::open(&url, receivers(&NAMES), &Registry::new()).await.unwrap();
+    let store = SqlStore::open(&url, receivers(names), &Registry::new()).await.unwrap();
     test(&store.with_routes(in_file.clone()), in_file).await;
 }
 
