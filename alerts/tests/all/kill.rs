@@ -12,11 +12,12 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const BATCHES: u64 = 600;
 const KILLS: u32 = 20;
+/// Batches before a kill: with fewer than this every time, at least twelve kills come before the end.
+const BATCHES_MAX: usize = 50;
 /// Name database and bureau to the child; without them the child's test does nothing.
 const DATABASE: &str = "FIREDAMP_TEST_KILL_DATABASE";
 const BUREAU: &str = "FIREDAMP_TEST_KILL_BUREAU";
@@ -54,6 +55,7 @@ async fn child() {
     for k in from..BATCHES {
         again.push(decided(k));
         store.apply(batch(k + 1, std::mem::take(&mut again))).await.unwrap();
+        println!("taken {k}");
     }
     until_told(&*store).await;
     stop.cancel();
@@ -61,8 +63,8 @@ async fn child() {
     println!("done");
 }
 
-/// Runs the child until it is killed after `delay`, or, without one, to its end. Whether it came to its end.
-fn run(database: &str, bureau: &str, delay: Option<Duration>) -> bool {
+/// Runs the child until it is killed while it takes the batch after so many, or to its end. Whether it came to its end.
+fn run(database: &str, bureau: &str, batches: Option<usize>) -> bool {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill::child", "--nocapture"])
         .env(DATABASE, database)
@@ -73,8 +75,8 @@ fn run(database: &str, bureau: &str, delay: Option<Duration>) -> bool {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let ready = lines.by_ref().any(|l| l.contains("ready"));
     assert!(ready, "the child did not start: {:?}", child.wait());
-    if let Some(delay) = delay {
-        std::thread::sleep(delay);
+    if let Some(batches) = batches {
+        lines.by_ref().filter(|l| l.contains("taken")).take(batches).for_each(drop);
         child.kill().unwrap();
     }
     let done = lines.any(|l| l.contains("done"));
@@ -113,9 +115,9 @@ async fn killed_at_any_moment_it_goes_on_as_if_nothing_had_been() {
     let mut kills = 0;
     let mut kill = true;
     while kill {
-        let delay = Duration::from_micros(random.random_range(0..30_000));
+        let batches = random.random_range(0..BATCHES_MAX);
         let (database, url) = (database.clone(), url.clone());
-        let done = tokio::task::spawn_blocking(move || run(&database, &url, Some(delay))).await.unwrap();
+        let done = tokio::task::spawn_blocking(move || run(&database, &url, Some(batches))).await.unwrap();
         kills += u32::from(!done);
         kill = !done && kills < KILLS;
     }
@@ -125,7 +127,7 @@ async fn killed_at_any_moment_it_goes_on_as_if_nothing_had_been() {
         "the last run comes to its end"
     );
     println!("killed {kills} times");
-    assert!(kills >= 5, "it came to its end too soon");
+    assert!(kills >= 12, "it came to its end too soon");
 
     let store = SqlStore::open(&database, Vec::new(), &Registry::new()).await.unwrap();
     let (alarms, bodies) = undisturbed(&url).await;

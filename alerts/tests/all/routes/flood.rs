@@ -15,7 +15,7 @@ fn of(n: u64, to: To) -> Transition {
     let (point, sequence) = (format!("T{n}"), 2 * n + u64::from(to == To::Off));
     let point_id = PointId::of("M1", &point);
     let id = TransitionId::of("ch4", point_id, "alarm", Origin { collector: 1, sequence }, 0, 0);
-    let severity = if n % 3 == 0 { Severity::Red } else { Severity::Yellow };
+    let severity = if n.is_multiple_of(3) { Severity::Red } else { Severity::Yellow };
     Transition { id, point, point_id, severity, ..conformance::transition(n + 1, "alarm", to, 1.1) }
 }
 
