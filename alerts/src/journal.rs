@@ -12,10 +12,10 @@ pub use checkpoint::{Checkpoint, CheckpointError, Signer};
 
 use crate::StoreError;
 use async_trait::async_trait;
+use aws_lc_rs::digest::{Context, SHA256};
 use model::Micros;
 use model::time::rfc3339;
 use serde::{Serialize, Serializer};
-use sha2::{Digest, Sha256};
 
 /// A hash of the chain.
 pub type Hash = [u8; 32];
@@ -80,16 +80,16 @@ fn json_out<S: Serializer>(text: &str, s: S) -> Result<S::Ok, S::Error> {
 impl Entry {
     /// The hash it must have after this one.
     pub fn hash_after(&self, before: &Hash) -> Hash {
-        let mut hash = Sha256::new();
+        let mut hash = Context::new(&SHA256);
         hash.update(before);
-        hash.update(self.seq.to_le_bytes());
-        hash.update(self.at.to_le_bytes());
-        hash.update([u8::from(self.rose)]);
+        hash.update(&self.seq.to_le_bytes());
+        hash.update(&self.at.to_le_bytes());
+        hash.update(&[u8::from(self.rose)]);
         for text in [&self.event, &self.alarm_id, &self.by, &self.note, &self.detail, &self.alarm] {
-            hash.update((text.len() as u64).to_le_bytes());
-            hash.update(text);
+            hash.update(&(text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
         }
-        hash.finalize().into()
+        hash.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 
     /// Stands for one that cannot be read: no hash fits it.

@@ -14,10 +14,10 @@ use crate::notifiers::Notice;
 use crate::receiver::Receiver;
 use crate::route::Pressed;
 use crate::{EventKind, OutboxRow, Routes, own};
+use aws_lc_rs::digest::{self, SHA256};
 use model::time::rfc3339;
 use model::{Alarm, AlarmState, Micros, Severity};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Alarms in one digest message; more go in further parts.
@@ -228,8 +228,9 @@ struct Saying<'a> {
 
 fn message(receiver: &Receiver, about: &str, s: Saying<'_>, now: Micros) -> OutboxRow {
     // What people did since (seen, disposed) follows from no transition: it is part of the key where it is part of what is said.
-    let hash = Sha256::digest(format!("{about}/{}/{}", receiver.name, s.json).as_bytes());
-    let key = hex::encode(&hash[..16]);
+    let about = format!("{about}/{}/{}", receiver.name, s.json);
+    let hash = digest::digest(&SHA256, about.as_bytes());
+    let key = hex::encode(&hash.as_ref()[..16]);
     let Saying { event, alarms, time, before, json } = s;
     let notice = Notice { key: &key, event, alarms, time, before, json };
     let body = receiver.settings.render(&notice);

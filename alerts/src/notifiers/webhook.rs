@@ -3,12 +3,11 @@
 
 use super::{Message, Notice, Notifier, SendError, Settings, http, read_timeout};
 use async_trait::async_trait;
-use hmac::{Hmac, Mac};
+use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use model::keys::{KeyDoc, key};
 use model::pem::read_certificates;
 use model::secret::{Secret, read_secret};
 use model::toml_file::Section;
-use sha2::Sha256;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,10 +80,8 @@ impl Webhook {
 
 /// The value of the signature header.
 pub fn signature(secret: &Secret, body: &[u8]) -> String {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes a key of any length");
-    mac.update(body);
-    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+    let key = Key::new(HMAC_SHA256, secret.expose().as_bytes());
+    format!("sha256={}", hex::encode(sign(&key, body)))
 }
 
 #[async_trait]

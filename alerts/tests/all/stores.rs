@@ -120,8 +120,8 @@ async fn a_file_of_the_release_before_is_opened_and_its_events_are_chained() {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
     }
     let done = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (1, 'alarms', 1, ?, 1)";
-    let checksum = <sha2::Sha384 as sha2::Digest>::digest(before.as_bytes());
-    sqlx::query(done).bind(&checksum[..]).execute(&mut connection).await.unwrap();
+    let checksum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA384, before.as_bytes());
+    sqlx::query(done).bind(checksum.as_ref()).execute(&mut connection).await.unwrap();
     for event in ["raised", "acknowledged"] {
         let sql = "INSERT INTO events (alarm_id, event, rose, at, by, note, alarm) VALUES (?, ?, 1, 5, 'rules', '', ?)";
         sqlx::query(sql).bind(id).bind(event).bind(alarm).execute(&mut connection).await.unwrap();

@@ -4,9 +4,9 @@ use super::{Work, entry};
 use crate::journal::Entry;
 use crate::store::{Settled, Tables};
 use crate::{OutboxRow, OwnAlarm, StoreError, own};
+use aws_lc_rs::digest::{SHA256, digest};
 use model::Micros;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 impl<T: Tables> Work<'_, T> {
     /// The receiver took it.
@@ -26,7 +26,7 @@ impl<T: Tables> Work<'_, T> {
         now: Micros,
     ) -> Result<(), StoreError> {
         let OutboxRow { key, attempts, body, .. } = message;
-        let content = hex::encode(Sha256::digest(body));
+        let content = hex::encode(digest(&SHA256, body));
         let detail = json!({ "key": key, "attempts": attempts, "sha256": content }).to_string();
         let by = &message.receiver;
         let entry = Entry { alarm_id: message.alarm.clone(), detail, ..entry(event, by, error, now) };
