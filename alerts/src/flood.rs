@@ -28,12 +28,14 @@ pub struct Flood {
 impl Flood {
     /// One message more, for a receiver that reads so many; whether it is listed.
     pub fn lists(&mut self, most: usize, now: Micros) -> bool {
-        let recent = self.times.iter().filter(|t| **t > now - WITHIN).count();
+        // A clock that went back makes neither too much of the past, nor a list late.
+        let recent = self.times.iter().filter(|t| (now - WITHIN + 1..=now).contains(*t)).count();
         self.on = if self.on { self.due.is_some() || recent * 2 >= most } else { recent >= most };
         self.times.push(now);
         self.times.drain(..self.times.len().saturating_sub(most));
         if self.on {
-            self.due.get_or_insert(now + LIST_AFTER);
+            let due = now + LIST_AFTER;
+            self.due = Some(self.due.map_or(due, |before| before.min(due)));
         }
         self.on
     }
@@ -118,6 +120,9 @@ mod tests {
             flood
         };
         assert!(begun(4).lists(10, 60 * MINUTE), "its list was not told yet");
+        let mut back = begun(0);
+        assert!(back.lists(10, -60 * MINUTE), "a clock that went back");
+        assert_eq!(back.due, Some(-59 * MINUTE));
         let told = |later| Flood { due: None, ..begun(later) };
         assert!(told(4).lists(10, WITHIN - 1));
         assert!(!told(4).lists(10, WITHIN), "four within ten minutes");

@@ -90,8 +90,12 @@ pub struct Told {
 pub struct Clock {
     /// When it began to run.
     pub since: Micros,
-    /// Whom the routes press up to so many microseconds after that was pressed.
-    pub pressed: Micros,
+    /// The decision that it began with: the routes of that time press.
+    pub begun: Micros,
+    /// Whom the routes escalate to up to so many microseconds after it began was told; negative once there are other routes.
+    pub escalated: Micros,
+    /// The same of reminders.
+    pub reminded: Micros,
     /// When to look again; `None` while the routes have nobody more.
     pub next: Option<Micros>,
 }

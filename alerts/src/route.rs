@@ -339,11 +339,6 @@ impl RoutesInForce {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether they are others than these.
-    pub fn are_other(&self, than: &Option<Arc<Routes>>) -> bool {
-        than.as_ref().is_none_or(|than| !Arc::ptr_eq(&self.get(), than))
-    }
-
     /// Others, from now on.
     pub fn replace(&self, routes: Arc<Routes>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = routes;

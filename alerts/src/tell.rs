@@ -20,6 +20,8 @@ use model::{Alarm, AlarmState, Micros, Severity};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What a list is about, in the outbox: all that is told to its receiver is in order with it.
+pub const LIST: &str = "list";
 /// Alarms in one digest message; more go in further parts.
 pub const DIGEST_ALARMS_MAX: usize = 500;
 
@@ -124,10 +126,6 @@ pub fn press(
     let mut out = Vec::new();
     for receiver in press.receivers.iter().map(|number| &routes.receivers()[*number]) {
         let knows = told.receivers.contains(&receiver.name);
-        // Who never heard of it is not reminded of it.
-        if press.again && !knows {
-            continue;
-        }
         told.receivers.insert(receiver.name.clone());
         if floods.lists(receiver, &row.alarm.id, now) {
             continue;
@@ -182,7 +180,8 @@ pub fn digest(routes: &Routes, rows: &[Row], now: Micros, untold: &mut Untold) -
 pub fn list(receiver: &Receiver, rows: &[Row], now: Micros) -> Vec<OutboxRow> {
     let mut rows: Vec<&Row> = rows.iter().collect();
     rows.sort_by_key(|row| (row.alarm.state != AlarmState::Active, row.alarm.severity, row.alarm.opened));
-    parts(receiver, &rows, "list", now)
+    let messages = parts(receiver, &rows, "list", now);
+    messages.into_iter().map(|message| OutboxRow { alarm: LIST.to_owned(), ..message }).collect()
 }
 
 /// Messages that say many alarms, none of them too long.
@@ -190,7 +189,9 @@ fn parts(receiver: &Receiver, rows: &[&Row], event: &str, now: Micros) -> Vec<Ou
     let (mut out, parts) = (Vec::new(), rows.len().div_ceil(DIGEST_ALARMS_MAX));
     for (part, rows) in (1..).zip(rows.chunks(DIGEST_ALARMS_MAX)) {
         let alarms: Vec<&Alarm> = rows.iter().map(|r| &r.alarm).collect();
-        let time = rows.iter().map(|r| r.decided).max().unwrap_or(now);
+        // A list may say the same twice, for what stands is pressed for again: its time is that of the telling, and part of its key.
+        let decided = || rows.iter().map(|r| r.decided).max().unwrap_or(now);
+        let time = if event == "list" { now } else { decided() };
         let mut body =
             json!({ "event": event, "alarms": alarms, "part": part, "parts": parts, "time": rfc3339(time) });
         if event == "digest" {

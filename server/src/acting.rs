@@ -37,6 +37,9 @@ impl Asked {
         if texts.iter().any(|text| text.chars().count() > TEXT_MAX) {
             return Err(format!("a text of `{action}` has more than {TEXT_MAX} characters"));
         }
+        if texts.iter().any(|text| text.contains('\0')) {
+            return Err(format!("a text of `{action}` holds the character NUL"));
+        }
         let said = |key: &str, value: &str| match value.trim() {
             "" => Err(format!("`{action}` needs `{key}`")),
             value => Ok(value.to_owned()),

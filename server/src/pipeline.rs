@@ -157,12 +157,14 @@ impl Pipeline {
             store(&shared, storage, &live, parts.flush, &storing, &committing);
         }
         if let Some(dispatcher) = parts.dispatcher {
-            telling.tasks.spawn(dispatcher.run(telling.stop.clone()));
             for p in 0..partitions {
+                let held = runners::alerts::hold(&*parts.alarms, p, parts.clock.now()).await;
+                let from = (p, held.map_err(|e| e.to_string())?);
                 let (s, a) = (shared.clone(), parts.alarms.clone());
                 let judged_here = parts.snapshots.is_some();
-                alarming.tasks.spawn(runners::alerts::run(s, a, p, judged_here, alarming.stop.clone()));
+                alarming.tasks.spawn(runners::alerts::run(s, a, from, judged_here, alarming.stop.clone()));
             }
+            telling.tasks.spawn(dispatcher.run(telling.stop.clone()));
         }
         let (alarms, clock) = (parts.alarms.clone(), parts.clock.clone());
         telling.tasks.spawn(runners::own::run(alarms, clock, own_queue, telling.stop.clone()));

@@ -20,7 +20,7 @@ impl Names<'_> {
     }
 
     /// A receiver or a roster; told where there is neither.
-    pub fn target(&self, s: &Section<'_>, name: &Located<&str>) -> Option<Target> {
+    fn target(&self, s: &Section<'_>, name: &Located<&str>) -> Option<Target> {
         let receiver = self.receivers.iter().position(|r| r.name == name.value).map(Target::Receiver);
         let roster = || self.rosters.iter().position(|r| r == name.value).map(Target::Roster);
         let target = receiver.or_else(roster);
@@ -30,6 +30,16 @@ impl Names<'_> {
             s.file().error_at(name.at, format!("there is no receiver or roster `{}`", name.value), help);
         }
         target
+    }
+
+    /// Whom `to` names. `None` where it is not there or nothing can be done with it.
+    pub fn targets(&self, s: &Section<'_>) -> Option<Vec<Target>> {
+        let to = s.strs("to")?;
+        if to.is_empty() {
+            let at = s.at_value("to").unwrap_or_else(|| s.at());
+            s.file().error_at(at, "`to` names nobody", "name a receiver or a roster");
+        }
+        Some(to.iter().filter_map(|name| self.target(s, name)).collect())
     }
 }
 

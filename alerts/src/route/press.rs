@@ -1,11 +1,11 @@
 //! Whom routes press while nobody acknowledges an alarm: `escalate` tells others, once; `repeat` tells those who were told, again and again.
 //!
-//! The routes that took the alarm press for it, as of the time of the decision, and a roster is who is on duty when it is pressed. The times
-//! are counted by the alarm's clock ([`crate::life::Clock`]); which of them are over follows from that alone, so that a process that was away
-//! makes up for it: each step once, and one reminder.
+//! The routes that took the alarm press for it, as of the decision that its clock ([`crate::life::Clock`]) began with, and a roster is who is
+//! on duty when it is pressed. Which times are over follows from the clock alone, so that a process that was away makes up for it: each
+//! step once, and one reminder.
 
 use super::names::Names;
-use super::{Route, Routes, Target, read};
+use super::{Route, Routes, Target};
 use crate::life::Clock;
 use model::time::{MINUTE, SECOND, show_duration};
 use model::toml_file::Section;
@@ -39,20 +39,20 @@ pub struct Pressed {
 }
 
 impl Press {
-    /// The last time after the one and not after the other.
-    fn within(&self, from: Micros, through: Micros) -> Option<Micros> {
-        let last = match self {
-            Press::Escalate(after, _) => *after,
-            Press::Repeat(every) => through / every * every,
+    /// The last time that is over and was not pressed at.
+    fn over(&self, clock: &Clock, elapsed: Micros) -> Option<Micros> {
+        let (last, done) = match self {
+            Press::Escalate(after, _) => (*after, clock.escalated),
+            Press::Repeat(every) => (elapsed / every * every, clock.reminded),
         };
-        (from < last && last <= through).then_some(last)
+        (done < last && last <= elapsed).then_some(last)
     }
 
-    /// The first time after this one.
-    fn next(&self, from: Micros) -> Option<Micros> {
+    /// The first time that was not pressed at.
+    fn next(&self, clock: &Clock) -> Option<Micros> {
         match self {
-            Press::Escalate(after, _) => Some(*after).filter(|after| *after > from),
-            Press::Repeat(every) => Some((from / every + 1) * every),
+            Press::Escalate(after, _) => Some(*after).filter(|after| *after > clock.escalated),
+            Press::Repeat(every) => Some((clock.reminded / every + 1) * every),
         }
     }
 
@@ -67,27 +67,27 @@ impl Press {
 
 impl Routes {
     /// A clock with the next time at which somebody is pressed.
-    pub fn wound(&self, alarm: &Alarm, decided: Micros, clock: Clock) -> Clock {
-        let presses = self.took(alarm, decided).into_iter().flat_map(|route| &route.presses);
-        let next = presses.filter_map(|press| press.next(clock.pressed)).min();
+    pub fn wound(&self, alarm: &Alarm, clock: Clock) -> Clock {
+        let presses = self.took(alarm, clock.begun).into_iter().flat_map(|route| &route.presses);
+        let next = presses.filter_map(|press| press.next(&clock)).min();
         Clock { next: next.map(|after| clock.since + after), ..clock }
     }
 
-    /// Who is pressed once so long is over, in the order of the times; whoever was pressed before is not again.
-    pub fn pressed(&self, alarm: &Alarm, decided: Micros, clock: Clock, elapsed: Micros) -> Vec<Pressed> {
+    /// Who is pressed now, in the order of the times that are over; whoever was pressed before is not again.
+    pub fn pressed(&self, alarm: &Alarm, clock: &Clock, now: Micros) -> Vec<Pressed> {
+        let subject = self.subject(alarm, now);
         let mut out: BTreeMap<(Micros, bool), Pressed> = BTreeMap::new();
-        for route in self.took(alarm, decided) {
+        for route in self.took(alarm, clock.begun) {
             for press in &route.presses {
-                let Some(after) = press.within(clock.pressed, elapsed) else { continue };
+                let Some(after) = press.over(clock, now - clock.since) else { continue };
                 let (again, to) = match press {
                     Press::Escalate(_, to) => (false, to),
                     Press::Repeat(_) => (true, &route.to),
                 };
-                let at = clock.since + after;
                 let pressed = out.entry((after, again)).or_default();
                 (pressed.after, pressed.again) = (after, again);
                 for target in to {
-                    let reached = self.reach(*target, &self.subject(alarm, at), at);
+                    let reached = self.reach(*target, &subject, now);
                     pressed.receivers.extend(reached.receivers.iter().map(|(receiver, _)| *receiver));
                     pressed.holes.extend(reached.hole);
                 }
@@ -108,7 +108,7 @@ pub(super) fn presses(s: &Section<'_>, above: &[Press], names: &Names<'_>) -> Ve
         if !step.has("to") {
             step.missing("to", "[\"city\"]");
         }
-        let (after, to) = (time(&step, "after", AFTER_MIN), read::targets(&step, names));
+        let (after, to) = (time(&step, "after", AFTER_MIN), names.targets(&step));
         step.finish_ref();
         out.extend(after.zip(to).map(|(after, to)| Press::Escalate(after, to)));
     }

@@ -145,7 +145,7 @@ impl Routes {
             sections.iter().filter_map(|s| roster(s, path, &names, &mut beside_it)).collect();
         let mut top = Route::top();
         top.place = place(&root, root.at()).0;
-        top.to = targets(&root, &names).unwrap_or_default();
+        top.to = names.targets(&root).unwrap_or_default();
         top.presses = presses(&root, &[], &names);
         top.below = routes_below(&root, &top, &names);
         root.finish();
@@ -216,16 +216,6 @@ fn roster(s: &Section<'_>, path: &Path, names: &Names<'_>, problems: &mut Proble
     Some(roster)
 }
 
-/// `None` where `to` is not there or nothing can be done with it.
-pub(super) fn targets(s: &Section<'_>, names: &Names<'_>) -> Option<Vec<Target>> {
-    let to = s.strs("to")?;
-    if to.is_empty() {
-        let at = s.at_value("to").unwrap_or_else(|| s.at());
-        s.file().error_at(at, "`to` names nobody", "name a receiver or a roster");
-    }
-    Some(to.iter().filter_map(|name| names.target(s, name)).collect())
-}
-
 fn routes_below(s: &Section<'_>, above: &Route, names: &Names<'_>) -> Vec<Route> {
     let mut out: Vec<Route> = Vec::new();
     for section in s.tables("route") {
@@ -250,7 +240,7 @@ fn route(s: &Section<'_>, above: &Route, names: &Names<'_>) -> Route {
         at,
         kind: Some(kind(s, above)),
         conditions: Conditions::read(s),
-        to: targets(s, names).unwrap_or_else(|| above.to.clone()),
+        to: names.targets(s).unwrap_or_else(|| above.to.clone()),
         presses: presses(s, &above.presses, names),
         goes_on: s.bool("continue").is_some_and(|b| b.value),
         below: Vec::new(),

@@ -6,9 +6,10 @@ use crate::flood::Flood;
 use crate::journal::{Checkpoint, Entry, Head, Journal, NOTHING, Signer};
 use crate::life::Row;
 use crate::receiver::Receiver;
+use crate::tell::LIST;
 use crate::*;
 use model::AlarmState;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
@@ -259,13 +260,17 @@ impl AlarmStore for MemoryStore {
         limit: usize,
     ) -> Result<Vec<OutboxRow>, StoreError> {
         let state = self.lock();
-        let mut first: HashMap<&str, bool> = HashMap::new();
+        // Alarms that have an earlier message.
+        let mut before: HashSet<&str> = HashSet::new();
         let mut out = Vec::new();
         for sent in
             state.outbox.iter().filter(|s| s.state == SentState::Pending && s.row.receiver == receiver)
         {
-            let is_first = sent.row.alarm.is_empty() || first.insert(&sent.row.alarm, true).is_none();
-            if is_first && sent.row.next_at <= now && out.len() < limit {
+            let alarm = sent.row.alarm.as_str();
+            let waits =
+                before.contains(alarm) || before.contains(LIST) || (alarm == LIST && !before.is_empty());
+            before.insert(alarm);
+            if (alarm.is_empty() || !waits) && sent.row.next_at <= now && out.len() < limit {
                 out.push(sent.row.clone());
             }
         }
@@ -302,7 +307,8 @@ impl AlarmStore for MemoryStore {
     }
 
     async fn flush(&self, now: Micros) -> Result<(), StoreError> {
-        let (routes, other_routes) = (self.routes.get(), self.routes.are_other(&self.lock().clocks_by));
+        let routes = self.routes.get();
+        let other_routes = self.lock().clocks_by.as_ref().is_none_or(|by| !Arc::ptr_eq(by, &routes));
         self.transact(async |work| work.flush(now, other_routes).await).await?;
         self.lock().clocks_by = Some(routes);
         Ok(())

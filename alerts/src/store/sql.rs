@@ -7,6 +7,7 @@ use super::{KEEP_DELIVERED, REMEMBER, Work};
 use crate::journal::{Checkpoint, Entry, Head, Journal, NOTHING, Signer};
 use crate::metrics::StoreMetrics;
 use crate::receiver::Receiver;
+use crate::tell::LIST;
 use crate::*;
 use database::Database;
 use prometheus::Registry;
@@ -60,6 +61,12 @@ fn failed(e: impl std::fmt::Display) -> StoreError {
     StoreError::Database(e.to_string())
 }
 
+impl From<sqlx::Error> for StoreError {
+    fn from(e: sqlx::Error) -> Self {
+        failed(e)
+    }
+}
+
 fn json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|e| StoreError::Format(format!("a row cannot be read: {e}")))
 }
@@ -73,7 +80,7 @@ impl SqlStore {
         let database = Database::of(url)?;
         database.make_folder()?;
         let mut connection = database.writer().await?;
-        database.migrate(&mut connection).await?;
+        journal::migrate(&database, &mut connection).await?;
         Ok(Self {
             routes: RoutesInForce::new(Arc::new(Routes::of_receivers(receivers))),
             places: Arc::new(NoPlaces),
@@ -121,7 +128,7 @@ impl SqlStore {
             self.database.set_synced(connection, false).await?;
         }
         let routes = self.routes.get();
-        let (result, did, untold, written) = {
+        let done = async {
             let inner = connection.begin_with(self.database.begin(synced)).await.map_err(failed)?;
             let mut tables = Transaction { inner };
             let mut todo = Work::new(&mut tables, &routes, &*self.places);
@@ -130,8 +137,9 @@ impl SqlStore {
             let (did, written) = (std::mem::take(&mut todo.did), todo.written);
             let untold = std::mem::take(&mut todo.untold);
             tables.inner.commit().await.map_err(failed)?;
-            (result, did, untold, written)
+            Ok::<_, StoreError>((result, did, untold, written))
         };
+        let (result, did, untold, written) = self.database.within(done).await?;
         // What is committed is done; a connection that cannot be put back is replaced by the next transaction.
         *doubtful = !synced && self.database.set_synced(connection, true).await.is_err();
         drop(timer);
@@ -146,7 +154,7 @@ impl SqlStore {
     /// The place of an alarm in the list, for the page after it.
     async fn place_in_list(&self, id: &str) -> Result<Option<(i64, Micros, i64)>, StoreError> {
         let sql = "SELECT active, opened, n FROM alarms WHERE id = $1";
-        sqlx::query_as(sql).bind(id).fetch_optional(&self.readers).await.map_err(failed)
+        self.database.within(sqlx::query_as(sql).bind(id).fetch_optional(&self.readers)).await
     }
 
     /// What a list asks: `$1` is the limit; site, severity, region and the place of the alarm before follow where they are asked for.
@@ -198,7 +206,7 @@ impl AlarmStore for SqlStore {
     async fn position(&self, partition: u32) -> Result<u64, StoreError> {
         let sql = "SELECT next FROM positions WHERE partition_no = $1";
         let query = sqlx::query_scalar(sql).bind(i64::from(partition));
-        let next: Option<i64> = query.fetch_optional(&self.readers).await.map_err(failed)?;
+        let next: Option<i64> = self.database.within(query.fetch_optional(&self.readers)).await?;
         Ok(next.unwrap_or(0) as u64)
     }
 
@@ -221,16 +229,16 @@ impl AlarmStore for SqlStore {
     async fn history(&self, id: &str) -> Result<Vec<Entry>, StoreError> {
         let sql = format!("SELECT {ENTRY} FROM journal WHERE alarm_id = $1 ORDER BY seq");
         let query = sqlx::query(AssertSqlSafe(sql)).bind(id);
-        query.fetch_all(&self.readers).await.map_err(failed)?.iter().map(read_entry).collect()
+        self.database.within(query.fetch_all(&self.readers)).await?.iter().map(read_entry).collect()
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
-        let row = sqlx::query(HEAD).fetch_optional(&self.readers).await.map_err(failed)?;
+        let row = self.database.within(sqlx::query(HEAD).fetch_optional(&self.readers)).await?;
         row.as_ref().map_or(Ok(NOTHING), read_head)
     }
 
     async fn shelved(&self) -> Result<Vec<OnShelf>, StoreError> {
-        let rows = sqlx::query(SHELVES).fetch_all(&self.readers).await.map_err(failed)?;
+        let rows = self.database.within(sqlx::query(SHELVES).fetch_all(&self.readers)).await?;
         rows.iter().map(|row| Ok(read_shelf(row)?.1)).collect()
     }
 
@@ -257,7 +265,7 @@ impl AlarmStore for SqlStore {
         if let Some((active, opened, n)) = after {
             query = query.bind(active).bind(opened).bind(n);
         }
-        let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
+        let rows = self.database.within(query.fetch_all(&self.readers)).await?;
         rows.iter().map(|r| json(r)).collect()
     }
 
@@ -266,7 +274,7 @@ impl AlarmStore for SqlStore {
         let from = if id.len() < ID_DIGITS_MIN { "" } else { id };
         let sql = "SELECT alarm FROM alarms WHERE id >= $1 AND id < $2 LIMIT 2";
         let query = sqlx::query_scalar(sql).bind(from).bind(format!("{from}g"));
-        let rows: Vec<String> = query.fetch_all(&self.readers).await.map_err(failed)?;
+        let rows: Vec<String> = self.database.within(query.fetch_all(&self.readers)).await?;
         match &rows[..] {
             [one] if !from.is_empty() => json(one).map(Some),
             _ => Ok(None),
@@ -277,7 +285,7 @@ impl AlarmStore for SqlStore {
         let sql =
             "SELECT seq, event, at, alarm FROM journal WHERE seq > $1 AND alarm <> '' ORDER BY seq LIMIT $2";
         let query = sqlx::query(sql).bind(seq).bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
+        let rows = self.database.within(query.fetch_all(&self.readers)).await?;
         let event = |r: &AnyRow| {
             let event = json(&format!("\"{}\"", r.try_get::<&str, _>(1).map_err(failed)?))?;
             let (seq, at) = (r.try_get(0).map_err(failed)?, r.try_get(2).map_err(failed)?);
@@ -297,12 +305,14 @@ impl AlarmStore for SqlStore {
         limit: usize,
     ) -> Result<Vec<OutboxRow>, StoreError> {
         let columns = tables::OUTBOX;
+        let earlier = "SELECT 1 FROM outbox AS e WHERE e.receiver = o.receiver AND e.state = 0 AND e.n < o.n";
         let sql = format!(
-            "SELECT {columns} FROM outbox AS o WHERE receiver = $1 AND state = 0 AND next_at <= $2 AND (alarm_id = '' OR NOT EXISTS (SELECT 1 FROM \
-             outbox AS e WHERE e.receiver = o.receiver AND e.alarm_id = o.alarm_id AND e.state = 0 AND e.n < o.n)) ORDER BY n LIMIT $3"
+            "SELECT {columns} FROM outbox AS o WHERE receiver = $1 AND state = 0 AND next_at <= $2 AND (alarm_id = '' OR (NOT EXISTS ({earlier} \
+             AND e.alarm_id = o.alarm_id) AND NOT EXISTS ({earlier} AND e.alarm_id = '{LIST}') AND (alarm_id <> '{LIST}' OR NOT EXISTS \
+             ({earlier})))) ORDER BY n LIMIT $3"
         );
         let query = sqlx::query(AssertSqlSafe(sql)).bind(receiver).bind(now).bind(limit as i64);
-        query.fetch_all(&self.readers).await.map_err(failed)?.iter().map(tables::read_outbox).collect()
+        self.database.within(query.fetch_all(&self.readers)).await?.iter().map(tables::read_outbox).collect()
     }
 
     async fn delivered(&self, key: &str, now: Micros) -> Result<(), StoreError> {
@@ -323,7 +333,7 @@ impl AlarmStore for SqlStore {
     async fn expire(&self, receiver: &str, created_before: Micros, now: Micros) -> Result<u64, StoreError> {
         let sql = "SELECT 1 FROM outbox WHERE receiver = $1 AND state = 0 AND attempts > 0 AND created < $2 LIMIT 1";
         let query = sqlx::query(sql).bind(receiver).bind(created_before);
-        if query.fetch_optional(&self.readers).await.map_err(failed)?.is_none() {
+        if self.database.within(query.fetch_optional(&self.readers)).await?.is_none() {
             return Ok(0);
         }
         self.transact(async |work| work.expire(receiver, created_before, now).await).await
@@ -347,11 +357,11 @@ impl AlarmStore for SqlStore {
                    UNION ALL SELECT 1 FROM alarms WHERE next_at <= $1 UNION ALL SELECT 1 FROM floods WHERE due <= $1 LIMIT 1";
         let query = sqlx::query(sql).bind(now).bind(now - REMEMBER).bind(now - KEEP_DELIVERED);
         let mut clocks_by = self.clocks_by.lock().await;
-        let other_routes = self.routes.are_other(&clocks_by);
-        if !other_routes && query.fetch_optional(&self.readers).await.map_err(failed)?.is_none() {
+        let routes = self.routes.get();
+        let other_routes = clocks_by.as_ref().is_none_or(|by| !Arc::ptr_eq(by, &routes));
+        if !other_routes && self.database.within(query.fetch_optional(&self.readers)).await?.is_none() {
             return Ok(());
         }
-        let routes = self.routes.get();
         self.transact(async |work| work.flush(now, other_routes).await).await?;
         *clocks_by = Some(routes);
         Ok(())
@@ -360,7 +370,7 @@ impl AlarmStore for SqlStore {
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
         let sql = "SELECT receiver, count(*), min(created) FROM outbox WHERE state = 0 GROUP BY receiver";
         let rows: Vec<(String, i64, Micros)> =
-            sqlx::query_as(sql).fetch_all(&self.readers).await.map_err(failed)?;
+            self.database.within(sqlx::query_as(sql).fetch_all(&self.readers)).await?;
         let backlog = |(receiver, pending, oldest): (String, i64, Micros)| Backlog {
             receiver,
             pending: pending as u64,
@@ -371,7 +381,7 @@ impl AlarmStore for SqlStore {
 
     async fn counts(&self) -> Result<Counts, StoreError> {
         let sql = "SELECT raised, cleared, withdrawn, sent, delivered, dead FROM totals";
-        let row = sqlx::query(sql).fetch_one(&self.readers).await.map_err(failed)?;
+        let row = self.database.within(sqlx::query(sql).fetch_one(&self.readers)).await?;
         let n = |i: usize| row.try_get::<i64, _>(i).map(|n| n as u64).map_err(failed);
         let (sent, delivered, dead) = (n(3)?, n(4)?, n(5)?);
         let pending = sent.saturating_sub(delivered + dead);
@@ -387,13 +397,22 @@ impl AlarmStore for SqlStore {
 mod tests {
     use super::*;
     use crate::conformance::{receivers, transition};
-    use model::To;
+    use model::{To, Transition};
+    use sqlx::Executor;
 
-    /// What `PRAGMA synchronous` says of the writing connection: 2 is FULL.
-    async fn synchronous(store: &SqlStore) -> i64 {
+    /// From now on it is written down of each entry of the journal what `PRAGMA synchronous` says inside its transaction.
+    async fn watch(store: &SqlStore) {
+        let sql = "CREATE TEMP TABLE seen (event TEXT, level INTEGER); CREATE TEMP TRIGGER see AFTER INSERT ON journal BEGIN \
+                   INSERT INTO seen SELECT NEW.event, synchronous FROM pragma_synchronous; END";
+        let mut writer = store.writer.lock().await;
+        writer.ready(&store.database).await.unwrap().connection.execute(sql).await.unwrap();
+    }
+
+    /// What was seen: 2 is FULL, 1 is NORMAL.
+    async fn seen(store: &SqlStore) -> Vec<(String, i64)> {
         let mut writer = store.writer.lock().await;
         let connection = &mut writer.ready(&store.database).await.unwrap().connection;
-        sqlx::query_scalar("PRAGMA synchronous").fetch_one(connection).await.unwrap()
+        sqlx::query_as("SELECT event, level FROM seen").fetch_all(connection).await.unwrap()
     }
 
     #[tokio::test]
@@ -401,26 +420,28 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", dir.path().join("alarms.db").display());
         let store = SqlStore::open(&url, receivers(), &Registry::new()).await.unwrap();
-        let transitions = vec![transition(1, "alarm", To::On, 1.2)];
-        let batch = TransitionBatch { partition: 0, next: 2, transitions, now: 2_000_000, hold: false };
-        store.apply(batch).await.unwrap();
-        assert_eq!(synchronous(&store).await, 2);
-        let due = store.outbox_due("county", Micros::MAX, 10).await.unwrap();
-        store.delivered(&due[0].key, 3_000_000).await.unwrap();
-        assert_eq!((synchronous(&store).await, store.counts().await.unwrap().delivered), (2, 1));
-        // 1 is NORMAL.
-        let within = async |synced| {
-            let asked = store.transact_as(synced, async |work: &mut Work<'_, Transaction<'_>>| {
-                let query = sqlx::query_scalar::<_, i64>("PRAGMA synchronous");
-                query.fetch_one(&mut *work.tables.inner).await.map_err(failed)
-            });
-            asked.await.unwrap()
+        let raise = |n: u64| TransitionBatch {
+            partition: 0,
+            next: n,
+            transitions: vec![Transition { rule: n.to_string(), ..transition(n, "alarm", To::On, 1.2) }],
+            now: 2_000_000,
+            hold: false,
         };
-        assert_eq!((within(true).await, within(false).await), (2, 1));
+        let level = |event: &str, level| (event.to_owned(), level);
+        watch(&store).await;
+        store.apply(raise(1)).await.unwrap();
+        let due = store.outbox_due("county", Micros::MAX, 10).await.unwrap();
+        store.failed(&due[0].key, "not now", Some(3_000_000), 3_000_000).await.unwrap();
+        store.delivered(&due[0].key, 3_000_000).await.unwrap();
+        store.apply(raise(2)).await.unwrap();
+        let expected = [level("raised", 2), level("failed", 2), level("delivered", 1), level("raised", 2)];
+        assert_eq!(seen(&store).await, expected);
         // Where it fails in between, the connection is given up.
         let failing =
             store.transact_as(false, async |_| Err::<(), _>(StoreError::Database("as it should".to_owned())));
         failing.await.unwrap_err();
-        assert_eq!(synchronous(&store).await, 2);
+        watch(&store).await;
+        store.apply(raise(3)).await.unwrap();
+        assert_eq!(seen(&store).await, [level("raised", 2)]);
     }
 }

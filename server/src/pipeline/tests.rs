@@ -206,3 +206,30 @@ async fn a_partition_that_rests_takes_its_shards_in_time_and_ticks_once_a_second
     assert!(seconds.len() >= 4 && seconds[1] < 4 && seconds[2] < 12, "{seconds:?}");
     assert!((25..=31).contains(&records), "{records} ticks in half a minute");
 }
+
+/// Clocks were running when the process went: whether their alarms are over is in the log, and nobody is pressed before that is read.
+#[tokio::test(start_paused = true)]
+async fn nobody_is_pressed_at_a_start_for_what_may_be_over() {
+    use ::alerts::{AlarmStore, MemoryStore, Routes, RoutesInForce, TransitionBatch, conformance};
+    let clock = ManualClock::at(1_000 * SECOND);
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(1, 7, Arc::new(clock.clone())));
+    let text = "to = \"county\"\n[[escalate]]\nafter = \"1s\"\nto = \"province\"\n";
+    let routes = Routes::parse("r".as_ref(), text, &conformance::receivers(), &mut Problems::default());
+    let routes = RoutesInForce::new(Arc::new(routes.unwrap()));
+    let store = MemoryStore::new(conformance::receivers()).with_routes(routes);
+    let transitions = vec![conformance::transition(1, "alarm", model::To::On, 1.1)];
+    store.apply(TransitionBatch { partition: 0, next: 1, transitions, now: 0, hold: false }).await.unwrap();
+    let alarms: Arc<dyn AlarmStore> = Arc::new(store.clone());
+    let dispatcher = Dispatcher::with(alarms.clone(), Vec::new(), Arc::new(clock.clone()), &Registry::new());
+    let catalog = mine(1, 1);
+    let (_versions, wanted) = watch::channel(Arc::new(Version::of_all(&[], &catalog)));
+    let parts = Parts { alarms, dispatcher: dispatcher.ok(), ..parts([&log, &log], &clock, wanted, catalog) };
+    let pipeline = Pipeline::start(parts).await.unwrap();
+    let pressed = async || store.outbox_due("province", Micros::MAX, 9).await.unwrap().len();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(pressed().await, 0, "nothing was heard of the rules yet");
+    clock.set(1_030 * SECOND);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(pressed().await, 1, "nothing more comes: it stands");
+    pipeline.stop(Duration::from_secs(5)).await;
+}

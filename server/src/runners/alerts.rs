@@ -4,7 +4,7 @@
 //! stands open, and sends what rose and fell meanwhile as one digest.
 
 use super::{Reader, Shared};
-use ::alerts::{AlarmStore, CatchUp, TransitionBatch};
+use ::alerts::{AlarmStore, CatchUp, StoreError, TransitionBatch};
 use model::{Micros, Record, Stream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,29 +14,30 @@ use tokio_util::sync::CancellationToken;
 const HOLD: Micros = 5 * model::time::SECOND;
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Carries one partition until stopped and drained.
+/// Holds what is told of a partition before anything is told at all: until its transitions are read, nobody is pressed for an alarm that may
+/// be over. Gives the offset to read next.
+///
+/// # Errors
+/// When the store cannot be read or written.
+pub async fn hold(store: &dyn AlarmStore, partition: u32, now: Micros) -> Result<u64, StoreError> {
+    let next = store.position(partition).await?;
+    let nothing = TransitionBatch { partition, next, transitions: Vec::new(), now, hold: true };
+    store.apply(nothing).await.map(|_| next)
+}
+
+/// Carries one partition from an offset on, which [`hold`] gave, until stopped and drained.
 ///
 /// `judged_here`: the rules run in this process and say how far they are behind; else it is told from their transitions.
 pub async fn run(
     shared: Shared,
     store: Arc<dyn AlarmStore>,
-    partition: u32,
+    (partition, next): (u32, u64),
     judged_here: bool,
     stop: CancellationToken,
 ) {
-    let next = match store.position(partition).await {
-        Ok(next) => next,
-        Err(e) => return tracing::error!(partition, "the alarm store cannot be read: {e}"),
-    };
     let mut reader = Reader::new(shared.clone(), "alerts", Stream::Transitions, partition, next);
-    // What was held before a restart is told as it stands as soon as the rules have caught up; until then nobody is pressed for what may
-    // be over.
+    // As [`hold`] left it: what was held before a restart is told as it stands as soon as the rules have caught up.
     let mut held = true;
-    let nothing =
-        TransitionBatch { partition, next, transitions: Vec::new(), now: shared.clock.now(), hold: held };
-    if !apply(&shared, &*store, nothing, &stop).await {
-        return;
-    }
     let mut catch_up = CatchUp::new(shared.clock.now());
     while let Some(entries) = reader.entries(PATIENCE, &stop).await {
         let mut transitions = Vec::new();

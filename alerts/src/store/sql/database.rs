@@ -1,13 +1,14 @@
 //! What SQLite and PostgreSQL do differently: how one connects, how a transaction begins, and the few words of SQL that are not the same.
 //! There is one set of migrations, written for SQLite; [`postgres`] says the same in PostgreSQL's words.
 
-use super::{failed, journal};
+use super::failed;
 use crate::StoreError;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr};
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 use url::Url;
 
 /// Reading connections: the API, the dispatcher's tasks and the event feed.
@@ -15,6 +16,12 @@ const READERS: u32 = 4;
 
 /// For each connection to SQLite. The cache is in KiB where negative: a flood of alarms changes pages all over the indexes.
 const PRAGMAS: &str = "PRAGMA busy_timeout = 10000; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536";
+
+/// For each connection to PostgreSQL: a process that is gone holds no lock for longer, and waits for none.
+const SETTINGS: &str = "SET idle_in_transaction_session_timeout = '30s'; SET lock_timeout = '30s'; SET tcp_keepalives_idle = 10; \
+                        SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
+/// How long a server may take for an answer or a transaction.
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// Which database it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,13 +79,20 @@ impl Database {
 
     /// The connection that writes; a file is made where there is none.
     pub async fn writer(&self) -> Result<AnyConnection, StoreError> {
-        let named = |e| failed(format!("{}: {e}", self.name));
-        let mut connection = AnyConnection::connect_with(&self.options("rwc")?).await.map_err(named)?;
-        if self.kind == Kind::Sqlite {
-            connection.execute("PRAGMA journal_mode = WAL").await.map_err(named)?;
-            connection.execute(PRAGMAS).await.map_err(named)?;
-        }
-        Ok(connection)
+        let named = |e: sqlx::Error| failed(format!("{}: {e}", self.name));
+        let options = self.options("rwc")?;
+        let opened = async {
+            let mut connection = AnyConnection::connect_with(&options).await?;
+            match self.kind {
+                Kind::Sqlite => {
+                    connection.execute("PRAGMA journal_mode = WAL").await?;
+                    connection.execute(PRAGMAS).await?;
+                }
+                Kind::Postgres => _ = connection.execute(SETTINGS).await?,
+            }
+            Ok(connection)
+        };
+        self.within(async { opened.await.map_err(named) }).await
     }
 
     /// Connections that only read.
@@ -89,12 +103,28 @@ impl Database {
                 Box::pin(async move { connection.execute(PRAGMAS).await.map(|_| ()) })
             }),
             Kind::Postgres => pool.after_connect(|connection, _| {
-                let sql = "SET default_transaction_read_only = on";
-                Box::pin(async move { connection.execute(sql).await.map(|_| ()) })
+                Box::pin(async move {
+                    connection.execute(SETTINGS).await?;
+                    connection.execute("SET default_transaction_read_only = on").await.map(|_| ())
+                })
             }),
         };
         let named = |e| failed(format!("{}: {e}", self.name));
         pool.connect_with(self.options("ro")?).await.map_err(named)
+    }
+
+    /// An answer, in time: a server that is cut off sends none and no refusal. A file answers always.
+    pub async fn within<T, E: Into<StoreError>>(
+        &self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, StoreError> {
+        match self.kind {
+            Kind::Sqlite => answer.await.map_err(E::into),
+            Kind::Postgres => match tokio::time::timeout(ANSWER, answer).await {
+                Ok(answered) => answered.map_err(E::into),
+                Err(_) => Err(failed(format!("{} does not answer", self.name))),
+            },
+        }
     }
 
     /// Begins a transaction that no other writer is beside. What was only `delivered` need not be `synced`.
@@ -134,25 +164,8 @@ impl Database {
         }
     }
 
-    /// Brings it to this format. Events that were written before there was a journal are chained in the transaction that makes it, and
-    /// never again: a journal whose hashes somebody takes away is not mended.
-    pub async fn migrate(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
-        let migrator = self.migrator();
-        let not_ours = |e| self.not_ours(&e);
-        if self.kind == Kind::Postgres || !journal::is_before(connection).await? {
-            return migrator.run(connection).await.map_err(not_ours);
-        }
-        let mut transaction = connection.begin_with(self.begin(true)).await.map_err(failed)?;
-        // Two may open it at once: the second finds it done.
-        let is_before = journal::is_before(&mut transaction).await?;
-        migrator.run(&mut *transaction).await.map_err(not_ours)?;
-        if is_before {
-            journal::chain(&mut transaction).await?;
-        }
-        transaction.commit().await.map_err(failed)
-    }
-
-    fn migrator(&self) -> Migrator {
+    /// Brings it to this format, in its own words.
+    pub fn migrator(&self) -> Migrator {
         let migrator = sqlx::migrate!("./migrations");
         if self.kind == Kind::Sqlite {
             return migrator;
@@ -164,7 +177,8 @@ impl Database {
         Migrator::with_migrations(migrations.collect())
     }
 
-    fn not_ours(&self, e: &MigrateError) -> StoreError {
+    /// Why it could not be brought to this format.
+    pub fn not_ours(&self, e: &MigrateError) -> StoreError {
         let name = &self.name;
         StoreError::Format(match e {
             MigrateError::VersionMissing(version) => format!(

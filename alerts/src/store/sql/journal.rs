@@ -1,12 +1,12 @@
 //! The journal in the database: reading it, also without a store, and how the events of a file that had none are chained into it.
 
-use super::database::Database;
+use super::database::{Database, Kind};
 use super::failed;
 use super::tables::{ENTRY, read_entry};
 use crate::StoreError;
 use crate::journal::{Entry, Head, Journal, NOTHING};
 use async_trait::async_trait;
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection};
 
 /// The journal of a database that is only read: nothing in it is changed, not even what an older firedamp wrote.
 #[derive(Debug)]
@@ -83,14 +83,32 @@ pub(super) async fn unlike(pool: &AnyPool, database: &Database) -> Result<Option
     Ok(None)
 }
 
+/// Brings a database to this format. Events that were written before there was a journal are chained in the transaction that makes it, and
+/// never again: a journal whose hashes somebody takes away is not mended.
+pub(super) async fn migrate(database: &Database, connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let migrator = database.migrator();
+    let not_ours = |e| database.not_ours(&e);
+    if database.kind == Kind::Postgres || !is_before(connection).await? {
+        return migrator.run(connection).await.map_err(not_ours);
+    }
+    let mut transaction = connection.begin_with(database.begin(true)).await.map_err(failed)?;
+    // Two may open it at once: the second finds it done.
+    let is_before = is_before(&mut transaction).await?;
+    migrator.run(&mut *transaction).await.map_err(not_ours)?;
+    if is_before {
+        chain(&mut transaction).await?;
+    }
+    transaction.commit().await.map_err(failed)
+}
+
 /// Whether it is of the release that had no journal: only files are.
-pub(super) async fn is_before(connection: &mut AnyConnection) -> Result<bool, StoreError> {
+async fn is_before(connection: &mut AnyConnection) -> Result<bool, StoreError> {
     let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'events'";
     Ok(sqlx::query(sql).fetch_optional(connection).await.map_err(failed)?.is_some())
 }
 
 /// Chains the events of that release.
-pub(super) async fn chain(connection: &mut AnyConnection) -> Result<(), StoreError> {
+async fn chain(connection: &mut AnyConnection) -> Result<(), StoreError> {
     let mut head = NOTHING;
     loop {
         let sql = format!("SELECT {ENTRY} FROM journal WHERE seq > $1 ORDER BY seq LIMIT 10000");

@@ -20,7 +20,8 @@ pub(super) struct Transaction<'c> {
     pub inner: sqlx::Transaction<'c, Any>,
 }
 
-const ROW: &str = "class, point_id, partition_no, held, last_transition, decided, told, top, levels, alarm, since, pressed, next_at";
+const ROW: &str = "class, point_id, partition_no, held, last_transition, decided, told, top, levels, alarm, since, next_at, begun, escalated, \
+                   reminded";
 
 /// Rows of one statement.
 const TOGETHER: usize = 64;
@@ -57,7 +58,9 @@ fn flag(r: &AnyRow, column: usize) -> Result<bool, StoreError> {
 
 fn read_clock(r: &AnyRow) -> Result<Option<Clock>, StoreError> {
     let column = |i: usize| r.try_get(i).map_err(failed);
-    let clock = Clock { since: column(10)?, pressed: column(11)?, next: r.try_get(12).map_err(failed)? };
+    let next = r.try_get(11).map_err(failed)?;
+    let clock =
+        Clock { since: column(10)?, next, begun: column(12)?, escalated: column(13)?, reminded: column(14)? };
     Ok((clock.since != 0).then_some(clock))
 }
 
@@ -244,7 +247,9 @@ impl Tables for Transaction<'_> {
     }
 
     async fn look_at_clocks(&mut self, now: Micros) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE alarms SET next_at = $1 WHERE active = 1 AND since > 0").bind(now);
+        let query =
+            sqlx::query("UPDATE alarms SET next_at = $1, escalated = -1 WHERE active = 1 AND since > 0")
+                .bind(now);
         query.execute(&mut *self.inner).await.map_err(failed).map(|_| ())
     }
 
@@ -254,11 +259,12 @@ impl Tables for Transaction<'_> {
 
     async fn put(&mut self, rows: &[(Arc<Row>, String)]) -> Result<(), StoreError> {
         for some in together(rows) {
-            let places = places(some.len(), 20);
+            let places = places(some.len(), 22);
             let sql = format!(
                 "INSERT INTO alarms (id, class, rule, point_id, site, region, severity, partition_no, active, opened, held, \
-                 last_transition, decided, told, top, levels, alarm, since, pressed, next_at) VALUES {places} \
-                 ON CONFLICT (id) DO UPDATE SET since = excluded.since, pressed = excluded.pressed, next_at = excluded.next_at, \
+                 last_transition, decided, told, top, levels, alarm, next_at, since, begun, escalated, reminded) VALUES {places} \
+                 ON CONFLICT (id) DO UPDATE SET next_at = excluded.next_at, since = excluded.since, begun = excluded.begun, \
+                 escalated = excluded.escalated, reminded = excluded.reminded, \
                  severity = excluded.severity, active = excluded.active, held = excluded.held, \
                  last_transition = excluded.last_transition, decided = excluded.decided, told = excluded.told, \
                  top = excluded.top, levels = excluded.levels, alarm = excluded.alarm"
@@ -272,9 +278,10 @@ impl Tables for Transaction<'_> {
                 query = query.bind(i64::from(a.state == AlarmState::Active)).bind(a.opened);
                 query = query.bind(i64::from(row.held)).bind(&row.last_transition).bind(row.decided);
                 query = query.bind(text(&row.told)).bind(text(&row.top)).bind(text(&row.levels)).bind(alarm);
-                let clock = row.clock;
-                query = query.bind(clock.map_or(0, |c| c.since)).bind(clock.map_or(0, |c| c.pressed));
-                query = query.bind(clock.and_then(|c| c.next));
+                let clock =
+                    row.clock.unwrap_or(Clock { since: 0, begun: 0, escalated: 0, reminded: 0, next: None });
+                query = query.bind(clock.next).bind(clock.since).bind(clock.begun);
+                query = query.bind(clock.escalated).bind(clock.reminded);
             }
             query.execute(&mut *self.inner).await.map_err(failed)?;
         }

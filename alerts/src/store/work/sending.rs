@@ -3,6 +3,7 @@
 use super::{Work, entry};
 use crate::journal::Entry;
 use crate::store::{Settled, Tables};
+use crate::tell::LIST;
 use crate::{OutboxRow, OwnAlarm, StoreError, own};
 use aws_lc_rs::digest::{SHA256, digest};
 use model::Micros;
@@ -29,7 +30,8 @@ impl<T: Tables> Work<'_, T> {
         let content = hex::encode(digest(&SHA256, body));
         let detail = json!({ "key": key, "attempts": attempts, "sha256": content }).to_string();
         let by = &message.receiver;
-        let entry = Entry { alarm_id: message.alarm.clone(), detail, ..entry(event, by, error, now) };
+        let alarm_id = if message.alarm == LIST { String::new() } else { message.alarm.clone() };
+        let entry = Entry { alarm_id, detail, ..entry(event, by, error, now) };
         self.append(entry).await.map(|_| ())
     }
 
@@ -41,6 +43,8 @@ impl<T: Tables> Work<'_, T> {
         next_at: Option<Micros>,
         now: Micros,
     ) -> Result<(), StoreError> {
+        // What a receiver answers may hold what PostgreSQL takes in no text.
+        let error = &error.replace('\0', "\u{fffd}");
         let Some(next_at) = next_at else {
             let dead = self.tables.settle(key, &Settled::Dead { error, now }).await?;
             return self.buried(dead.as_slice(), error, now).await;

@@ -6,9 +6,11 @@ use super::{
 };
 use crate::flood::Floods;
 use crate::life::{self, Clock, Row};
+use crate::route::Pressed;
 use crate::store::{ShelfKey, Tables};
 use crate::{EventKind, OnShelf, OutboxRow, StoreError, tell};
 use model::Micros;
+use model::time::show_duration;
 use serde_json::json;
 
 impl<T: Tables> Work<'_, T> {
@@ -17,69 +19,84 @@ impl<T: Tables> Work<'_, T> {
         if row.alarm.is_shelved() {
             return Ok(());
         }
-        let rises = row.is_waiting() && tell::is_news(&row.told, row);
-        self.know_floods().await?;
-        let floods = self.floods.get_or_insert_default();
-        let messages = tell::event(self.routes, row, at, now, floods, &mut self.untold);
-        if rises {
-            self.start_clock(row, now);
-        }
+        // One that somebody has to acknowledge has a clock, whatever came before.
+        let rises = row.is_waiting() && (row.clock.is_none() || tell::is_news(&row.told, row));
+        let (routes, mut untold) = (self.routes, std::mem::take(&mut self.untold));
+        let messages = tell::event(routes, row, at, now, self.floods_to_tell().await?, &mut untold);
+        self.untold = untold;
+        row.clock = match row.clock {
+            _ if rises => Some(self.new_clock(row, now)),
+            // It changed, and other routes may take it now.
+            clock => clock.map(|clock| routes.wound(&row.alarm, clock)),
+        };
         self.send(messages).await
     }
 
-    async fn know_floods(&mut self) -> Result<(), StoreError> {
-        if self.floods.is_none() {
-            let any = self.routes.receivers().iter().any(|r| r.flood > 0);
-            self.floods = Some(Floods::new(if any { self.tables.floods().await? } else { Vec::new() }));
+    /// Nothing is read where nobody can be in a flood.
+    async fn floods_to_tell(&mut self) -> Result<&mut Floods, StoreError> {
+        if self.floods.is_none() && self.routes.receivers().iter().any(|r| r.flood > 0) {
+            self.floods = Some(Floods::new(self.tables.floods().await?));
         }
-        Ok(())
+        Ok(self.floods.get_or_insert_default())
     }
 
-    /// What is told as lists.
+    /// What is told as lists, also to who is in no flood any more.
     async fn lists(&mut self, now: Micros) -> Result<(), StoreError> {
-        self.know_floods().await?;
         for name in self.floods.get_or_insert_default().due(now) {
             self.write().await?;
             let rows = self.tables.listed_take(&name, DIGEST_TAKE).await?;
             let rest = (rows.len() == DIGEST_TAKE).then_some(now);
             self.floods.get_or_insert_default().told(&name, rest);
-            if let Some(number) = self.routes.position(&name) {
-                let messages = tell::list(&self.routes.receivers()[number], &rows, now);
-                self.send(messages).await?;
+            match self.routes.position(&name) {
+                Some(number) => {
+                    let messages = tell::list(&self.routes.receivers()[number], &rows, now);
+                    self.send(messages).await?;
+                }
+                None => {
+                    tracing::warn!(alarms = rows.len(), "receiver `{name}` is gone, and its list with it")
+                }
             }
         }
         Ok(())
     }
 
     /// From now on somebody has to acknowledge it.
-    fn start_clock(&self, row: &mut Row, now: Micros) {
-        let clock = Clock { since: now + CLOCK_LATEST, pressed: 0, next: None };
-        row.clock = Some(self.routes.wound(&row.alarm, row.decided, clock));
+    fn new_clock(&self, row: &Row, now: Micros) -> Clock {
+        let (since, begun) = (now + CLOCK_LATEST, row.decided);
+        self.routes.wound(&row.alarm, Clock { since, begun, escalated: 0, reminded: 0, next: None })
     }
 
     /// Presses for what nobody has acknowledged.
     async fn press(&mut self, now: Micros) -> Result<(), StoreError> {
         for mut row in self.tables.due(now, PRESS_TAKE).await? {
-            let Some(clock) = row.clock.filter(|_| row.is_waiting()) else {
+            let Some(mut clock) = row.clock.filter(|_| row.is_waiting()) else {
                 self.keep(&row, Vec::new()).await?;
                 continue;
             };
-            let (mut pressed, mut escalated) = (clock.pressed, Vec::new());
-            for press in self.routes.pressed(&row.alarm, row.decided, clock, now - clock.since) {
-                pressed = pressed.max(press.after);
-                self.know_floods().await?;
-                let floods = self.floods.get_or_insert_default();
-                let messages = tell::press(self.routes, &mut row, clock.since, &press, now, floods);
+            let other_routes = clock.escalated < 0;
+            let mut escalated = Vec::new();
+            for mut press in self.routes.pressed(&row.alarm, &clock, now) {
+                let done = if press.again { &mut clock.reminded } else { &mut clock.escalated };
+                *done = press.after.max(*done);
+                if other_routes && !press.again {
+                    // Of what stands already only who does not know of it is told.
+                    press
+                        .receivers
+                        .retain(|n| !row.told.receivers.contains(&self.routes.receivers()[*n].name));
+                }
+                if press.receivers.is_empty() {
+                    continue;
+                }
+                self.press_one(&mut row, &clock, &press, now).await?;
                 if !press.again {
                     let name = |number: &usize| self.routes.receivers()[*number].name.as_str();
                     let to: Vec<&str> = press.receivers.iter().map(name).collect();
-                    let note = format!("not acknowledged for {}", model::time::show_duration(press.after));
+                    let note = format!("not acknowledged for {}", show_duration(press.after));
                     escalated.push((note, json!({ "to": to }).to_string()));
                 }
-                self.untold.holes.extend(press.holes.iter().map(|r| self.routes.roster_name(*r).to_owned()));
-                self.send(messages).await?;
             }
-            row.clock = Some(self.routes.wound(&row.alarm, row.decided, Clock { pressed, ..clock }));
+            clock.escalated = clock.escalated.max(0);
+            row.clock = Some(self.routes.wound(&row.alarm, clock));
             let events = escalated.iter().map(|(note, detail)| NewEvent {
                 detail: detail.clone(),
                 ..NewEvent::of(EventKind::Escalated, now, "firedamp", note)
@@ -87,6 +104,21 @@ impl<T: Tables> Work<'_, T> {
             self.keep(&row, events.collect()).await?;
         }
         Ok(())
+    }
+
+    async fn press_one(
+        &mut self,
+        row: &mut Row,
+        clock: &Clock,
+        press: &Pressed,
+        now: Micros,
+    ) -> Result<(), StoreError> {
+        let routes = self.routes;
+        self.untold.holes.extend(press.holes.iter().map(|r| routes.roster_name(*r).to_owned()));
+        let floods = self.floods_to_tell().await?;
+        let messages = tell::press(routes, row, clock.since, press, now, floods);
+        self.untold.listed += (press.receivers.len() - messages.len()) as u64;
+        self.send(messages).await
     }
 
     pub(super) async fn send(&mut self, messages: Vec<OutboxRow>) -> Result<(), StoreError> {
@@ -115,6 +147,7 @@ impl<T: Tables> Work<'_, T> {
         if other_routes {
             self.tables.look_at_clocks(now).await?;
         }
+        self.floods = Some(Floods::new(self.tables.floods().await?));
         self.press(now).await?;
         self.lists(now).await?;
         let over = |(_, shelf): &(&ShelfKey, &OnShelf)| shelf.shelved.until <= now;
@@ -141,7 +174,6 @@ impl<T: Tables> Work<'_, T> {
         row.alarm = alarm;
         if !row.held {
             self.tell(row, event.at, event.at).await?;
-            self.start_clock(row, event.at);
         }
         self.keep(row, vec![event]).await.map(|_| ())
     }

@@ -71,6 +71,64 @@ async fn the_eleventh_within_ten_minutes_begins_a_list() {
     .await;
 }
 
+/// What a receiver is told next, of one that takes nothing.
+async fn next(store: &dyn AlarmStore) -> Vec<String> {
+    let due = store.outbox_due("person", Micros::MAX, 100).await.unwrap();
+    due.iter()
+        .map(|m| serde_json::from_slice::<Value>(&m.body).unwrap()["event"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_list_overtakes_nothing_and_nothing_overtakes_it() {
+    on_each_of(&NAMES, BOTH, async |store, _| {
+        apply(store, (0..12).map(|n| of(n, To::On)).collect(), BEGIN).await;
+        store.flush(BEGIN + MINUTE).await.unwrap();
+        assert_eq!(next(store).await, ["raised"; 10], "the list waits for what came before it");
+        for message in store.outbox_due("person", Micros::MAX, 100).await.unwrap() {
+            store.delivered(&message.key, BEGIN).await.unwrap();
+        }
+        // The flood is over, and the list is still on its way.
+        apply(store, vec![of(11, To::Off), of(0, To::Off)], BEGIN + 20 * MINUTE).await;
+        assert_eq!(next(store).await, ["list"]);
+        let list = store.outbox_due("person", Micros::MAX, 100).await.unwrap();
+        store.failed(&list[0].key, "later", Some(BEGIN), BEGIN).await.unwrap();
+        assert_eq!(next(store).await, ["list"]);
+        store.delivered(&list[0].key, BEGIN).await.unwrap();
+        assert_eq!(next(store).await, ["cleared"; 2]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_listed_again_is_told_again_and_a_list_outlives_its_flood() {
+    let text = format!("{BOTH}repeat = \"10min\"\n");
+    on_each_of(&NAMES, &text, async |store, in_force| {
+        apply(store, (0..12).map(|n| of(n, To::On)).collect(), BEGIN).await;
+        let list = |told: Vec<(String, Vec<String>)>| {
+            told.into_iter().filter(|(event, _)| event == "list").collect::<Vec<_>>()
+        };
+        let first = list(said(store, "person", BEGIN + MINUTE).await);
+        assert_eq!(first.len(), 1);
+        let reminded = BEGIN + 12 * MINUTE;
+        assert_eq!(said(store, "person", reminded).await.len(), 10, "ten are ten messages again");
+        assert_eq!(
+            list(said(store, "person", reminded + MINUTE).await),
+            first,
+            "the same alarms, told once more"
+        );
+        // Somebody takes `flood` away while two are listed.
+        said(store, "person", reminded + 11 * MINUTE).await;
+        let without: Vec<_> =
+            super::receivers(&NAMES).into_iter().map(|r| alerts::Receiver { flood: 0, ..r }).collect();
+        let routes =
+            alerts::Routes::parse(std::path::Path::new("r"), BOTH, &without, &mut model::Problems::default());
+        in_force.replace(std::sync::Arc::new(routes.unwrap()));
+        assert_eq!(list(said(store, "person", reminded + 12 * MINUTE).await), first);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn ten_thousand_at_once_are_ten_messages_and_a_list_in_parts() {
     on_each_of(&NAMES, BOTH, async |store, _| {

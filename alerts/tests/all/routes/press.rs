@@ -3,9 +3,9 @@
 use super::life::said;
 use super::{read, receivers, routes};
 use alerts::life::What;
-use alerts::{Act, AlarmStore, MemoryStore, RoutesInForce, SqlStore, TransitionBatch, conformance};
+use alerts::{Act, AlarmStore, MemoryStore, Routes, RoutesInForce, SqlStore, TransitionBatch, conformance};
 use model::time::{MINUTE, SECOND};
-use model::{Micros, To};
+use model::{Micros, To, Transition};
 use prometheus::Registry;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const RAISED: Micros = 1_800_000_000 * SECOND;
 /// When the first message of it is delivered: the clock starts.
 const BEGIN: Micros = RAISED + SECOND;
 
-/// Runs on a store in memory and on one in a file.
+/// Runs on a store in memory, one in a file, and one in PostgreSQL.
 async fn on_each(text: &str, test: impl AsyncFn(&dyn AlarmStore, RoutesInForce)) {
     on_each_of(&NAMES, text, test).await;
 }
@@ -44,12 +44,15 @@ pub(super) async fn on_each_of(
     test(&MemoryStore::new(receivers(names)).with_routes(in_memory.clone()), in_memory).await;
     let (in_file, dir) = (in_force(), tempfile::tempdir().unwrap());
     let url = format!("sqlite:{}", dir.path().join("alarms.db").display());
-    let store = SqlStore::open(&url, receivers(names), &Registry::new()).await.unwrap();
-    test(&store.with_routes(in_file.clone()), in_file).await;
+    let server = tests::postgres::start();
+    for (url, in_force) in [(url, in_file), (server.database(), in_force())] {
+        let store = SqlStore::open(&url, receivers(names), &Registry::new()).await.unwrap();
+        test(&store.with_routes(in_force.clone()), in_force).await;
+    }
 }
 
 async fn apply(store: &dyn AlarmStore, n: u64, to: To, level: &str, now: Micros, hold: bool) {
-    let transitions = vec![conformance::transition(n, level, to, 1.1)];
+    let transitions = vec![Transition { decided: now, ..conformance::transition(n, level, to, 1.1) }];
     store.apply(TransitionBatch { partition: 0, next: n, transitions, now, hold }).await.unwrap();
 }
 
@@ -166,10 +169,78 @@ async fn other_routes_press_for_what_stands_already() {
         in_force.replace(Arc::new(routes(PRESSED, &NAMES)));
         let all = [one("day", "reminded"), one("province", "escalated"), one("it", "escalated")].concat();
         assert_eq!(at(store, BEGIN + 61 * MINUTE).await, all);
+        in_force.replace(Arc::new(routes(PRESSED, &NAMES)));
+        assert_eq!(at(store, BEGIN + 62 * MINUTE).await, [], "who knows of it is not told once more");
         in_force.replace(Arc::new(routes("to = \"day\"\n", &NAMES)));
         assert_eq!(at(store, BEGIN + 100 * MINUTE).await, []);
     })
     .await;
+}
+
+#[tokio::test]
+async fn reminders_do_not_stand_for_a_step_that_comes_later() {
+    on_each("to = \"day\"\nrepeat = \"10min\"\n", async |store, in_force| {
+        apply(store, 1, To::On, "alarm", RAISED, false).await;
+        said(store, BEGIN).await;
+        assert_eq!(at(store, BEGIN + 30 * MINUTE).await, one("day", "reminded"));
+        in_force.replace(Arc::new(routes(PRESSED, &NAMES)));
+        let both = [one("province", "escalated"), one("it", "escalated")].concat();
+        assert_eq!(at(store, BEGIN + 31 * MINUTE).await, both);
+        assert_eq!(at(store, BEGIN + 40 * MINUTE).await, one("day", "reminded"));
+    })
+    .await;
+}
+
+/// Whatever made it so that somebody has to acknowledge it, a clock runs.
+#[tokio::test]
+async fn no_alarm_waits_without_a_clock() {
+    on_each(PRESSED, async |store, _| {
+        apply(store, 1, To::On, "alarm", RAISED, false).await;
+        said(store, BEGIN).await;
+        store.act(&id(store).await, &conformance::seen_by("wang"), BEGIN).await.unwrap();
+        // It rose and fell while the rules were behind: it stands as it was told, and nobody has seen that it rose.
+        apply(store, 2, To::On, "cut", BEGIN + MINUTE, true).await;
+        apply(store, 3, To::Off, "cut", BEGIN + MINUTE, true).await;
+        let now = BEGIN + 2 * MINUTE;
+        store
+            .apply(TransitionBatch { partition: 0, next: 3, transitions: vec![], now, hold: false })
+            .await
+            .unwrap();
+        assert_eq!(at(store, now + 6 * MINUTE - 1).await, []);
+        assert_eq!(at(store, now + 6 * MINUTE).await, one("province", "escalated"));
+        // Off the shelf by a level that those who know of it were told of before.
+        let (cut, shelved) = (now + 7 * MINUTE, now + 8 * MINUTE);
+        apply(store, 4, To::On, "cut", cut, false).await;
+        said(store, cut).await;
+        let shelve =
+            Act::new(What::Shelve { until: now + 100 * MINUTE, one_shot: false }, "wang").with_note("x");
+        store.act(&id(store).await, &shelve, shelved).await.unwrap();
+        apply(store, 5, To::Off, "cut", shelved, false).await;
+        apply(store, 6, To::On, "cut", shelved, false).await;
+        assert_eq!(at(store, shelved + 6 * MINUTE).await, one("province", "escalated"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_roster_is_who_is_on_duty_when_it_is_pressed() {
+    let dir = tempfile::tempdir().unwrap();
+    let change = model::time::rfc3339(BEGIN + 7 * MINUTE);
+    let duty = format!(
+        "from,to,person,receiver\n2026-01-01T00:00:00Z,{change},Wang,day\n{change},2029-01-01T00:00:00Z,Li,night\n"
+    );
+    std::fs::write(dir.path().join("duty.csv"), duty).unwrap();
+    let text = "to = \"duty\"\nrepeat = \"10min\"\n[[escalate]]\nafter = \"5min\"\nto = \"duty\"\n\
+                [[roster]]\nname = \"duty\"\nfile = \"duty.csv\"\nfallback = \"it\"\n";
+    let mut problems = model::Problems::default();
+    let routes = Routes::parse(&dir.path().join("routes.toml"), text, &receivers(&NAMES), &mut problems);
+    let routes = Arc::new(routes.unwrap_or_else(|| panic!("{problems}")));
+    let store = MemoryStore::new(receivers(&NAMES)).with_routes(RoutesInForce::new(routes));
+    apply(&store, 1, To::On, "alarm", RAISED, false).await;
+    assert_eq!(said(&store, BEGIN).await, one("day", "raised"));
+    // Late, after a change of shift.
+    assert_eq!(at(&store, BEGIN + 8 * MINUTE).await, one("night", "escalated"));
+    assert_eq!(at(&store, BEGIN + 10 * MINUTE).await, one("night", "reminded"));
 }
 
 #[test]
