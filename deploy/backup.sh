@@ -8,7 +8,11 @@ data=${1:?usage: backup.sh DATA_DIR BACKUP_DIR} to=${2:?usage: backup.sh DATA_DI
 [ -d "$data" ] || { echo "backup: $data is no folder" >&2; exit 2; }
 [ ! -e "$to" ] || { echo "backup: $to is there already" >&2; exit 2; }
 mkdir -p "$to"
-[ ! -e "$data/alarms.db" ] || sqlite3 "$data/alarms.db" ".backup '$to/alarms.db'"
+if [ -e "$data/alarms.db" ]; then
+  sqlite3 "$data/alarms.db" ".backup '$to/alarms.db'"
+else
+  echo "backup: there is no $data/alarms.db: alarms in PostgreSQL are saved by pg_dump, before the rest" >&2
+fi
 for part in rules log lake registered.csv; do
   [ ! -e "$data/$part" ] || cp -a "$data/$part" "$to/"
 done

@@ -92,12 +92,26 @@ pub struct Clock {
     pub since: Micros,
     /// The decision that it began with: the routes of that time press.
     pub begun: Micros,
-    /// Whom the routes escalate to up to so many microseconds after it began was told; negative once there are other routes.
+    /// Whom the routes escalate to up to so many microseconds after it began was told. Once there may be other routes it is less than zero,
+    /// [`Clock::marked`] turned around.
     pub escalated: Micros,
     /// The same of reminders.
     pub reminded: Micros,
     /// When to look again; `None` while the routes have nobody more.
     pub next: Option<Micros>,
+}
+
+impl Clock {
+    /// Up to when it was escalated, and whether by routes that may be others now.
+    pub fn marked(&self) -> (Micros, bool) {
+        if self.escalated < 0 { (-1 - self.escalated, true) } else { (self.escalated, false) }
+    }
+
+    /// To be looked at, by routes that may be others.
+    #[must_use]
+    pub fn looked_at(self, now: Micros) -> Self {
+        Self { next: Some(now), escalated: self.escalated.min(-1 - self.escalated), ..self }
+    }
 }
 
 /// An alarm as the store keeps it.

@@ -230,6 +230,14 @@ impl Routes {
         Subject { alarm, kind: Kind::of(alarm), moment: Moment::of(at, self.zone_offset_s) }
     }
 
+    /// All whom a target may stand for, whoever is on duty.
+    fn may_stand_for(&self, target: Target) -> BTreeSet<usize> {
+        match target {
+            Target::Receiver(receiver) => BTreeSet::from([receiver]),
+            Target::Roster(number) => self.rosters[number].receivers(),
+        }
+    }
+
     /// Whom a target stands for at a time.
     fn reach(&self, target: Target, s: &Subject<'_>, at: Micros) -> Reached<'_> {
         let mut reached = Reached::default();

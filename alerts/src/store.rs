@@ -4,7 +4,7 @@
 use crate::flood::Flood;
 use crate::journal::{Entry, Head};
 use crate::life::{Class, Row};
-use crate::{Counts, OnShelf, OutboxRow, StoreError};
+use crate::{Counts, OnShelf, OutboxRow, Routes, StoreError};
 use async_trait::async_trait;
 use model::Micros;
 use std::collections::BTreeMap;
@@ -90,6 +90,23 @@ pub(crate) type ShelfKey = (String, i64, Class);
 
 /// What is on the shelf.
 pub(crate) type Shelves = BTreeMap<ShelfKey, OnShelf>;
+
+/// Clocks were looked at by these routes at this time.
+#[derive(Clone, Debug)]
+struct Looked {
+    routes: Arc<Routes>,
+    at: Micros,
+}
+
+impl Looked {
+    /// Whether all clocks are to be looked at: for the first time, by other routes than before, or since the wall clock went back.
+    fn is_due(before: Option<&Self>, routes: &Arc<Routes>, now: Micros) -> bool {
+        before.is_none_or(|b| !Arc::ptr_eq(&b.routes, routes) || now < b.at)
+    }
+}
+
+/// Tries after which a message that nobody takes keeps no order with lists any more.
+const TRIED: u32 = 3;
 
 /// What became of a try.
 pub(crate) enum Settled<'a> {

@@ -1,5 +1,6 @@
 //! Routes with the binary: who is told is what `alarms route --test` said, holes are found, and a reload takes routes and rosters as a whole.
 
+use crate::handled::{alarm, ran};
 use crate::stand::*;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -177,4 +178,24 @@ async fn holes_and_two_filters_are_found_before_anything_starts() {
     write("firedamp.toml", &config.replace("name = \"county\"\n", "name = \"county\"\nregions = [\"14\"]\n"));
     let said = format!("{:#}", firedamp.run(&["check", "firedamp.toml"]).unwrap_err());
     assert!(said.contains("`receiver.regions` and `alerts.routes` both decide who is told"), "{said}");
+}
+
+/// Without a running server, too, what comes back from the shelf is told to whom the routes say.
+#[tokio::test]
+async fn what_is_taken_back_without_a_server_is_told_by_the_routes() {
+    let (county, province) = (Webhook::start().await, Webhook::start().await);
+    let mut firedamp = stand(&county, &province);
+    firedamp.start().await;
+    push(&firedamp, 1.2).await;
+    let id = alarm(&firedamp, "state", "active").await["id"].as_str().unwrap().to_owned();
+    until(&county, &[("raised", "alarm")]).await;
+    firedamp.run(&["alarms", "shelve", &id, "--for", "30min", "--note", "fan is changed"]).unwrap();
+    firedamp.stop();
+    let (code, said) = ran(firedamp.folder(), &["alarms", "unshelve", &id, "--by", "li"]);
+    assert!(code == Some(0) && said.contains("unshelved"), "{said}");
+    firedamp.start().await;
+    push(&firedamp, 0.2).await;
+    until(&county, &[("raised", "alarm"), ("cleared", "alarm")]).await;
+    let events: Vec<Value> = province.received().iter().map(|r| r.json()["event"].clone()).collect();
+    assert!(events.is_empty(), "no route names it: {events:?}");
 }

@@ -1,6 +1,6 @@
 //! What a route asks of an alarm: keys that must all hold, each of them one value or a list of which one must.
 
-use super::when::{Moment, When};
+use super::when::{Moment, When, no_value};
 use crate::own;
 use model::catalog::{SITE_STATES, fits};
 use model::problem::nearest;
@@ -185,12 +185,6 @@ impl Conditions {
             }
         }
     }
-}
-
-/// Tells of a list of which no value can be met.
-pub(super) fn no_value(s: &Section<'_>, key: &'static str) {
-    let at = s.at_value(key).unwrap_or_else(|| s.at());
-    s.file().error_at(at, format!("`{key}` is an empty list, which nothing meets"), "leave the key out");
 }
 
 /// `14` is all of the province.

@@ -1,7 +1,7 @@
 //! Whom routes press while nobody acknowledges an alarm: `escalate` tells others, once; `repeat` tells those who were told, again and again.
 //!
-//! The routes that took the alarm press for it, as of the decision that its clock ([`crate::life::Clock`]) began with, and a roster is who is
-//! on duty when it is pressed. Which times are over follows from the clock alone, so that a process that was away makes up for it: each
+//! The routes that take the alarm as it stands press for it, at the time of the decision that its clock ([`crate::life::Clock`]) began with,
+//! and a roster is who is on duty when it is pressed. Which times are over follows from the clock alone, so that a process that was away makes up for it: each
 //! step once, and one reminder.
 
 use super::names::Names;
@@ -73,9 +73,19 @@ impl Routes {
         Clock { next: next.map(|after| clock.since + after), ..clock }
     }
 
-    /// Who is pressed now, in the order of the times that are over; whoever was pressed before is not again.
-    pub fn pressed(&self, alarm: &Alarm, clock: &Clock, now: Micros) -> Vec<Pressed> {
-        let subject = self.subject(alarm, now);
+    /// Who is pressed now, in the order of the times that are over; whoever was pressed before is not again. By other routes, also a step
+    /// whose time was over before: those it names of whom nobody was `told`.
+    pub fn pressed(
+        &self,
+        alarm: &Alarm,
+        clock: &Clock,
+        told: &BTreeSet<String>,
+        now: Micros,
+    ) -> Vec<Pressed> {
+        let (subject, (mark, _)) = (self.subject(alarm, now), clock.marked());
+        let knows = |target: &Target| {
+            self.may_stand_for(*target).iter().any(|n| told.contains(&self.receivers[*n].name))
+        };
         let mut out: BTreeMap<(Micros, bool), Pressed> = BTreeMap::new();
         for route in self.took(alarm, clock.begun) {
             for press in &route.presses {
@@ -86,7 +96,8 @@ impl Routes {
                 };
                 let pressed = out.entry((after, again)).or_default();
                 (pressed.after, pressed.again) = (after, again);
-                for target in to {
+                let is_new = |target: &&Target| again || after > mark || !knows(target);
+                for target in to.iter().filter(is_new) {
                     let reached = self.reach(*target, &subject, now);
                     pressed.receivers.extend(reached.receivers.iter().map(|(receiver, _)| *receiver));
                     pressed.holes.extend(reached.hole);

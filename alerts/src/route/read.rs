@@ -297,13 +297,10 @@ impl Routes {
     /// Receivers that may be told, and rosters that are named.
     fn collect(&self, route: &Route, told: &mut BTreeSet<usize>, named: &mut BTreeSet<usize>) {
         for target in route.to.iter().chain(press::named(route)) {
-            let all = match target {
-                Target::Receiver(r) => BTreeSet::from([*r]),
-                Target::Roster(r) => {
-                    named.insert(*r);
-                    self.rosters[*r].receivers()
-                }
-            };
+            if let Target::Roster(roster) = target {
+                named.insert(*roster);
+            }
+            let all = self.may_stand_for(*target);
             // What no route takes may be a drill too.
             let may = |r: &usize| route.kind.is_none_or(|k| (k == Kind::Drill) == self.receivers[*r].drill);
             told.extend(all.into_iter().filter(may));

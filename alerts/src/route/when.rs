@@ -4,7 +4,6 @@
 //! A window holds from its begin up to but without its end. One that ends at or before its begin crosses midnight, and belongs to the day
 //! on which it begins: `fri` with `20:00-08:00` is the night from Friday to Saturday.
 
-use super::conditions::no_value;
 use model::Micros;
 use model::time::{DAY, MINUTE, SECOND};
 use model::toml_file::Section;
@@ -186,6 +185,12 @@ fn parse_days(text: &str) -> Option<u8> {
     // `fri-mon` goes round the end of the week.
     let days = (from..from + (to + 7 - from) % 7 + 1).map(|d| 1 << (d % 7));
     Some(days.fold(0, |all, day| all | day))
+}
+
+/// Tells of a list of which no value can be met.
+pub(super) fn no_value(s: &Section<'_>, key: &'static str) {
+    let at = s.at_value(key).unwrap_or_else(|| s.at());
+    s.file().error_at(at, format!("`{key}` is an empty list, which nothing meets"), "leave the key out");
 }
 
 #[cfg(test)]

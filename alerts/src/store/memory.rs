@@ -1,7 +1,7 @@
 //! The alarm store in memory: the model. What a transaction did is kept as a whole or not at all; [`MemoryStore::crash`] ends
 //! the simulated process, what was committed stays.
 
-use super::{Shelves, Work, text};
+use super::{Looked, Shelves, TRIED, Work, text};
 use crate::flood::Flood;
 use crate::journal::{Checkpoint, Entry, Head, Journal, NOTHING, Signer};
 use crate::life::Row;
@@ -54,8 +54,7 @@ struct State {
     totals: Counts,
     mistake: Option<Mistake>,
     later: Vec<OutboxRow>,
-    /// The routes that clocks were set by.
-    clocks_by: Option<Arc<Routes>>,
+    looked: Option<Looked>,
 }
 
 /// Alarms in memory; clones are the same store, as processes share a database.
@@ -102,7 +101,7 @@ impl MemoryStore {
     /// The process ends: what was not committed is gone.
     pub fn crash(&self) {
         let mut state = self.lock();
-        (state.later, state.clocks_by) = (Vec::new(), None);
+        (state.later, state.looked) = (Vec::new(), None);
     }
 
     /// The second step of the planted outbox outside the transaction.
@@ -260,16 +259,19 @@ impl AlarmStore for MemoryStore {
         limit: usize,
     ) -> Result<Vec<OutboxRow>, StoreError> {
         let state = self.lock();
-        // Alarms that have an earlier message.
-        let mut before: HashSet<&str> = HashSet::new();
+        // Alarms that have an earlier message, and those that have one that was not tried in vain.
+        let (mut before, mut fresh): (HashSet<&str>, HashSet<&str>) = Default::default();
         let mut out = Vec::new();
         for sent in
             state.outbox.iter().filter(|s| s.state == SentState::Pending && s.row.receiver == receiver)
         {
             let alarm = sent.row.alarm.as_str();
             let waits =
-                before.contains(alarm) || before.contains(LIST) || (alarm == LIST && !before.is_empty());
+                before.contains(alarm) || fresh.contains(LIST) || (alarm == LIST && !fresh.is_empty());
             before.insert(alarm);
+            if sent.row.attempts < TRIED {
+                fresh.insert(alarm);
+            }
             if (alarm.is_empty() || !waits) && sent.row.next_at <= now && out.len() < limit {
                 out.push(sent.row.clone());
             }
@@ -308,9 +310,9 @@ impl AlarmStore for MemoryStore {
 
     async fn flush(&self, now: Micros) -> Result<(), StoreError> {
         let routes = self.routes.get();
-        let other_routes = self.lock().clocks_by.as_ref().is_none_or(|by| !Arc::ptr_eq(by, &routes));
-        self.transact(async |work| work.flush(now, other_routes).await).await?;
-        self.lock().clocks_by = Some(routes);
+        let anew = Looked::is_due(self.lock().looked.as_ref(), &routes, now);
+        self.transact(async |work| work.flush(now, anew).await).await?;
+        self.lock().looked = Some(Looked { routes, at: now });
         Ok(())
     }
 

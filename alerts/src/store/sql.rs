@@ -3,7 +3,8 @@
 //! along: where the power fails before, the message is sent again with the same key. A database of the release before opens, one of a
 //! newer release is refused; one that went away is connected to again by the next transaction.
 
-use super::{KEEP_DELIVERED, REMEMBER, Work};
+use super::{KEEP_DELIVERED, Looked, REMEMBER, TRIED, Work};
+use crate::flood::LIST_AFTER;
 use crate::journal::{Checkpoint, Entry, Head, Journal, NOTHING, Signer};
 use crate::metrics::StoreMetrics;
 use crate::receiver::Receiver;
@@ -31,8 +32,8 @@ pub struct SqlStore {
     database: Database,
     writer: Mutex<Writer>,
     readers: AnyPool,
-    /// The routes that clocks were set by.
-    clocks_by: Mutex<Option<Arc<Routes>>>,
+    /// The routes that clocks were looked at by, and when.
+    looked: Mutex<Option<Looked>>,
     changed: watch::Sender<u64>,
     metrics: StoreMetrics,
 }
@@ -87,7 +88,7 @@ impl SqlStore {
             readers: database.readers().await?,
             database,
             writer: Mutex::new(Writer { connection, doubtful: false }),
-            clocks_by: Mutex::new(None),
+            looked: Mutex::new(None),
             changed: watch::Sender::new(0),
             metrics: StoreMetrics::register(registry).map_err(failed)?,
         })
@@ -193,11 +194,11 @@ impl SqlStore {
 #[async_trait]
 impl Journal for SqlStore {
     async fn journal(&self, after: i64, limit: usize) -> Result<Vec<Entry>, StoreError> {
-        journal::entries(&self.readers, after, limit).await
+        self.database.within(journal::entries(&self.readers, after, limit)).await
     }
 
     async fn unlike_journal(&self) -> Result<Option<(String, i64)>, StoreError> {
-        journal::unlike(&self.readers, &self.database).await
+        self.database.within(journal::unlike(&self.readers, &self.database)).await
     }
 }
 
@@ -308,8 +309,8 @@ impl AlarmStore for SqlStore {
         let earlier = "SELECT 1 FROM outbox AS e WHERE e.receiver = o.receiver AND e.state = 0 AND e.n < o.n";
         let sql = format!(
             "SELECT {columns} FROM outbox AS o WHERE receiver = $1 AND state = 0 AND next_at <= $2 AND (alarm_id = '' OR (NOT EXISTS ({earlier} \
-             AND e.alarm_id = o.alarm_id) AND NOT EXISTS ({earlier} AND e.alarm_id = '{LIST}') AND (alarm_id <> '{LIST}' OR NOT EXISTS \
-             ({earlier})))) ORDER BY n LIMIT $3"
+             AND e.alarm_id = o.alarm_id) AND NOT EXISTS ({earlier} AND e.attempts < {TRIED} AND e.alarm_id = '{LIST}') AND (alarm_id <> '{LIST}' OR NOT EXISTS \
+             ({earlier} AND e.attempts < {TRIED})))) ORDER BY n LIMIT $3"
         );
         let query = sqlx::query(AssertSqlSafe(sql)).bind(receiver).bind(now).bind(limit as i64);
         self.database.within(query.fetch_all(&self.readers)).await?.iter().map(tables::read_outbox).collect()
@@ -344,9 +345,9 @@ impl AlarmStore for SqlStore {
         let mut writer = self.writer.lock().await;
         let query = sqlx::query(sql).bind(now).bind(receiver);
         let Writer { connection, doubtful } = writer.ready(&self.database).await?;
-        let done = query.execute(&mut *connection).await;
-        *doubtful = done.is_err();
-        done.map_err(failed)?;
+        *doubtful = true;
+        self.database.within(query.execute(&mut *connection)).await?;
+        *doubtful = false;
         self.changed.send_modify(|n| *n += 1);
         Ok(())
     }
@@ -354,16 +355,16 @@ impl AlarmStore for SqlStore {
     async fn flush(&self, now: Micros) -> Result<(), StoreError> {
         let sql = "SELECT 1 FROM digest WHERE due <= $1 UNION ALL SELECT 1 FROM transitions WHERE at < $2 \
                    UNION ALL SELECT 1 FROM outbox WHERE state = 1 AND settled < $3 UNION ALL SELECT 1 FROM shelves WHERE until <= $1 \
-                   UNION ALL SELECT 1 FROM alarms WHERE next_at <= $1 UNION ALL SELECT 1 FROM floods WHERE due <= $1 LIMIT 1";
-        let query = sqlx::query(sql).bind(now).bind(now - REMEMBER).bind(now - KEEP_DELIVERED);
-        let mut clocks_by = self.clocks_by.lock().await;
+                   UNION ALL SELECT 1 FROM alarms WHERE next_at <= $1 UNION ALL SELECT 1 FROM floods WHERE due <= $1 OR due > $4 LIMIT 1";
+        let query =
+            sqlx::query(sql).bind(now).bind(now - REMEMBER).bind(now - KEEP_DELIVERED).bind(now + LIST_AFTER);
+        let mut looked = self.looked.lock().await;
         let routes = self.routes.get();
-        let other_routes = clocks_by.as_ref().is_none_or(|by| !Arc::ptr_eq(by, &routes));
-        if !other_routes && self.database.within(query.fetch_optional(&self.readers)).await?.is_none() {
-            return Ok(());
+        let anew = Looked::is_due(looked.as_ref(), &routes, now);
+        if anew || self.database.within(query.fetch_optional(&self.readers)).await?.is_some() {
+            self.transact(async |work| work.flush(now, anew).await).await?;
         }
-        self.transact(async |work| work.flush(now, other_routes).await).await?;
-        *clocks_by = Some(routes);
+        *looked = Some(Looked { routes, at: now });
         Ok(())
     }
 
@@ -399,6 +400,8 @@ mod tests {
     use crate::conformance::{receivers, transition};
     use model::{To, Transition};
     use sqlx::Executor;
+    use std::time::Duration;
+    use tokio::net::{TcpListener, TcpStream};
 
     /// From now on it is written down of each entry of the journal what `PRAGMA synchronous` says inside its transaction.
     async fn watch(store: &SqlStore) {
@@ -443,5 +446,59 @@ mod tests {
         watch(&store).await;
         store.apply(raise(3)).await.unwrap();
         assert_eq!(seen(&store).await, [level("raised", 2)]);
+    }
+
+    /// A way to a server that can be cut: then nothing comes through it any more, and no end either.
+    async fn proxy(server: u16) -> (watch::Sender<bool>, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, (cut, is_cut)) = (listener.local_addr().unwrap().port(), watch::channel(false));
+        tokio::spawn(async move {
+            while let Ok((mut from, _)) = listener.accept().await {
+                let mut is_cut = is_cut.clone();
+                tokio::spawn(async move {
+                    let mut to = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                    let was_cut = async { is_cut.wait_for(|cut| *cut).await.map(|_| ()) };
+                    tokio::select! {
+                        _ = was_cut => std::future::pending().await,
+                        _ = tokio::io::copy_bidirectional(&mut from, &mut to) => {}
+                    }
+                });
+            }
+        });
+        (cut, port)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_server_that_is_cut_off_is_waited_for_no_longer_than_said() {
+        let server = ::tests::postgres::start();
+        let (cut, port) = proxy(server.port).await;
+        let url = server.database().replace(&format!(":{}/", server.port), &format!(":{port}/"));
+        let store = SqlStore::open(&url, receivers(), &Registry::new()).await.unwrap();
+        let batch = |n| TransitionBatch {
+            partition: 0,
+            next: n,
+            transitions: vec![transition(n, "alarm", if n == 1 { To::On } else { To::Off }, 1.2)],
+            now: 2_000_000,
+            hold: false,
+        };
+        store.apply(batch(1)).await.unwrap();
+        cut.send_replace(true);
+        let mut failed = vec![store.apply(batch(2)).await.map(|_| ()), store.revive("county", 9).await];
+        failed.push(store.backlog().await.map(|_| ()));
+        for failed in failed {
+            assert!(failed.unwrap_err().to_string().contains("does not answer"));
+        }
+        cut.send_replace(false);
+        assert_eq!(store.apply(batch(2)).await.unwrap().len(), 1);
+        let readers_are_back = async {
+            loop {
+                match store.backlog().await {
+                    Ok(backlog) => break backlog,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        let backlog = tokio::time::timeout(Duration::from_secs(60), readers_are_back).await.unwrap();
+        assert_eq!(backlog.iter().map(|b| b.pending).sum::<u64>(), 4, "raised and cleared, to two");
     }
 }

@@ -155,6 +155,7 @@ impl<'a, T: Tables> Work<'a, T> {
     /// One of firedamp's own alarms; no position moves, and nothing repeats it, so its id needs not to be remembered.
     pub async fn own(&mut self, alarm: &OwnAlarm, now: Micros) -> Result<Option<AlarmEvent>, StoreError> {
         let seq = self.head().await?.seq + 1;
+        let alarm = OwnAlarm { reason: plain(&alarm.reason), ..alarm.clone() };
         self.take(&alarm.transition(seq, now), now, false, "firedamp", "").await
     }
 
@@ -401,6 +402,11 @@ fn entry(event: &str, by: &str, note: &str, at: Micros) -> Entry {
     let [event, by, note] = [event, by, note].map(str::to_owned);
     let [alarm_id, detail, alarm] = [(); 3].map(|()| String::new());
     Entry { seq: 0, at, event, alarm_id, rose: false, by, note, detail, alarm, hash: [0; 32] }
+}
+
+/// What a receiver answers may hold a NUL, which PostgreSQL takes in no text and reads in no JSON.
+fn plain(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 fn shelf_key(row: &Row) -> ShelfKey {

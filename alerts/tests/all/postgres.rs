@@ -2,9 +2,10 @@
 //! that somebody changed.
 
 use alerts::{
-    AlarmFilter, AlarmStore, SqlJournal, SqlStore, StoreError, TransitionBatch, conformance, journal,
+    AlarmFilter, AlarmStore, OwnAlarm, SqlJournal, SqlStore, StoreError, TransitionBatch, conformance,
+    journal,
 };
-use model::{To, Transition};
+use model::{Severity, To, Transition};
 use prometheus::Registry;
 use std::sync::Arc;
 use tests::postgres;
@@ -74,7 +75,10 @@ async fn a_server_that_is_killed_loses_nothing_and_is_found_again() {
     store.failed(&due[0].key, "no\0", Some(9), 9).await.unwrap();
     let said = store.history(&due[0].alarm).await.unwrap();
     assert_eq!(said.last().unwrap().note, "no\u{fffd}");
-    assert_eq!(journal::verify(&store, &[], |_| ()).await.unwrap().unwrap().seq, 3);
+    let reason = "500: no\0".to_owned();
+    let own = OwnAlarm { what: "x".into(), key: String::new(), severity: Severity::Yellow, reason, on: true };
+    store.raise_own(own, 10).await.unwrap();
+    assert_eq!(journal::verify(&store, &[], |_| ()).await.unwrap().unwrap().seq, 4);
 }
 
 #[tokio::test]

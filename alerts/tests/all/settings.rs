@@ -93,6 +93,26 @@ fn brokers_and_alertmanagers_as_users_write_them() {
     assert!(!shown.contains("hush"), "a secret is never shown");
 }
 
+/// People are told lists in a flood, systems everything, unless the configuration says otherwise.
+#[test]
+fn who_reads_is_told_lists() {
+    let email =
+        "kind = \"email\"\nhost = \"mail.example.org\"\nfrom = \"a@example.org\"\nto = \"b@example.org\"";
+    let webhook = "kind = \"webhook\"\nurl = \"http://127.0.0.1:9000/\"";
+    for (keys, flood) in [
+        (email.to_owned(), 10),
+        (webhook.to_owned(), 0),
+        (format!("{email}\nflood = 0"), 0),
+        (format!("{webhook}\nflood = 25"), 25),
+    ] {
+        let (receivers, problems) = read(&format!("[[receiver]]\nname = \"a\"\n{keys}\n"));
+        assert_eq!((problems.as_str(), receivers[0].flood), ("", flood), "{keys}");
+    }
+    let groups = "kind = \"alertmanager\"\nurl = \"http://127.0.0.1:9093\"\nflood = 10";
+    let (_, problems) = read(&format!("[[receiver]]\nname = \"a\"\n{groups}\n"));
+    assert!(problems.contains("`flood` for an Alertmanager, which groups by itself"), "{problems}");
+}
+
 #[test]
 fn mistakes_of_brokers_and_alertmanagers_are_named_where_they_stand() {
     let (receivers, problems) = read(

@@ -79,7 +79,7 @@ impl Tables for State {
     async fn look_at_clocks(&mut self, now: Micros) -> Result<(), StoreError> {
         for (_, row) in self.rows.values_mut() {
             if let Some(clock) = row.clock {
-                Arc::make_mut(row).clock = Some(Clock { next: Some(now), escalated: -1, ..clock });
+                Arc::make_mut(row).clock = Some(clock.looked_at(now));
             }
         }
         Ok(())

@@ -21,7 +21,7 @@ const PRAGMAS: &str = "PRAGMA busy_timeout = 10000; PRAGMA synchronous = FULL; P
 const SETTINGS: &str = "SET idle_in_transaction_session_timeout = '30s'; SET lock_timeout = '30s'; SET tcp_keepalives_idle = 10; \
                         SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
 /// How long a server may take for an answer or a transaction.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 60 });
 
 /// Which database it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -248,7 +248,8 @@ impl Tables for Transaction<'_> {
 
     async fn look_at_clocks(&mut self, now: Micros) -> Result<(), StoreError> {
         let query =
-            sqlx::query("UPDATE alarms SET next_at = $1, escalated = -1 WHERE active = 1 AND since > 0")
+            sqlx::query("UPDATE alarms SET next_at = $1, escalated = CASE WHEN escalated < 0 THEN escalated ELSE -1 - escalated END \
+                   WHERE active = 1 AND since > 0")
                 .bind(now);
         query.execute(&mut *self.inner).await.map_err(failed).map(|_| ())
     }

@@ -1,6 +1,6 @@
 //! What became of the tries to deliver messages.
 
-use super::{Work, entry};
+use super::{Work, entry, plain};
 use crate::journal::Entry;
 use crate::store::{Settled, Tables};
 use crate::tell::LIST;
@@ -43,8 +43,7 @@ impl<T: Tables> Work<'_, T> {
         next_at: Option<Micros>,
         now: Micros,
     ) -> Result<(), StoreError> {
-        // What a receiver answers may hold what PostgreSQL takes in no text.
-        let error = &error.replace('\0', "\u{fffd}");
+        let error = &plain(error);
         let Some(next_at) = next_at else {
             let dead = self.tables.settle(key, &Settled::Dead { error, now }).await?;
             return self.buried(dead.as_slice(), error, now).await;

@@ -73,17 +73,16 @@ impl<T: Tables> Work<'_, T> {
                 self.keep(&row, Vec::new()).await?;
                 continue;
             };
-            let other_routes = clock.escalated < 0;
+            if clock.since > now + CLOCK_LATEST {
+                // The wall clock went back.
+                clock.since = now;
+            }
+            let pressed = self.routes.pressed(&row.alarm, &clock, &row.told.receivers, now);
+            clock.escalated = clock.marked().0;
             let mut escalated = Vec::new();
-            for mut press in self.routes.pressed(&row.alarm, &clock, now) {
+            for press in pressed {
                 let done = if press.again { &mut clock.reminded } else { &mut clock.escalated };
                 *done = press.after.max(*done);
-                if other_routes && !press.again {
-                    // Of what stands already only who does not know of it is told.
-                    press
-                        .receivers
-                        .retain(|n| !row.told.receivers.contains(&self.routes.receivers()[*n].name));
-                }
                 if press.receivers.is_empty() {
                     continue;
                 }
@@ -95,7 +94,6 @@ impl<T: Tables> Work<'_, T> {
                     escalated.push((note, json!({ "to": to }).to_string()));
                 }
             }
-            clock.escalated = clock.escalated.max(0);
             row.clock = Some(self.routes.wound(&row.alarm, clock));
             let events = escalated.iter().map(|(note, detail)| NewEvent {
                 detail: detail.clone(),
@@ -142,9 +140,10 @@ impl<T: Tables> Work<'_, T> {
         Ok(())
     }
 
-    /// Digests, shelves and clocks whose time has come; old rows go. With `other_routes` they press for others, or after another time.
-    pub async fn flush(&mut self, now: Micros, other_routes: bool) -> Result<(), StoreError> {
-        if other_routes {
+    /// Digests, shelves and clocks whose time has come; old rows go. `anew` all clocks are looked at: routes may press for others, or after
+    /// another time, or the wall clock went back.
+    pub async fn flush(&mut self, now: Micros, anew: bool) -> Result<(), StoreError> {
+        if anew {
             self.tables.look_at_clocks(now).await?;
         }
         self.floods = Some(Floods::new(self.tables.floods().await?));

@@ -94,8 +94,22 @@ async fn a_list_overtakes_nothing_and_nothing_overtakes_it() {
         let list = store.outbox_due("person", Micros::MAX, 100).await.unwrap();
         store.failed(&list[0].key, "later", Some(BEGIN), BEGIN).await.unwrap();
         assert_eq!(next(store).await, ["list"]);
+        // One that nobody ever takes holds the others up no longer.
+        for _ in 0..2 {
+            store.failed(&list[0].key, "later", Some(BEGIN), BEGIN).await.unwrap();
+        }
+        assert_eq!(next(store).await, ["list", "cleared", "cleared"]);
         store.delivered(&list[0].key, BEGIN).await.unwrap();
         assert_eq!(next(store).await, ["cleared"; 2]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_goes_back_keeps_no_list() {
+    on_each_of(&NAMES, BOTH, async |store, _| {
+        apply(store, (0..12).map(|n| of(n, To::On)).collect(), BEGIN).await;
+        assert_eq!(said(store, "person", BEGIN - 60 * MINUTE).await.last().unwrap().0, "list");
     })
     .await;
 }

@@ -191,6 +191,48 @@ async fn reminders_do_not_stand_for_a_step_that_comes_later() {
     .await;
 }
 
+/// A step that was done is not done again for the next shift, whatever comes into force and however often the process starts.
+#[tokio::test]
+async fn a_change_of_shift_and_a_reload_escalate_nothing_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let change = model::time::rfc3339(BEGIN + 7 * MINUTE);
+    let duty = format!(
+        "from,to,person,receiver\n2026-01-01T00:00:00Z,{change},Wang,night\n{change},2029-01-01T00:00:00Z,Li,province\n"
+    );
+    std::fs::write(dir.path().join("duty.csv"), duty).unwrap();
+    let text = "to = \"day\"\n[[escalate]]\nafter = \"5min\"\nto = \"duty\"\n\
+                [[roster]]\nname = \"duty\"\nfile = \"duty.csv\"\nfallback = \"it\"\n";
+    let read = || {
+        let mut problems = model::Problems::default();
+        let routes = Routes::parse(&dir.path().join("routes.toml"), text, &receivers(&NAMES), &mut problems);
+        Arc::new(routes.unwrap_or_else(|| panic!("{problems}")))
+    };
+    let in_force = RoutesInForce::new(read());
+    let store = MemoryStore::new(receivers(&NAMES)).with_routes(in_force.clone());
+    apply(&store, 1, To::On, "alarm", RAISED, false).await;
+    said(&store, BEGIN).await;
+    assert_eq!(at(&store, BEGIN + 5 * MINUTE).await, one("night", "escalated"));
+    in_force.replace(read());
+    assert_eq!(at(&store, BEGIN + 8 * MINUTE).await, [], "it is Li's shift, and the step was done");
+    store.crash();
+    assert_eq!(at(&store, BEGIN + 9 * MINUTE).await, [], "nor at a start");
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_goes_back_stops_no_clock() {
+    on_each(PRESSED, async |store, _| {
+        apply(store, 1, To::On, "alarm", RAISED, false).await;
+        store.flush(RAISED).await.unwrap();
+        let back = RAISED - 600 * MINUTE;
+        store.flush(back).await.unwrap();
+        store.flush(back + 5 * MINUTE - 1).await.unwrap();
+        assert!(store.outbox_due("province", Micros::MAX, 9).await.unwrap().is_empty());
+        store.flush(back + 5 * MINUTE).await.unwrap();
+        assert_eq!(store.outbox_due("province", Micros::MAX, 9).await.unwrap().len(), 1);
+    })
+    .await;
+}
+
 /// Whatever made it so that somebody has to acknowledge it, a clock runs.
 #[tokio::test]
 async fn no_alarm_waits_without_a_clock() {

@@ -4,11 +4,13 @@ use super::open;
 use crate::acting::Asked;
 use crate::commands::client::Client;
 use crate::commands::{ConfigArg, Stop, check};
-use ::alerts::{Act, AlarmStore};
+use crate::config;
+use ::alerts::{Act, AlarmStore, RoutesInForce};
 use anyhow::anyhow;
 use clap::Args;
-use model::{Clock, SystemClock};
+use model::{Clock, Problems, SystemClock};
 use serde_json::json;
+use std::sync::{Arc, RwLock};
 
 #[derive(Args, Debug)]
 pub struct CommonArgs {
@@ -97,7 +99,15 @@ async fn act(action: &str, args: CommonArgs, asked: Asked) -> Result<(), Stop> {
             client.post(&format!("/api/v1/alarms/{action}"), &body).await?
         }
         None => {
-            let store = open(&config).await?;
+            // What comes back from the shelf is told, to whom the routes say.
+            let mut problems = Problems::default();
+            let catalog = config::load_catalog(&config, &mut problems);
+            let routes = config::load_routes(&config, &mut problems);
+            if problems.errors() > 0 {
+                return Err(Stop::Input(problems.to_string()));
+            }
+            let store = open(&config).await?.with_routes(RoutesInForce::new(Arc::new(routes)));
+            let store = store.with_places(Arc::new(RwLock::new(Arc::new(catalog))));
             let mut whole = Vec::with_capacity(ids.len());
             for id in ids {
                 let found = store.get(&id).await.map_err(|e| anyhow!(e))?;
